@@ -1,0 +1,347 @@
+//! Where segments come from and go: claim and release by bitmap, spare arenas.
+//!
+//! An arena is a mapping of 4 MiB, as much aligned, sliced into segments of one span. Its entry in the table says by
+//! one bit per segment which are free:
+//!
+//! ```text
+//! free == 0          every segment is in use, or the entry is vacant (base is null)
+//! free == all        the arena is idle; at most one idle arena per span stays mapped
+//! dirty              free segments that still have their pages; never more than 512 KiB of them per span
+//! ```
+//!
+//! The table is out of line and never freed, so looking at an entry is always safe. What orders everything is the
+//! bitmap, changed by read-modify-writes alone: a claimer reads the base only after it won a bit, and who wants to
+//! unmap first moves the bitmap from "all free" to "none free". An entry can therefore be given another arena without
+//! anybody holding on to the old base.
+
+use core::ptr::{self, NonNull};
+
+use crate::layout::{ARENA_BYTES, Span};
+use crate::os;
+use crate::segment::{ArenaId, Claimed};
+use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Guess, Ordering, const_fn};
+
+/// Entries that are added to a table at a time: a page of them.
+const BLOCK_ENTRIES: usize = if cfg!(loom) { 1 } else { 128 };
+/// Pages that the free segments of one span may keep, in bytes.
+const DIRTY_BYTES: usize = 512 << 10;
+/// Idle arenas of one span that stay mapped.
+const SPARE_ARENAS: isize = if cfg!(loom) { 0 } else { 1 };
+
+/// The arenas of every span.
+#[derive(Debug)]
+pub(crate) struct Arenas {
+    small: Table,
+    medium: Table,
+    large: Table,
+}
+
+/// The arenas of one span.
+#[derive(Debug)]
+struct Table {
+    span: Span,
+    first: Block,
+    /// Idle arenas. It lags behind the bitmaps and so may be off, even below zero, for a moment.
+    idle: AtomicUsize,
+    /// Free segments that still have their pages; lags likewise.
+    dirty: AtomicUsize,
+}
+
+/// A piece of a table.
+#[derive(Debug)]
+struct Block {
+    entries: [Entry; BLOCK_ENTRIES],
+    next: AtomicPtr<Block>,
+}
+
+/// One arena, or room for one.
+#[derive(Debug)]
+struct Entry {
+    free: AtomicU64,
+    dirty: AtomicU64,
+    base: AtomicPtr<u8>,
+}
+
+impl Arenas {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                small: Table::new(Span::Small),
+                medium: Table::new(Span::Medium),
+                large: Table::new(Span::Large),
+            }
+        }
+    }
+
+    /// Memory for a segment; `None` when the operating system refuses.
+    pub(crate) fn claim(&self, span: Span) -> Option<Claimed> {
+        self.table(span).claim()
+    }
+
+    /// Takes a segment's memory back.
+    ///
+    /// # Safety
+    ///
+    /// It came from [`claim`](Self::claim) with this span and is not used again.
+    pub(crate) unsafe fn release(&self, span: Span, claimed: Claimed) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.table(span).release(claimed) }
+    }
+
+    /// Arenas mapped now, of all spans.
+    #[cfg(all(test, loom))]
+    pub(crate) fn mapped(&self) -> usize {
+        self.small.mapped() + self.medium.mapped() + self.large.mapped()
+    }
+
+    fn table(&self, span: Span) -> &Table {
+        match span {
+            Span::Small => &self.small,
+            Span::Medium => &self.medium,
+            Span::Large => &self.large,
+        }
+    }
+}
+
+impl Table {
+    const_fn! {
+        fn new(span: Span) -> Self {
+            Self {
+                span,
+                first: Block::new(),
+                idle: AtomicUsize::new(0),
+                dirty: AtomicUsize::new(0),
+            }
+        }
+    }
+
+    /// The bitmap of an idle arena.
+    fn all(&self) -> u64 {
+        let segments = if cfg!(loom) { 2 } else { self.span.per_arena() };
+        u64::MAX >> (64 - segments)
+    }
+
+    /// The first free segment of the first arena that has one, so that the last arenas get a chance to become idle.
+    fn claim(&self) -> Option<Claimed> {
+        self.entries()
+            .find_map(|entry| self.claim_from(entry))
+            .or_else(|| self.map())
+    }
+
+    fn claim_from(&self, entry: &Entry) -> Option<Claimed> {
+        let mut free = if cfg!(loom) {
+            self.all()
+        } else {
+            entry.free.guess()
+        };
+        while free != 0 {
+            let bit = free & free.wrapping_neg();
+            // Acquire: from the `release` of the segment, and from `publish` the base. Relaxed on failure:
+            // only another guess.
+            match entry.free.compare_exchange_weak(
+                free,
+                free & !bit,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    self.count_claimed(entry, free, bit);
+                    // Relaxed: published before the bit that was won, and fixed while a bit is held.
+                    let base = entry.base.load(Ordering::Relaxed);
+                    return Some(self.slice(entry, base, bit.trailing_zeros()));
+                }
+                Err(current) => free = current,
+            }
+        }
+        None
+    }
+
+    fn slice(&self, entry: &Entry, base: *mut u8, index: u32) -> Claimed {
+        let memory = base.wrapping_add((index as usize) << self.span.shift());
+        Claimed {
+            memory: NonNull::new(memory).expect("an arena with free segments is mapped"),
+            arena: NonNull::from(entry).cast::<ArenaId>(),
+        }
+    }
+
+    fn count_claimed(&self, entry: &Entry, free_before: u64, bit: u64) {
+        if free_before == self.all() {
+            // Relaxed: a count that decides nothing but how soon memory goes back.
+            self.idle.fetch_sub(1, Ordering::Relaxed);
+        }
+        // Relaxed: the bit of a segment is changed only by who holds the segment.
+        if entry.dirty.fetch_and(!bit, Ordering::Relaxed) & bit != 0 {
+            // Relaxed: as `idle`.
+            self.dirty.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Maps an arena, keeps its first segment and publishes the others.
+    fn map(&self) -> Option<Claimed> {
+        let base = os::map(ARENA_BYTES, ARENA_BYTES)?;
+        let Some(entry) = self.file(base) else {
+            // SAFETY: mapped above and not used.
+            unsafe { os::unmap(base, ARENA_BYTES, ARENA_BYTES) };
+            return None;
+        };
+        // Release: publishes the base to `claim_from`.
+        entry.free.fetch_or(self.all() & !1, Ordering::Release);
+        Some(self.slice(entry, base.as_ptr(), 0))
+    }
+
+    /// Puts a base into a vacant entry.
+    fn file(&self, base: NonNull<u8>) -> Option<&Entry> {
+        let mut block = &self.first;
+        loop {
+            let vacant = block.entries.iter().find(|entry| entry.occupy(base));
+            if vacant.is_some() {
+                return vacant;
+            }
+            block = block.next_or_new()?;
+        }
+    }
+
+    unsafe fn release(&self, claimed: Claimed) {
+        // SAFETY: the arena is that of a claimed segment, filed in this table, which is never freed.
+        let entry = unsafe { claimed.arena.cast::<Entry>().as_ref() };
+        let index = (claimed.memory.addr().get() & (ARENA_BYTES - 1)) >> self.span.shift();
+        let bit = 1 << index;
+        // SAFETY: the caller gives the segment up.
+        unsafe { self.purge_or_keep(entry, claimed.memory, bit) };
+        // AcqRel: releases the memory to the next claimer and to `retire`; acquires nothing this thread needs, but
+        // keeps a claim and release of the other segments in one order with it.
+        let free = entry.free.fetch_or(bit, Ordering::AcqRel) | bit;
+        if free == self.all() {
+            // Relaxed: as in `count_claimed`.
+            let idle_before = self.idle.fetch_add(1, Ordering::Relaxed) as isize;
+            if idle_before >= SPARE_ARENAS {
+                self.retire(entry);
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The caller holds the segment, and nobody uses its memory.
+    unsafe fn purge_or_keep(&self, entry: &Entry, memory: NonNull<u8>, bit: u64) {
+        // Relaxed: as in `count_claimed`.
+        let dirty_before = self.dirty.fetch_add(1, Ordering::Relaxed);
+        if (dirty_before + 1) << self.span.shift() <= DIRTY_BYTES {
+            // Relaxed: as in `count_claimed`.
+            entry.dirty.fetch_or(bit, Ordering::Relaxed);
+            return;
+        }
+        // Relaxed: as in `count_claimed`.
+        self.dirty.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: guaranteed by the caller; a segment is whole pages.
+        unsafe { os::purge(memory, self.span.bytes()) };
+    }
+
+    /// Gives an idle arena back to the operating system, unless somebody claims from it first.
+    fn retire(&self, entry: &Entry) {
+        // Acquire: from every `release` in this arena, before its memory goes. Relaxed on failure: nothing was read.
+        let won = entry
+            .free
+            .compare_exchange(self.all(), 0, Ordering::Acquire, Ordering::Relaxed);
+        if won.is_err() {
+            return;
+        }
+        // Relaxed (four times): every bit is held here, and the counts are as in `count_claimed`.
+        self.idle.fetch_sub(1, Ordering::Relaxed);
+        let dirty = entry.dirty.swap(0, Ordering::Relaxed).count_ones() as usize;
+        self.dirty.fetch_sub(dirty, Ordering::Relaxed);
+        let base = entry.base.load(Ordering::Relaxed);
+        // Release: the entry is vacant from here on; `occupy` acquires the state of its other words.
+        entry.base.store(ptr::null_mut(), Ordering::Release);
+        if let Some(base) = NonNull::new(base) {
+            // SAFETY: mapped by `map`; no segment is in use and none can be claimed.
+            unsafe { os::unmap(base, ARENA_BYTES, ARENA_BYTES) };
+        }
+    }
+
+    #[cfg(all(test, loom))]
+    fn mapped(&self) -> usize {
+        // Relaxed: a number to look at.
+        self.entries()
+            .filter(|entry| !entry.base.load(Ordering::Relaxed).is_null())
+            .count()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        core::iter::successors(Some(&self.first), |block| block.next())
+            .flat_map(|block| &block.entries)
+    }
+}
+
+impl Block {
+    const_fn! {
+        fn new() -> Self {
+            Self {
+                entries: entries(),
+                next: AtomicPtr::new(ptr::null_mut()),
+            }
+        }
+    }
+
+    fn next(&self) -> Option<&Self> {
+        // Acquire: from the Release in `next_or_new`, the block's contents.
+        let next = NonNull::new(self.next.load(Ordering::Acquire))?;
+        // SAFETY: blocks are never freed while the table is in use.
+        Some(unsafe { next.as_ref() })
+    }
+
+    fn next_or_new(&self) -> Option<&Self> {
+        if let Some(next) = self.next() {
+            return Some(next);
+        }
+        let new = os::map(size_of::<Self>(), align_of::<Self>())?.cast::<Self>();
+        // SAFETY: mapped above, large enough.
+        unsafe { new.write(Self::new()) };
+        let null = ptr::null_mut();
+        // Release: publishes the block. Acquire on failure: another thread's block, as in `next`.
+        let won =
+            self.next
+                .compare_exchange(null, new.as_ptr(), Ordering::Release, Ordering::Acquire);
+        if won.is_err() {
+            // SAFETY: mapped above and never published.
+            unsafe { os::unmap(new.cast(), size_of::<Self>(), align_of::<Self>()) };
+        }
+        self.next()
+    }
+}
+
+#[cfg(not(loom))]
+const fn entries() -> [Entry; BLOCK_ENTRIES] {
+    [const { Entry::new() }; BLOCK_ENTRIES]
+}
+
+#[cfg(loom)]
+fn entries() -> [Entry; BLOCK_ENTRIES] {
+    core::array::from_fn(|_| Entry::new())
+}
+
+impl Entry {
+    const_fn! {
+        fn new() -> Self {
+            Self {
+                free: AtomicU64::new(0),
+                dirty: AtomicU64::new(0),
+                base: AtomicPtr::new(ptr::null_mut()),
+            }
+        }
+    }
+
+    /// Files an arena here if there is none.
+    fn occupy(&self, base: NonNull<u8>) -> bool {
+        // Acquire: from `retire`, whose changes of this entry come before those of its next arena. Relaxed on
+        // failure: nothing was read.
+        self.base
+            .compare_exchange(
+                ptr::null_mut(),
+                base.as_ptr(),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+}

@@ -1,0 +1,303 @@
+//! One heap's slots of one stride: take and give back a slot; refill, stash, distribute.
+//!
+//! ```text
+//!   pop/push        stash (a full magazine, O(1))         distribute (slot by slot, only to release memory)
+//!  free list  <------------------------------>  depot  ------------------------------>  home lists of the segments
+//!      ^                                                                                            |
+//!      +------------------------------------- refill: a run of one segment -------------------------+
+//! ```
+//!
+//! Owner only, but for the counters. The free list mixes slots of all the bin's segments, because the slot freed last
+//! is in the cache, whichever segment it is in. Only when the depot holds more than half of the bin's slots are
+//! magazines taken apart and their slots brought home, two for each that is stashed; that goes on until the depot is
+//! small, or until an allocation wants a magazine back.
+//!
+//! Held back at most: one magazine and an eighth in the free list, and in the depot half of the bin's slots or 256 KiB, whichever
+//! is more. The list `segments` keeps those with room in front.
+
+use crate::free_list::{self, Depot, FreeList};
+use crate::layout::{Span, magazine_slots};
+use crate::remote::Taken;
+use crate::segment::{Loose, SegmentList, SegmentRef};
+use crate::slot::{self, SlotPtr};
+use crate::sync::{Cell, Counter, const_fn};
+
+/// Bytes of free slots in the depot below which nothing is brought home.
+const DEPOT_BYTES: usize = 256 << 10;
+
+/// See the module. All zero bytes are a bin that was never used.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Bin {
+    free: FreeList,
+    depot: Depot,
+    segments: SegmentList,
+    stride: Cell<usize>,
+    /// Slots in a magazine.
+    magazine: Cell<usize>,
+    /// Slots that stay in the free list when a magazine is stashed.
+    kept: Cell<usize>,
+    /// Slots in its segments, handed out or not.
+    slots: Cell<usize>,
+    /// Whether the depot is being emptied.
+    draining: Cell<bool>,
+    counts: Counts,
+}
+
+/// For the statistics: written by the owner, read by any thread.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    pub(crate) segments: Counter,
+    pub(crate) remote_frees: Counter,
+    pub(crate) batches: Counter,
+    /// The length of a full free list: part of the equation for the allocations.
+    full: Counter,
+}
+
+impl Bin {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                free: FreeList::new(),
+                depot: Depot::new(),
+                segments: SegmentList::new(),
+                stride: Cell::new(0),
+                magazine: Cell::new(0),
+                kept: Cell::new(0),
+                slots: Cell::new(0),
+                draining: Cell::new(false),
+                counts: Counts {
+                    segments: Counter::new(0),
+                    remote_frees: Counter::new(0),
+                    batches: Counter::new(0),
+                    full: Counter::new(0),
+                },
+            }
+        }
+    }
+
+    /// Sets the stride of a bin that was never used.
+    pub(crate) fn prepare(&self, stride: usize) {
+        if self.stride.get() == 0 {
+            let magazine = magazine_slots(stride);
+            let kept = (magazine / 8).max(1);
+            self.stride.set(stride);
+            self.magazine.set(magazine);
+            self.kept.set(kept);
+            self.counts.full.add((magazine + kept) as u64);
+            self.free.set_full(magazine + kept);
+        }
+    }
+
+    /// A free slot, if one is at hand.
+    #[inline(always)]
+    pub(crate) fn take(&self) -> Option<SlotPtr> {
+        self.free.pop()
+    }
+
+    /// Frees a slot; true when the free list must be stashed.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the heap and gives up a slot of this bin.
+    #[inline(always)]
+    #[must_use = "a full free list must be stashed"]
+    pub(crate) unsafe fn give(&self, slot: SlotPtr) -> bool {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.free.push(slot) }
+    }
+
+    pub(crate) fn has_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    /// Fills the empty free list from the depot.
+    pub(crate) fn refill_from_depot(&self) -> bool {
+        let magazine = self.depot.take();
+        if let Some(slots) = magazine {
+            self.draining.set(false);
+            self.free.fill(slots, self.magazine.get());
+        }
+        magazine.is_some()
+    }
+
+    /// Fills the empty free list from a segment with room.
+    pub(crate) fn refill_from_segments(&self) -> bool {
+        let Some(segment) = self.segments.front() else {
+            return false;
+        };
+        let run = segment.take_run(self.magazine.get());
+        if let Some((slots, len)) = run {
+            self.free.fill(slots, len);
+        }
+        if !segment.has_room() {
+            self.segments.move_to_back(segment);
+        }
+        run.is_some()
+    }
+
+    /// Adds a segment with room.
+    pub(crate) fn add(&self, segment: SegmentRef) {
+        self.segments.push_front(segment);
+        self.slots
+            .set(self.slots.get() + segment.identity().capacity);
+        self.counts.segments.add(1);
+    }
+
+    fn remove(&self, segment: SegmentRef) {
+        self.segments.remove(segment);
+        self.slots
+            .set(self.slots.get() - segment.identity().capacity);
+        self.counts.segments.sub(1);
+    }
+
+    /// Puts a magazine of the full free list into the depot. Segments that become empty, as they may from then on, go
+    /// to `empty`.
+    pub(crate) fn stash(&self, empty: &Loose) {
+        let Some((slots, len)) = self.free.take_behind(self.kept.get(), self.full()) else {
+            return;
+        };
+        if len == self.magazine.get() && slot::holds_magazine_link(self.stride.get()) {
+            // SAFETY: the free list's slots are given to the depot.
+            unsafe { self.depot.hang(slots) };
+            self.drain(empty);
+        } else {
+            self.distribute(slots, empty);
+        }
+    }
+
+    fn full(&self) -> usize {
+        self.magazine.get() + self.kept.get()
+    }
+
+    /// Brings two magazines home if the depot has more than its share.
+    fn drain(&self, empty: &Loose) {
+        let held = self.depot.magazines() * self.magazine.get();
+        let small = DEPOT_BYTES / self.stride.get();
+        if held > small.max(self.slots.get() / 2) {
+            self.draining.set(true);
+        } else if held <= small / 2 {
+            self.draining.set(false);
+        }
+        if self.draining.get() {
+            for magazine in [self.depot.take(), self.depot.take()].into_iter().flatten() {
+                self.distribute(magazine, empty);
+            }
+        }
+    }
+
+    /// Brings every slot of the free list and the depot home.
+    pub(crate) fn distribute_all(&self, empty: &Loose) {
+        if let Some((slots, _)) = self.free.take_behind(0, self.full()) {
+            self.distribute(slots, empty);
+        }
+        while let Some(slots) = self.depot.take() {
+            self.distribute(slots, empty);
+        }
+    }
+
+    fn distribute(&self, slots: SlotPtr, empty: &Loose) {
+        let span = Span::of(self.stride.get());
+        let mut rest = Some(slots);
+        while let Some(slot) = rest {
+            // SAFETY: the chain is the bin's own.
+            rest = unsafe { slot::link(slot) };
+            // SAFETY: the bin's slots are in segments of its stride, in use while a slot is not at home.
+            let segment = unsafe { SegmentRef::of(slot, span) };
+            // SAFETY: the slot just left the bin's lists.
+            unsafe { self.bring_home(segment, slot, empty) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The segment is one of the bin's, and the caller gives up the slot, which is one of the segment's.
+    #[inline]
+    pub(crate) unsafe fn bring_home(&self, segment: SegmentRef, slot: SlotPtr, empty: &Loose) {
+        let had_room = segment.has_room();
+        // SAFETY: guaranteed by the caller.
+        if unsafe { segment.bring_home(slot) } {
+            self.remove(segment);
+            empty.push(segment);
+        } else if !had_room {
+            self.segments.move_to_front(segment);
+        }
+    }
+
+    /// Takes the remote list of one of the bin's segments into the free list and, a magazine at a time, the depot.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the heap and took the segment out of its inbox.
+    pub(crate) unsafe fn receive(&self, segment: SegmentRef, empty: &Loose) -> usize {
+        // SAFETY: guaranteed by the caller.
+        let taken = unsafe { self.take_remote(segment) };
+        let stock = |slot| {
+            // SAFETY: the slots were on the list that was taken.
+            if unsafe { self.free.stock(slot) } {
+                self.stash(empty);
+            }
+        };
+        // SAFETY: the list was taken above.
+        unsafe { segment.unpack(taken, stock) };
+        taken.count
+    }
+
+    /// Takes the remote list of one of the bin's segments straight home.
+    ///
+    /// # Safety
+    ///
+    /// As for [`receive`](Self::receive).
+    pub(crate) unsafe fn receive_home(&self, segment: SegmentRef, empty: &Loose) {
+        // SAFETY: guaranteed by the caller.
+        let taken = unsafe { self.take_remote(segment) };
+        // SAFETY: the slots were on the list that was taken.
+        let bring_home = |slot| unsafe { self.bring_home(segment, slot, empty) };
+        // SAFETY: the list was taken above.
+        unsafe { segment.unpack(taken, bring_home) };
+    }
+
+    /// # Safety
+    ///
+    /// As for [`receive`](Self::receive).
+    unsafe fn take_remote(&self, segment: SegmentRef) -> Taken {
+        // SAFETY: guaranteed by the caller.
+        let taken = unsafe { segment.take_remote() };
+        self.counts.remote_frees.add(taken.count as u64);
+        self.counts.batches.add(taken.batches as u64);
+        taken
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Slots handed out, ever. Any thread may ask; the answer may lag.
+    pub(crate) fn allocations(&self) -> u64 {
+        self.free.pops(self.counts.full.get())
+    }
+
+    /// Slots freed by the owner, ever. Any thread may ask; the answer may lag.
+    pub(crate) fn local_frees(&self) -> u64 {
+        self.free.pushes()
+    }
+
+    /// The slots in the bin's own lists. Owner only.
+    pub(crate) fn stock(&self) -> impl Iterator<Item = SlotPtr> {
+        let depot = self
+            .depot
+            .iter()
+            .flat_map(|first| free_list::chain(Some(first)));
+        self.free.iter().chain(depot)
+    }
+
+    /// Owner only.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride.get()
+    }
+
+    /// Owner only.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = SegmentRef> {
+        self.segments.iter()
+    }
+}

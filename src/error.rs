@@ -1,0 +1,77 @@
+//! What can fail, and the value handed back with it.
+
+use core::error::Error;
+use core::fmt;
+
+/// Why no slot could be had. More reasons may be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AllocErrorKind {
+    /// The operating system refused to map memory.
+    OutOfMemory,
+}
+
+impl fmt::Display for AllocErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfMemory => f.write_str("the operating system refused to map memory"),
+        }
+    }
+}
+
+/// An allocation that failed, with the value that was to be stored: nothing is lost.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::PoolBox;
+///
+/// match PoolBox::try_new([0_u8; 64]) {
+///     Ok(boxed) => assert_eq!(boxed.len(), 64),
+///     Err(error) => {
+///         eprintln!("{error}");
+///         let value: [u8; 64] = error.into_inner();
+///         assert_eq!(value.len(), 64);
+///     }
+/// }
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct AllocError<T> {
+    kind: AllocErrorKind,
+    value: T,
+}
+
+impl<T> AllocError<T> {
+    pub(crate) fn new(kind: AllocErrorKind, value: T) -> Self {
+        Self { kind, value }
+    }
+
+    /// Why the allocation failed.
+    #[must_use]
+    pub fn kind(&self) -> AllocErrorKind {
+        self.kind
+    }
+
+    /// The value that could not be stored.
+    #[must_use = "the value is dropped otherwise"]
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+}
+
+impl<T> fmt::Debug for AllocError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AllocError")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for AllocError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let type_name = core::any::type_name::<T>();
+        write!(f, "no slot for a value of type {type_name}: {}", self.kind)
+    }
+}
+
+impl<T> Error for AllocError<T> {}

@@ -1,0 +1,205 @@
+//! Owner-only lists of free slots: the bin's LIFO list with its length, and the depot of full magazines.
+//!
+//! ```text
+//! free list   head -> slot -> slot -> ... -> end          the slot freed last is used next: it is in the cache
+//! depot       head -> magazine ----> magazine ----> end   `magazine_slots` slots each, hung whole, O(1)
+//! ```
+//!
+//! The free list counts by two numbers that only grow, so that the counters of the public statistics cost nothing:
+//!
+//! * `pushes` slots were ever pushed by a free,
+//! * `limit` is the value of `pushes` at which the list is full; every pop raises it by one.
+//!
+//! Always holds: `len == pushes + full - limit`. Whoever puts slots in or takes them out by another way than `push`
+//! and `pop` moves `limit`, and `stocked` counts the slots that came that way, so that
+//! `pops == pushes + stocked - len`.
+//!
+//! A full list is a magazine and a few slots more, which stay when the magazine is stashed: a program that frees and
+//! allocates by turns at the border would otherwise stash and refill at every step.
+
+use crate::slot::{self, SlotPtr};
+use crate::sync::{Cell, Counter, const_fn};
+
+/// The slots a bin hands out next.
+#[derive(Debug)]
+pub(crate) struct FreeList {
+    head: Cell<Option<SlotPtr>>,
+    limit: Counter,
+    pushes: Counter,
+    /// Slots put in by the cold paths, less those taken out by them; wraps.
+    stocked: Counter,
+}
+
+impl FreeList {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                head: Cell::new(None),
+                limit: Counter::new(0),
+                pushes: Counter::new(0),
+                stocked: Counter::new(0),
+            }
+        }
+    }
+
+    /// Sets the length of a full list. Once, while it was never used.
+    pub(crate) fn set_full(&self, slots: usize) {
+        self.limit.add(slots as u64);
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.get().is_none()
+    }
+
+    /// Takes the slot freed last.
+    #[inline(always)]
+    pub(crate) fn pop(&self) -> Option<SlotPtr> {
+        let slot = self.head.get()?;
+        // SAFETY: the list owns its slots, and each was linked by `push` or `stock`.
+        self.head.set(unsafe { slot::link(slot) });
+        self.limit.add(1);
+        Some(slot)
+    }
+
+    /// Frees a slot; true when the list is now full.
+    ///
+    /// # Safety
+    ///
+    /// The caller gives up a slot of this bin that nobody else refers to.
+    #[inline(always)]
+    #[must_use = "a full list must be stashed"]
+    pub(crate) unsafe fn push(&self, slot: SlotPtr) -> bool {
+        // SAFETY: the caller gives the slot to the list.
+        unsafe { slot::set_link(slot, self.head.get()) };
+        self.head.set(Some(slot));
+        self.pushes.add(1) >= self.limit.get()
+    }
+
+    /// Puts a slot in that was not freed here; true when the list is now full.
+    ///
+    /// # Safety
+    ///
+    /// As for [`push`](Self::push).
+    #[must_use = "a full list must be stashed"]
+    pub(crate) unsafe fn stock(&self, slot: SlotPtr) -> bool {
+        // SAFETY: the caller gives the slot to the list.
+        unsafe { slot::set_link(slot, self.head.get()) };
+        self.head.set(Some(slot));
+        self.stocked.add(1);
+        self.pushes.get() >= self.limit.sub(1)
+    }
+
+    /// Makes a chain of `len` linked slots the contents of this empty list.
+    pub(crate) fn fill(&self, chain: SlotPtr, len: usize) {
+        debug_assert!(self.is_empty());
+        self.head.set(Some(chain));
+        self.limit.sub(len as u64);
+        self.stocked.add(len as u64);
+    }
+
+    /// Takes all but the first `keep` slots out of this list, which has more: the length and the chain.
+    pub(crate) fn take_behind(&self, keep: usize, full: usize) -> Option<(SlotPtr, usize)> {
+        let len = self.len(full) - keep;
+        let chain = match keep {
+            0 => self.head.take(),
+            // SAFETY: the list's slots are its own, and more than `keep`.
+            _ => unsafe { cut(self.head.get()?, keep) },
+        };
+        self.limit.add(len as u64);
+        self.stocked.sub(len as u64);
+        Some((chain?, len))
+    }
+
+    fn len(&self, full: usize) -> usize {
+        let room = self.limit.get().wrapping_sub(self.pushes.get());
+        (full as u64).wrapping_sub(room) as usize
+    }
+
+    /// Slots freed here by the owner, ever. Any thread may ask; the answer may lag.
+    pub(crate) fn pushes(&self) -> u64 {
+        self.pushes.get()
+    }
+
+    /// Slots handed out, ever. Any thread may ask; the answer may lag.
+    pub(crate) fn pops(&self, full: u64) -> u64 {
+        self.stocked
+            .get()
+            .wrapping_add(self.limit.get())
+            .wrapping_sub(full)
+    }
+
+    /// The slots, first to be handed out first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SlotPtr> {
+        chain(self.head.get())
+    }
+}
+
+/// The slots of a linked chain.
+pub(crate) fn chain(head: Option<SlotPtr>) -> impl Iterator<Item = SlotPtr> {
+    // SAFETY: chains are made by the lists of this file, whose owner asks.
+    core::iter::successors(head, |&slot| unsafe { slot::link(slot) })
+}
+
+/// Cuts a chain behind its first `n` slots and returns the rest.
+///
+/// # Safety
+///
+/// The caller owns the chain, which has at least `n` slots, and `n` is not 0.
+pub(crate) unsafe fn cut(head: SlotPtr, n: usize) -> Option<SlotPtr> {
+    let last = chain(Some(head)).nth(n - 1)?;
+    // SAFETY: `last` is a slot of the caller's chain.
+    let rest = unsafe { slot::link(last) };
+    // SAFETY: as above.
+    unsafe { slot::set_link(last, None) };
+    rest
+}
+
+/// A bin's stock of full magazines, the one hung last on top.
+#[derive(Debug)]
+pub(crate) struct Depot {
+    top: Cell<Option<SlotPtr>>,
+    magazines: Cell<usize>,
+}
+
+impl Depot {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                top: Cell::new(None),
+                magazines: Cell::new(0),
+            }
+        }
+    }
+
+    pub(crate) fn magazines(&self) -> usize {
+        self.magazines.get()
+    }
+
+    /// # Safety
+    ///
+    /// The caller gives up a chain of as many slots as the bin's magazines have, of a stride that
+    /// [`slot::holds_magazine_link`].
+    pub(crate) unsafe fn hang(&self, magazine: SlotPtr) {
+        // SAFETY: the caller gives the chain to the depot, and its stride has room for the link.
+        unsafe { slot::set_next_magazine(magazine, self.top.get()) };
+        self.top.set(Some(magazine));
+        self.magazines.set(self.magazines.get() + 1);
+    }
+
+    pub(crate) fn take(&self) -> Option<SlotPtr> {
+        let magazine = self.top.get()?;
+        // SAFETY: the depot owns its magazines, and `hang` linked them.
+        self.top.set(unsafe { slot::next_magazine(magazine) });
+        self.magazines.set(self.magazines.get() - 1);
+        Some(magazine)
+    }
+
+    /// The first slots of the magazines.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SlotPtr> {
+        // SAFETY: as in `take`.
+        core::iter::successors(self.top.get(), |&magazine| unsafe {
+            slot::next_magazine(magazine)
+        })
+    }
+}

@@ -1,0 +1,389 @@
+//! Loom models: the crate's own words, segments, heaps and arenas, in segments of two slots.
+//!
+//! Each model says which bug it would catch; each was seen failing with that bug planted. Run them by
+//! `RUSTFLAGS="--cfg loom" cargo test --release --lib`, with `LOOM_MAX_PREEMPTIONS=2` or 3.
+
+use core::ptr::NonNull;
+
+use loom::thread;
+
+use crate::arena::Arenas;
+use crate::heap::HeapRef;
+use crate::layout::Span;
+use crate::outbox::Outbox;
+use crate::registry::{self, RegistryRef};
+use crate::remote::{Delivered, Inbox, Node, Pushed, RemoteWord};
+use crate::segment::SegmentRef;
+use crate::slot::{self, Offset, SlotPtr};
+use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
+
+/// Holds loom's watched cell and a carrier.
+const STRIDE: usize = 256;
+
+/// A pool with arenas of its own, so that a model can see that everything went back.
+#[derive(Clone, Copy)]
+struct Pool {
+    arenas: NonNull<Arenas>,
+    registry: RegistryRef,
+}
+
+impl Pool {
+    fn new() -> Self {
+        let arenas = NonNull::from(Box::leak(Box::new(Arenas::new())));
+        let registry = RegistryRef::create_in(arenas, STRIDE).unwrap();
+        Self { arenas, registry }
+    }
+
+    /// Drops the handle and checks that no arena is left.
+    fn close(self) {
+        unsafe { self.registry.give_up(1) };
+        self.check_arenas();
+    }
+
+    fn check_arenas(self) {
+        let arenas = unsafe { Box::from_raw(self.arenas.as_ptr()) };
+        assert_eq!(arenas.mapped(), 0, "every segment went back to its arena");
+    }
+
+    fn acquire(self, token: u64) -> HeapRef {
+        self.registry.acquire(token).unwrap()
+    }
+}
+
+/// Allocates, as the owner, and stores a value.
+fn alloc(heap: HeapRef) -> Value {
+    let slot = heap.bin(0).take().or_else(|| heap.refill(0)).unwrap();
+    slot::store_value(slot);
+    Value(slot)
+}
+
+/// A slot in use, to be sent to other threads.
+#[derive(Clone, Copy)]
+struct Value(SlotPtr);
+
+unsafe impl Send for Value {}
+
+impl Value {
+    fn segment(self) -> SegmentRef {
+        unsafe { SegmentRef::of(self.0, Span::of(STRIDE)) }
+    }
+
+    fn free_at_home(self, heap: HeapRef) {
+        slot::store_value(self.0);
+        if unsafe { heap.bin(0).give(self.0) } {
+            heap.stash(0);
+        }
+    }
+
+    /// What a thread does that does not own the segment.
+    fn free_remotely(self) {
+        slot::store_value(self.0);
+        let outbox = Outbox::new();
+        unsafe { outbox.add(self.segment(), self.0) };
+        outbox.flush();
+    }
+}
+
+fn free_both_remotely(a: Value, b: Value) {
+    slot::store_value(a.0);
+    slot::store_value(b.0);
+    let outbox = Outbox::new();
+    unsafe { outbox.add(a.segment(), a.0) };
+    unsafe { outbox.add(b.segment(), b.0) };
+    outbox.flush();
+}
+
+fn end(heap: HeapRef) {
+    unsafe { registry::leave(heap) };
+}
+
+fn model(run: impl Fn() + Sync + Send + 'static) {
+    let executions = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = executions.clone();
+    loom::model(move || {
+        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        run();
+    });
+    println!(
+        "{} executions",
+        executions.load(std::sync::atomic::Ordering::Relaxed)
+    );
+}
+
+/// Two pushers and a taker: the chain is whole, its contents are ordered before the take, and QUEUED is turned on
+/// once per take. Catches: a push that does not release, a take that does not acquire, a lost QUEUED.
+#[test]
+fn remote_word_two_pushes_and_a_take() {
+    model(|| {
+        struct Shared {
+            word: RemoteWord,
+            /// What the pushers write before they push: stands for the carriers.
+            cells: [UnsafeCell<u64>; 2],
+            queued: AtomicUsize,
+        }
+        let shared: &'static Shared = Box::leak(Box::new(Shared {
+            word: RemoteWord::new(),
+            cells: [UnsafeCell::new(0), UnsafeCell::new(0)],
+            queued: AtomicUsize::new(0),
+        }));
+        let push = move |index: usize| {
+            shared.cells[index].with_mut(|cell| unsafe { *cell = 1 });
+            let head = Offset::new(index);
+            if shared.word.push(head, 1, |_| ()) == Pushed::Queued {
+                shared.queued.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let read = move |head: Option<Offset>| {
+            let value =
+                head.map(|offset| shared.cells[offset.units()].with(|cell| unsafe { *cell }));
+            assert_ne!(value, Some(0));
+        };
+        let pushers = [0, 1].map(|index| thread::spawn(move || push(index)));
+        let first = shared.word.take();
+        read(first.head);
+        pushers.map(|pusher| pusher.join().unwrap());
+        let second = shared.word.take();
+        read(second.head);
+        assert_eq!(first.count + second.count, 2);
+        assert_eq!(first.batches + second.batches, 2);
+        let takes = usize::from(first.count > 0) + usize::from(second.count > 0);
+        assert_eq!(shared.queued.load(Ordering::Relaxed), takes);
+    });
+}
+
+/// A node for the inbox alone.
+struct Letter(UnsafeCell<*mut Letter>);
+
+unsafe impl Node for Letter {
+    unsafe fn set_inbox_link(this: NonNull<Self>, next: *mut Self) {
+        unsafe { this.as_ref() }
+            .0
+            .with_mut(|link| unsafe { *link = next });
+    }
+
+    unsafe fn inbox_link(this: NonNull<Self>) -> *mut Self {
+        unsafe { this.as_ref() }.0.with(|link| unsafe { *link })
+    }
+}
+
+fn letter() -> NonNull<Letter> {
+    NonNull::from(Box::leak(Box::new(Letter(UnsafeCell::new(
+        core::ptr::null_mut(),
+    )))))
+}
+
+fn letters(inbox: &Inbox<Letter>) -> usize {
+    let mut next = inbox.take();
+    let mut count = 0;
+    while let Some(node) = NonNull::new(next) {
+        next = unsafe { Letter::inbox_link(node) };
+        count += 1;
+    }
+    count
+}
+
+#[derive(Clone, Copy)]
+struct Send_<T>(T);
+unsafe impl<T> Send for Send_<T> {}
+
+/// Two pushes against an owner that leaves: somebody sees every segment, and never two at once own the heap.
+/// Catches: an abandon that overwrites a push, a push that leaves ABANDONED on, a missing acquire on acquisition.
+#[test]
+fn inbox_push_against_abandon() {
+    model(|| {
+        struct Shared {
+            inbox: Inbox<Letter>,
+            /// What only the owner touches.
+            seen: UnsafeCell<usize>,
+        }
+        let shared: &'static Shared = Box::leak(Box::new(Shared {
+            inbox: Inbox::new(),
+            seen: UnsafeCell::new(0),
+        }));
+        let serve = move || {
+            while !shared.inbox.try_abandon() {
+                let count = letters(&shared.inbox);
+                shared.seen.with_mut(|seen| unsafe { *seen += count });
+            }
+        };
+        let pushers = [letter(), letter()].map(|node| {
+            let node = Send_(node);
+            thread::spawn(move || {
+                let Send_(node) = { node };
+                if unsafe { shared.inbox.push(node) } == Delivered::Acquired {
+                    serve();
+                }
+            })
+        });
+        serve();
+        pushers.map(|pusher| pusher.join().unwrap());
+        assert!(shared.inbox.adopt());
+        assert!(shared.inbox.is_empty());
+        assert_eq!(shared.seen.with(|seen| unsafe { *seen }), 2);
+    });
+}
+
+/// A push against an adoption of the same abandoned heap: exactly one gets it, and the segment is not lost.
+/// Catches: an adopt that does not test ABANDONED in its compare-and-swap, or does not acquire.
+#[test]
+fn inbox_push_against_adopt() {
+    model(|| {
+        struct Shared {
+            inbox: Inbox<Letter>,
+            seen: UnsafeCell<usize>,
+        }
+        let shared: &'static Shared = Box::leak(Box::new(Shared {
+            inbox: Inbox::new(),
+            seen: UnsafeCell::new(0),
+        }));
+        assert!(shared.inbox.try_abandon());
+        let collect = move || {
+            let count = letters(&shared.inbox);
+            shared.seen.with_mut(|seen| unsafe { *seen += count });
+        };
+        let node = Send_(letter());
+        let pusher = thread::spawn(move || {
+            let Send_(node) = { node };
+            if unsafe { shared.inbox.push(node) } == Delivered::Acquired {
+                collect();
+                assert!(shared.inbox.try_abandon());
+            }
+        });
+        let adopted = shared.inbox.adopt();
+        if adopted {
+            collect();
+        }
+        pusher.join().unwrap();
+        assert!(adopted || shared.inbox.adopt());
+        collect();
+        assert_eq!(shared.seen.with(|seen| unsafe { *seen }), 1);
+    });
+}
+
+/// A segment pushed by two threads, with a collect between: the second pusher's write of the inbox link comes after
+/// the owner's read of it. Catches: Release instead of AcqRel on the push, or Acquire instead of AcqRel on the take.
+#[test]
+fn segment_pushed_twice_and_collected_between() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b) = (alloc(heap), alloc(heap));
+        let pushers = [a, b].map(|value| thread::spawn(move || value.free_remotely()));
+        let again = alloc(heap); // collects what is there, or takes a new segment
+        again.free_at_home(heap);
+        pushers.map(|pusher| pusher.join().unwrap());
+        end(heap);
+        pool.close();
+    });
+}
+
+/// The owner ends while another thread frees its last slots: the slots are not lost, the empty segment goes back to
+/// the arena once, and the pool with it. Catches: a lost wake-up between abandon and push, a release of a queued
+/// segment, references given up before the heap is abandoned.
+#[test]
+fn thread_end_against_remote_free() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b) = (alloc(heap), alloc(heap));
+        let pusher = thread::spawn(move || {
+            a.free_remotely();
+            b.free_remotely();
+        });
+        end(heap);
+        pusher.join().unwrap();
+        pool.close();
+    });
+}
+
+/// Two threads free one slot each of a heap whose owner has ended: both may acquire it, one after the other, or one
+/// serves both. Catches: two owners at once, a segment released while the other pusher still needs it.
+#[test]
+fn two_pushers_acquire_an_abandoned_heap() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b) = (alloc(heap), alloc(heap));
+        end(heap);
+        let pusher = thread::spawn(move || a.free_remotely());
+        b.free_remotely();
+        pusher.join().unwrap();
+        pool.close();
+    });
+}
+
+/// The owner serves one segment and ends; then a push to another segment acquires the heap. Catches: an inbox push
+/// that does not acquire, whose tenure would race with what the owner did last.
+#[test]
+fn tenure_after_the_owner_served_another_segment() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b, c) = (alloc(heap), alloc(heap), alloc(heap));
+        b.free_at_home(heap);
+        let pushers = [a, c].map(|value| thread::spawn(move || value.free_remotely()));
+        end(heap);
+        pushers.map(|pusher| pusher.join().unwrap());
+        pool.close();
+    });
+}
+
+/// A thread without a heap adopts one while a free of one of its slots arrives. Catches: an adoption that misses
+/// what the pusher did during its tenure.
+#[test]
+fn adopt_against_remote_free() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b) = (alloc(heap), alloc(heap));
+        end(heap);
+        let pusher = thread::spawn(move || free_both_remotely(a, b));
+        let heap = pool.acquire(2);
+        let c = alloc(heap);
+        c.free_at_home(heap);
+        end(heap);
+        pusher.join().unwrap();
+        pool.close();
+    });
+}
+
+/// The handle, the last thread and the last box go at once, on three threads: the pool is freed by exactly one of
+/// them, after everything else. Catches: a reference given up too early, or not at all; touching the pool after.
+#[test]
+fn pool_dropped_from_three_sides() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let a = alloc(heap);
+        let pusher = thread::spawn(move || a.free_remotely());
+        let registry = Send_(pool.registry);
+        let dropper = thread::spawn(move || {
+            let Send_(registry) = { registry };
+            unsafe { registry.give_up(1) };
+        });
+        end(heap);
+        pusher.join().unwrap();
+        dropper.join().unwrap();
+        pool.check_arenas();
+    });
+}
+
+/// Two threads claim and release the two segments of an arena, which is unmapped whenever it is idle. Catches: a
+/// base read before the bit was won, an unmap without taking all bits, a segment handed out twice.
+#[test]
+fn arena_claim_against_release_and_unmap() {
+    model(|| {
+        let arenas: &'static Arenas = Box::leak(Box::new(Arenas::new()));
+        let work = move || {
+            let claimed = arenas.claim(Span::Small).unwrap();
+            let cell = claimed.memory.cast::<UnsafeCell<u64>>();
+            unsafe { cell.write(UnsafeCell::new(0)) };
+            unsafe { cell.as_ref() }.with_mut(|value| unsafe { *value += 1 });
+            unsafe { arenas.release(Span::Small, claimed) };
+        };
+        let other = thread::spawn(work);
+        work();
+        other.join().unwrap();
+        assert_eq!(arenas.mapped(), 0);
+    });
+}

@@ -1,0 +1,237 @@
+//! Map, unmap and purge: the only file that talks to the operating system.
+//!
+//! Fresh memory reads as zero and costs nothing until it is touched. On unix it comes from `mmap`, on Windows from
+//! `VirtualAlloc`, elsewhere from `std::alloc`, where purging does nothing.
+
+use core::ptr::NonNull;
+
+/// Granularity of mapping and purging.
+pub(crate) const PAGE_BYTES: usize = 4 << 10;
+
+/// Maps `bytes` of zeroed memory, aligned to `align`, a power of two. `None` when memory is refused.
+///
+/// The mapping is given back by [`unmap`] with the same size and alignment.
+pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
+    #[cfg(all(test, not(loom)))]
+    if refusal::refuses() {
+        return None;
+    }
+    let bytes = bytes.checked_next_multiple_of(PAGE_BYTES)?;
+    platform::map(bytes, align.max(PAGE_BYTES))
+}
+
+/// Gives a mapping back.
+///
+/// # Safety
+///
+/// `memory` came from [`map`] with these very numbers and is not used again.
+pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
+    // SAFETY: guaranteed by the caller.
+    unsafe {
+        platform::unmap(
+            memory,
+            bytes.next_multiple_of(PAGE_BYTES),
+            align.max(PAGE_BYTES),
+        )
+    }
+}
+
+/// Gives the pages of a part of a mapping back and keeps the addresses; what is read there next is zero or what was
+/// there before.
+///
+/// # Safety
+///
+/// The range lies in one mapping from [`map`], starts and ends at page boundaries, and only the caller uses it.
+pub(crate) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { platform::purge(memory, bytes) }
+}
+
+#[cfg(unix)]
+mod platform {
+    use core::ffi::c_void;
+    use core::ptr::{self, NonNull};
+
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+    /// Maps as it comes, which next to an aligned mapping is often aligned, and otherwise more than asked and cuts.
+    pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        let memory = map_anywhere(bytes)?;
+        if memory.addr().get() % align == 0 {
+            return Some(memory);
+        }
+        // SAFETY: mapped above and not used.
+        unsafe { unmap(memory, bytes, align) };
+        let reserved = bytes.checked_add(align)?;
+        let memory = map_anywhere(reserved)?;
+        let before = memory.align_offset(align);
+        // SAFETY: `before` is less than `align`.
+        let aligned = unsafe { memory.add(before) };
+        // SAFETY: the part before the aligned one, not used.
+        unsafe { unmap(memory, before, align) };
+        // SAFETY: `before + bytes` is less than what was reserved.
+        let end = unsafe { aligned.add(bytes) };
+        // SAFETY: the part behind the aligned one, not used.
+        unsafe { unmap(end, align - before, align) };
+        Some(aligned)
+    }
+
+    fn map_anywhere(bytes: usize) -> Option<NonNull<u8>> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the system's choice disturbs nothing.
+        let memory =
+            unsafe { mmap_anonymous(ptr::null_mut(), bytes, protection, MapFlags::PRIVATE) };
+        NonNull::new(memory.ok()?.cast())
+    }
+
+    pub(super) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, _align: usize) {
+        if bytes == 0 {
+            return;
+        }
+        // SAFETY: the caller gives the range up.
+        let result = unsafe { munmap(memory.as_ptr().cast::<c_void>(), bytes) };
+        // It fails only when splitting a mapping exceeds the system's limit of mappings; the pages go all the same.
+        if result.is_err() {
+            // SAFETY: as above; the range stays mapped.
+            unsafe { purge(memory, bytes) };
+        }
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
+        use rustix::mm::{Advice, madvise};
+        // SAFETY: the caller owns the range and expects its contents to be lost. A refusal (locked pages) costs
+        // memory, not meaning.
+        let _ = unsafe {
+            madvise(
+                memory.as_ptr().cast::<c_void>(),
+                bytes,
+                Advice::LinuxDontNeed,
+            )
+        };
+    }
+
+    /// Mapping anew over the range drops its pages on every unix.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(super) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+        // SAFETY: the caller owns the range and expects its contents to be lost. On failure it is as it was.
+        let _ =
+            unsafe { mmap_anonymous(memory.as_ptr().cast::<c_void>(), bytes, protection, flags) };
+    }
+}
+
+#[cfg(windows)]
+mod platform {
+    use core::ffi::c_void;
+    use core::ptr::{self, NonNull};
+
+    use windows_sys::Win32::System::Memory::{
+        MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc,
+        VirtualFree,
+    };
+
+    /// A reservation can only be released whole, so an unaligned one is let go and tried again at the aligned address
+    /// inside it, which another thread may take meanwhile.
+    pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        const TRIES: usize = 16;
+        let reserved = bytes.checked_add(align)?;
+        for _ in 0..TRIES {
+            let probe = reserve(ptr::null(), reserved)?;
+            let aligned = probe.as_ptr().map_addr(|addr| addr.next_multiple_of(align));
+            // SAFETY: reserved above and not used.
+            unsafe { release(probe) };
+            if let Some(memory) = reserve(aligned, bytes) {
+                return commit(memory, bytes);
+            }
+        }
+        None
+    }
+
+    fn reserve(address: *const u8, bytes: usize) -> Option<NonNull<u8>> {
+        // SAFETY: reserving addresses that are free disturbs nothing; taken ones are refused.
+        let memory = unsafe { VirtualAlloc(address.cast(), bytes, MEM_RESERVE, PAGE_READWRITE) };
+        NonNull::new(memory.cast())
+    }
+
+    fn commit(memory: NonNull<u8>, bytes: usize) -> Option<NonNull<u8>> {
+        // SAFETY: the range was just reserved by the caller.
+        let committed =
+            unsafe { VirtualAlloc(memory.as_ptr().cast(), bytes, MEM_COMMIT, PAGE_READWRITE) };
+        if committed.is_null() {
+            // SAFETY: reserved by the caller and not used.
+            unsafe { release(memory) };
+            return None;
+        }
+        Some(memory)
+    }
+
+    unsafe fn release(memory: NonNull<u8>) {
+        // SAFETY: the caller gives the reservation up.
+        let _ = unsafe { VirtualFree(memory.as_ptr().cast::<c_void>(), 0, MEM_RELEASE) };
+    }
+
+    pub(super) unsafe fn unmap(memory: NonNull<u8>, _bytes: usize, _align: usize) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { release(memory) }
+    }
+
+    pub(super) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller owns the range and expects its contents to be lost.
+        let gone = unsafe { VirtualFree(memory.as_ptr().cast::<c_void>(), bytes, MEM_DECOMMIT) };
+        if gone != 0 {
+            // The pages must be usable again; a system that cannot even promise them back has no memory left.
+            // SAFETY: the range is reserved and just lost its pages.
+            let back =
+                unsafe { VirtualAlloc(memory.as_ptr().cast(), bytes, MEM_COMMIT, PAGE_READWRITE) };
+            assert!(
+                !back.is_null(),
+                "the system took pages back and cannot give them again"
+            );
+        }
+    }
+}
+
+#[cfg(not(any(unix, windows)))]
+mod platform {
+    use core::alloc::Layout;
+    use core::ptr::NonNull;
+
+    pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        let layout = Layout::from_size_align(bytes, align).ok()?;
+        // SAFETY: no caller maps zero bytes.
+        NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) })
+    }
+
+    pub(super) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
+        // SAFETY: the caller got the memory from `map` with these numbers, which it checked.
+        let layout = unsafe { Layout::from_size_align_unchecked(bytes, align) };
+        // SAFETY: as above.
+        unsafe { std::alloc::dealloc(memory.as_ptr(), layout) }
+    }
+
+    pub(super) unsafe fn purge(_memory: NonNull<u8>, _bytes: usize) {}
+}
+
+/// Refusal on demand, for the tests of failing memory.
+#[cfg(all(test, not(loom)))]
+pub(crate) mod refusal {
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static REFUSING: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn refuses() -> bool {
+        REFUSING.get()
+    }
+
+    /// Runs `work` while this thread gets no memory from the system.
+    pub(crate) fn while_refused<R>(work: impl FnOnce() -> R) -> R {
+        REFUSING.set(true);
+        let result = work();
+        REFUSING.set(false);
+        result
+    }
+}

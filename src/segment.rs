@@ -1,0 +1,520 @@
+//! The header of a segment: identity, owner's part, remote part, each on cache lines of its own.
+//!
+//! ```text
+//! line 0    identity   span, stride, bin, capacity, arena      written by the claimer, then fixed; read by any thread
+//!           heap       which heap owns the segment             written by an owner, read by any thread
+//! line 1    owner      slots at home, bump position, links     owner only
+//! line 2-3  remote     RemoteWord, inbox link                  any thread
+//! then the slots, the first one aligned for every layout of the stride
+//! ```
+//!
+//! A segment is as large as it is aligned, so masking a slot's address finds its header. The pointer that is masked
+//! comes from the arena's mapping, never from a reference to a value, and so may reach the header.
+//!
+//! A slot is *at home* when it is on its segment's own list. Always holds, for the owner:
+//! `home <= bumped <= capacity`; slots neither at home nor beyond the bump position are alive, in one of the bin's
+//! lists, in an outbox, or on the remote list; when `home == bumped` there are none of these, and the segment is
+//! empty.
+
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+
+use crossbeam_utils::CachePadded;
+
+use crate::free_list;
+use crate::layout::{Span, first_slot};
+use crate::remote::{Node, Pushed, RemoteWord, Taken};
+use crate::slot::{self, Offset, SlotPtr};
+use crate::sync::{AtomicPtr, Cell, Ordering, UnsafeCell, const_fn};
+
+/// The owner of segments, as far as a segment knows it: an address.
+#[derive(Debug)]
+pub(crate) struct HeapId(());
+
+/// The arena that a segment was claimed from, as far as a segment knows it: an address.
+#[derive(Debug)]
+pub(crate) struct ArenaId(());
+
+/// Memory claimed for a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claimed {
+    /// As large and as aligned as the span; contents arbitrary.
+    pub(crate) memory: NonNull<u8>,
+    /// Where to release it.
+    pub(crate) arena: NonNull<ArenaId>,
+}
+
+/// The header.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Segment {
+    heap: AtomicPtr<HeapId>,
+    identity: Identity,
+    owner: OwnerPart,
+    remote: CachePadded<RemotePart>,
+}
+
+/// What a segment is while it is in use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity {
+    /// Its size and alignment.
+    pub(crate) span: Span,
+    /// Bytes from one slot to the next.
+    pub(crate) stride: usize,
+    /// Which bin of its heap it serves.
+    pub(crate) bin: usize,
+    /// Slots in it.
+    pub(crate) capacity: usize,
+    /// Bytes from the header to the first slot.
+    first: usize,
+    arena: NonNull<ArenaId>,
+}
+
+/// Owner only.
+#[derive(Debug)]
+#[repr(align(64))]
+struct OwnerPart {
+    /// Neighbours in the bin's list; `next` also links loose segments on their way to the arena.
+    prev: Cell<Option<SegmentRef>>,
+    next: Cell<Option<SegmentRef>>,
+    /// Slots at home.
+    home: Cell<Option<SlotPtr>>,
+    home_len: Cell<usize>,
+    /// Slots ever handed out: those beyond were never touched.
+    bumped: Cell<usize>,
+}
+
+/// Any thread.
+#[derive(Debug)]
+struct RemotePart {
+    word: RemoteWord,
+    /// The next segment in the inbox: written by whoever turned QUEUED on, read by the owner before it takes.
+    inbox_link: UnsafeCell<*mut Segment>,
+}
+
+/// Bytes at a segment's start that hold no slot.
+pub(crate) const HEADER_BYTES: usize = size_of::<Segment>();
+
+/// A segment in use. Whoever makes one promises that the segment is in use for as long as the copy is used; the
+/// header it leads to is written through cells and atomics only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub(crate) struct SegmentRef(NonNull<Segment>);
+
+impl Deref for SegmentRef {
+    type Target = Segment;
+
+    #[inline(always)]
+    fn deref(&self) -> &Segment {
+        // SAFETY: the maker promised that the segment is in use, so its header is initialised, and every field that
+        // changes meanwhile is a cell or an atomic.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+/// Slots in a segment of this stride.
+pub(crate) const fn capacity(stride: usize) -> usize {
+    if cfg!(loom) {
+        return 2;
+    }
+    (Span::of(stride).bytes() - first_slot(HEADER_BYTES, stride)) / stride
+}
+
+impl SegmentRef {
+    /// The segment of a slot.
+    ///
+    /// # Safety
+    ///
+    /// `slot` is a slot of a segment of this span that is in use, with the provenance of the arena.
+    #[inline(always)]
+    pub(crate) unsafe fn of(slot: SlotPtr, span: Span) -> Self {
+        let header = slot.as_ptr().map_addr(|addr| addr & !(span.bytes() - 1));
+        // SAFETY: a segment never starts at address zero.
+        Self(unsafe { NonNull::new_unchecked(header.cast()) })
+    }
+
+    /// Writes the header of a segment that was just claimed.
+    ///
+    /// # Safety
+    ///
+    /// The memory was claimed for `Span::of(stride)`, and only the caller uses it.
+    pub(crate) unsafe fn init(
+        claimed: Claimed,
+        heap: *mut HeapId,
+        bin: usize,
+        stride: usize,
+    ) -> Self {
+        let header = claimed.memory.cast::<Segment>();
+        let identity = Identity {
+            span: Span::of(stride),
+            stride,
+            bin,
+            capacity: capacity(stride),
+            first: first_slot(HEADER_BYTES, stride),
+            arena: claimed.arena,
+        };
+        // SAFETY: the caller owns the memory, which is larger than a header.
+        unsafe { header.write(Segment::new(heap, identity)) };
+        Self(header)
+    }
+
+    /// The memory it was made in, to be released or made a segment again.
+    pub(crate) fn claimed(self) -> Claimed {
+        Claimed {
+            memory: self.0.cast(),
+            arena: self.identity.arena,
+        }
+    }
+
+    fn at(self, bytes: usize) -> SlotPtr {
+        // SAFETY: the callers stay within the segment, whose mapping the header pointer may reach as a whole.
+        unsafe { self.0.byte_add(bytes).cast() }
+    }
+
+    /// The slot's place in the segment.
+    #[inline]
+    pub(crate) fn offset_of(self, slot: SlotPtr) -> Offset {
+        let span = self.identity.span;
+        Offset::new((slot.addr().get() & (span.bytes() - 1)) >> span.offset_shift())
+    }
+
+    /// The slot at a place.
+    #[inline]
+    pub(crate) fn slot_at(self, offset: Offset) -> SlotPtr {
+        self.at(offset.units() << self.identity.span.offset_shift())
+    }
+
+    /// The number of a slot, for checks.
+    pub(crate) fn index_of(self, slot: SlotPtr) -> Option<usize> {
+        let bytes = (slot.addr().get() - self.0.addr().get()).checked_sub(self.identity.first)?;
+        let exact = bytes % self.identity.stride == 0;
+        exact.then_some(bytes / self.identity.stride)
+    }
+
+    /// Puts a slot at home; true when the segment is now empty.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the segment and gives up one of its slots.
+    #[inline]
+    pub(crate) unsafe fn bring_home(self, slot: SlotPtr) -> bool {
+        let owner = &self.owner;
+        // SAFETY: the caller gives the slot up.
+        unsafe { slot::set_link(slot, owner.home.get()) };
+        owner.home.set(Some(slot));
+        owner.home_len.set(owner.home_len.get() + 1);
+        owner.home_len.get() == owner.bumped.get()
+    }
+
+    /// Takes at most `most` linked slots, from home or else from beyond the bump position, where a run of them is
+    /// linked in the order of addresses. Owner only.
+    pub(crate) fn take_run(self, most: usize) -> Option<(SlotPtr, usize)> {
+        match self.owner.home.get() {
+            Some(head) => Some(self.take_home(head, most)),
+            None if self.owner.bumped.get() < self.identity.capacity => Some(self.bump(most)),
+            None => None,
+        }
+    }
+
+    fn take_home(self, head: SlotPtr, most: usize) -> (SlotPtr, usize) {
+        let owner = &self.owner;
+        let len = owner.home_len.get().min(most);
+        let all = len == owner.home_len.get();
+        let rest = if all {
+            None
+        } else {
+            // SAFETY: the owner's list has more than `len` slots, and `len` is not 0, for the list has a head.
+            unsafe { free_list::cut(head, len) }
+        };
+        owner.home.set(rest);
+        owner.home_len.set(owner.home_len.get() - len);
+        (head, len)
+    }
+
+    fn bump(self, most: usize) -> (SlotPtr, usize) {
+        let Identity {
+            stride,
+            capacity,
+            first,
+            ..
+        } = self.identity;
+        let from = self.owner.bumped.get();
+        let page = if cfg!(loom) {
+            1
+        } else {
+            (4096 / stride).max(1)
+        };
+        let len = most.min(page).min(capacity - from);
+        let slot = |index: usize| self.at(first + index * stride);
+        let mut link = None;
+        for index in (from..from + len).rev() {
+            // SAFETY: the slot was never handed out and lies within the capacity.
+            unsafe { slot::prepare(slot(index)) };
+            // SAFETY: as above.
+            unsafe { slot::set_link(slot(index), link) };
+            link = Some(slot(index));
+        }
+        self.owner.bumped.set(from + len);
+        (slot(from), len)
+    }
+
+    /// Frees a chain of slots to the segment's owner.
+    ///
+    /// # Safety
+    ///
+    /// The chain's carriers hold `count` slots of this segment that the caller gives up, `tail` is the oldest.
+    pub(crate) unsafe fn push_remote(self, head: Offset, tail: SlotPtr, count: usize) -> Pushed {
+        self.remote.word.push(head, count, |next| {
+            // SAFETY: until the push succeeds the carriers are the caller's.
+            unsafe { slot::set_carrier_next(tail, next) }
+        })
+    }
+
+    /// Takes the remote list.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the segment and took it out of the inbox.
+    pub(crate) unsafe fn take_remote(self) -> Taken {
+        self.remote.word.take()
+    }
+
+    /// Calls `receive` with every slot of a taken list, the one freed first last: pushed on a list, they come out in
+    /// the order in which they were freed.
+    ///
+    /// # Safety
+    ///
+    /// The caller took the list, or keeps its owner from doing so, and may do with the slots what `receive` does.
+    pub(crate) unsafe fn unpack(self, taken: Taken, mut receive: impl FnMut(SlotPtr)) {
+        let mut next = taken.head;
+        while let Some(offset) = next {
+            let slot = self.slot_at(offset);
+            // SAFETY: the slot is a carrier on the list that the caller took.
+            let carrier = unsafe { slot::read_carrier(slot, self.identity.stride) };
+            next = carrier.next;
+            for offset in carrier.latest_first() {
+                receive(self.slot_at(offset));
+            }
+            receive(slot);
+        }
+    }
+}
+
+impl Segment {
+    fn new(heap: *mut HeapId, identity: Identity) -> Self {
+        Self {
+            heap: AtomicPtr::new(heap),
+            identity,
+            owner: OwnerPart {
+                prev: Cell::new(None),
+                next: Cell::new(None),
+                home: Cell::new(None),
+                home_len: Cell::new(0),
+                bumped: Cell::new(0),
+            },
+            remote: CachePadded::new(RemotePart {
+                word: RemoteWord::new(),
+                inbox_link: UnsafeCell::new(ptr::null_mut()),
+            }),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The heap, for the question whether it is the asker's own.
+    #[inline(always)]
+    pub(crate) fn heap(&self) -> *mut HeapId {
+        // Relaxed: a thread finds its own heap here only if it, or the heap's owner before it, wrote that; any other
+        // value only says "not mine".
+        self.heap.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a slot to take without asking anybody. Owner only.
+    pub(crate) fn has_room(&self) -> bool {
+        self.owner.home.get().is_some() || self.owner.bumped.get() < self.identity.capacity
+    }
+
+    /// Whether no slot is anywhere but at home. Owner only.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.owner.home_len.get() == self.owner.bumped.get()
+    }
+
+    pub(crate) fn bumped(&self) -> usize {
+        self.owner.bumped.get()
+    }
+
+    /// The slots at home. Owner only.
+    pub(crate) fn home(&self) -> impl Iterator<Item = SlotPtr> {
+        free_list::chain(self.owner.home.get())
+    }
+
+    pub(crate) fn remote_word(&self) -> &RemoteWord {
+        &self.remote.word
+    }
+}
+
+// SAFETY: the link is in the remote part, written below only; headers are aligned far beyond 2.
+unsafe impl Node for Segment {
+    unsafe fn set_inbox_link(this: NonNull<Self>, next: *mut Self) {
+        // SAFETY: the caller turned QUEUED on, so the segment is in use.
+        let link = unsafe { &this.as_ref().remote.inbox_link };
+        // SAFETY: whoever turned QUEUED on has the link to itself.
+        link.with_mut(|link| unsafe { link.write(next) });
+    }
+
+    unsafe fn inbox_link(this: NonNull<Self>) -> *mut Self {
+        // SAFETY: QUEUED is on, so the segment is in use.
+        let link = unsafe { &this.as_ref().remote.inbox_link };
+        // SAFETY: the caller took the node and has not turned QUEUED off, so nobody writes the link.
+        link.with(|link| unsafe { link.read() })
+    }
+}
+
+impl From<SegmentRef> for NonNull<Segment> {
+    fn from(segment: SegmentRef) -> Self {
+        segment.0
+    }
+}
+
+/// Loose segments, linked through themselves: taken from an inbox, or empty and on their way to the arena.
+#[derive(Debug)]
+pub(crate) struct Loose {
+    first: Cell<Option<SegmentRef>>,
+}
+
+impl Loose {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { first: Cell::new(None) }
+        }
+    }
+
+    pub(crate) fn push(&self, segment: SegmentRef) {
+        segment.owner.next.set(self.first.get());
+        self.first.set(Some(segment));
+    }
+
+    pub(crate) fn pop(&self) -> Option<SegmentRef> {
+        let segment = self.first.get()?;
+        self.first.set(segment.owner.next.take());
+        Some(segment)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.get().is_none()
+    }
+}
+
+/// What came out of an inbox and was not served yet, oldest first, linked as it was there: QUEUED is still on, so
+/// the links are the owner's.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    first: Cell<Option<SegmentRef>>,
+}
+
+impl Pending {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { first: Cell::new(None) }
+        }
+    }
+
+    /// Takes over a list from an inbox, turning it round.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the heap and took `list` out of its inbox.
+    pub(crate) unsafe fn refill(&self, mut list: *mut Segment) {
+        debug_assert!(self.first.get().is_none());
+        while let Some(node) = NonNull::new(list) {
+            // SAFETY: the caller took the node, and its remote list is not taken yet.
+            list = unsafe { Segment::inbox_link(node) };
+            let behind = self.first.replace(Some(SegmentRef(node)));
+            let behind = behind.map_or(ptr::null_mut(), |segment| segment.0.as_ptr());
+            // SAFETY: QUEUED is on and the node is in no inbox, so its link is the owner's.
+            unsafe { Segment::set_inbox_link(node, behind) };
+        }
+    }
+
+    /// The segment that waited longest; its remote list is to be taken next.
+    pub(crate) fn pop(&self) -> Option<SegmentRef> {
+        let segment = self.first.get()?;
+        // SAFETY: the list is the owner's and the segment's remote list is not taken yet.
+        let next = unsafe { Segment::inbox_link(segment.0) };
+        self.first.set(NonNull::new(next).map(SegmentRef));
+        Some(segment)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.get().is_none()
+    }
+}
+
+/// The segments of one bin, those with room in front. Owner only.
+#[derive(Debug)]
+pub(crate) struct SegmentList {
+    front: Cell<Option<SegmentRef>>,
+    back: Cell<Option<SegmentRef>>,
+}
+
+impl SegmentList {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                front: Cell::new(None),
+                back: Cell::new(None),
+            }
+        }
+    }
+
+    pub(crate) fn front(&self) -> Option<SegmentRef> {
+        self.front.get()
+    }
+
+    pub(crate) fn push_front(&self, segment: SegmentRef) {
+        let second = self.front.get();
+        self.link(None, Some(segment));
+        self.link(Some(segment), second);
+    }
+
+    fn push_back(&self, segment: SegmentRef) {
+        let last = self.back.get();
+        self.link(Some(segment), None);
+        self.link(last, Some(segment));
+    }
+
+    pub(crate) fn remove(&self, segment: SegmentRef) {
+        self.link(segment.owner.prev.get(), segment.owner.next.get());
+    }
+
+    /// To the place for segments that have room again.
+    pub(crate) fn move_to_front(&self, segment: SegmentRef) {
+        self.remove(segment);
+        self.push_front(segment);
+    }
+
+    /// To the place for segments without room.
+    pub(crate) fn move_to_back(&self, segment: SegmentRef) {
+        self.remove(segment);
+        self.push_back(segment);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SegmentRef> {
+        core::iter::successors(self.front.get(), |segment| segment.owner.next.get())
+    }
+
+    /// Makes the two neighbours; `None` stands for the end of the list on that side.
+    fn link(&self, left: Option<SegmentRef>, right: Option<SegmentRef>) {
+        match left {
+            Some(left) => left.owner.next.set(right),
+            None => self.front.set(right),
+        }
+        match right {
+            Some(right) => right.owner.prev.set(left),
+            None => self.back.set(left),
+        }
+    }
+}

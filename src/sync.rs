@@ -1,0 +1,127 @@
+//! The one door to atomics and cells.
+//!
+//! Every other file takes its shared words and owner-only cells from here, so that under `cfg(loom)` the very same
+//! types run inside the model checker: an atomic becomes a scheduling point, and a [`Cell`] or [`UnsafeCell`] becomes
+//! a watched location on which loom reports any two accesses that no ordering separates.
+//!
+//! * [`Cell`]: a field only the owner of a heap touches. Which thread that is changes hands (abandon, adopt), so the
+//!   hand-over itself is what loom checks.
+//! * [`Counter`]: a number only the owner writes and anybody may read, a little stale.
+
+#[cfg(not(loom))]
+pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+#[cfg(not(loom))]
+pub(crate) use core::cell::Cell;
+#[cfg(loom)]
+pub(crate) use loom::cell::Cell;
+
+#[cfg(loom)]
+pub(crate) use loom::cell::UnsafeCell;
+
+/// A cell with loom's closure interface, free of charge outside the models.
+#[cfg(not(loom))]
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
+
+#[cfg(not(loom))]
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(core::cell::UnsafeCell::new(value))
+    }
+
+    pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+        read(self.0.get())
+    }
+
+    pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+        write(self.0.get())
+    }
+}
+
+/// Declares a function that is `const` except in the models, whose atomics cannot be made at compile time.
+macro_rules! const_fn {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($args:tt)*) -> $ret:ty $body:block) => {
+        #[cfg(not(loom))]
+        $(#[$meta])*
+        $vis const fn $name($($args)*) -> $ret $body
+        #[cfg(loom)]
+        $(#[$meta])*
+        $vis fn $name($($args)*) -> $ret $body
+    };
+}
+pub(crate) use const_fn;
+
+/// A number written by one thread at a time and read by any: plain load and store, never a read-modify-write.
+///
+/// No protocol depends on one, so the models run the plain atomic and save loom the scheduling points.
+#[derive(Debug)]
+pub(crate) struct Counter(core::sync::atomic::AtomicU64);
+
+impl Counter {
+    pub(crate) const fn new(value: u64) -> Self {
+        Self(core::sync::atomic::AtomicU64::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u64 {
+        // Relaxed: the owner reads its own stores; other threads only show the number and may lag.
+        self.0.load(core::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Owner only. Wraps, as differences of counters do.
+    #[inline]
+    pub(crate) fn add(&self, n: u64) -> u64 {
+        let sum = self.get().wrapping_add(n);
+        // Relaxed: nothing is published through a counter.
+        self.0.store(sum, core::sync::atomic::Ordering::Relaxed);
+        sum
+    }
+
+    /// Owner only. Wraps.
+    #[inline]
+    pub(crate) fn sub(&self, n: u64) -> u64 {
+        self.add(n.wrapping_neg())
+    }
+}
+
+/// A first guess of a word's value for a loop of compare-and-swaps, which confirm or correct it.
+pub(crate) trait Guess {
+    /// What the word holds.
+    type Value;
+
+    /// Relaxed: whatever is decided by the value is confirmed by the compare-and-swap.
+    ///
+    /// In the models the guess is always zero: loom keeps only the last access to a word, and a load here would hide
+    /// from it that another thread's load came before the compare-and-swap.
+    fn guess(&self) -> Self::Value;
+}
+
+impl Guess for AtomicU64 {
+    type Value = u64;
+
+    #[inline]
+    fn guess(&self) -> u64 {
+        if cfg!(loom) {
+            0
+        } else {
+            self.load(Ordering::Relaxed)
+        }
+    }
+}
+
+impl<T> Guess for AtomicPtr<T> {
+    type Value = *mut T;
+
+    #[inline]
+    fn guess(&self) -> *mut T {
+        if cfg!(loom) {
+            core::ptr::null_mut()
+        } else {
+            self.load(Ordering::Relaxed)
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Which heap this thread uses for which pool, its outbox, and what happens when it ends.
+//!
+//! Two thread-local variables. `LOCAL` has no destructor, so reaching it is one instruction and works as long as the
+//! thread runs, in any other destructor too. `GUARD` has nothing but the destructor; touching it once, with the first
+//! heap or the first remote free, gets [`Local::end`] called when the thread ends.
+//!
+//! After the end (other thread-local values may be dropped later, and use the pool) an allocation borrows a heap for
+//! one slot, and a free is a batch of one.
+//!
+//! No user code runs in here, so nothing is ever seen half changed.
+
+use core::cell::Cell;
+
+use crate::heap::HeapRef;
+use crate::layout::Span;
+use crate::outbox::Outbox;
+use crate::registry::{self, RegistryRef};
+use crate::segment::SegmentRef;
+use crate::slot::SlotPtr;
+use crate::sync::{AtomicU64, Ordering};
+
+thread_local! {
+    static LOCAL: Local = const { Local::new() };
+    static GUARD: Guard = const { Guard };
+}
+
+/// What a thread that has no token yet is called: no heap's owner is ever that.
+const NO_TOKEN: u64 = u64::MAX;
+/// Pools whose heaps a thread finds at once; it looks for the others in the list of those it holds.
+const CACHED_POOLS: usize = 8;
+
+struct Local {
+    /// The default pool's heap, or the placeholder.
+    heap: Cell<HeapRef>,
+    token: Cell<u64>,
+    phase: Cell<Phase>,
+    /// All heaps of the thread, linked by `next_held`.
+    held: Cell<Option<HeapRef>>,
+    /// The heaps used last for other pools. Those are held, so their pools are alive and their addresses unique.
+    pools: [Cell<Option<(RegistryRef, HeapRef)>>; CACHED_POOLS],
+    outbox: Outbox,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing to clean up yet.
+    Fresh,
+    /// The guard will clean up.
+    Guarded,
+    /// The guard has.
+    Ended,
+}
+
+struct Guard;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        LOCAL.with(Local::end);
+    }
+}
+
+/// A slot of the default pool; `None` when memory is refused.
+#[inline(always)]
+pub(crate) fn take(class: usize) -> Option<SlotPtr> {
+    LOCAL.with(|local| {
+        let slot = local.heap.get().bin(class).take();
+        if slot.is_some() {
+            slot
+        } else {
+            local.take_slow(class)
+        }
+    })
+}
+
+/// A slot of another pool.
+#[inline(always)]
+pub(crate) fn take_from(pool: RegistryRef) -> Option<SlotPtr> {
+    LOCAL.with(|local| match local.cached(pool).get() {
+        Some((cached, heap)) if cached == pool => {
+            let slot = heap.bin(0).take();
+            if slot.is_some() {
+                slot
+            } else {
+                refill(heap, 0)
+            }
+        }
+        _ => local.take_from_slow(pool),
+    })
+}
+
+/// Gives a slot back, wherever it came from.
+///
+/// # Safety
+///
+/// The caller gives up a slot of a segment of this span, and if that is the default pool's, of this class.
+#[inline(always)]
+pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
+    // SAFETY: guaranteed by the caller.
+    let segment = unsafe { SegmentRef::of(slot, span) };
+    LOCAL.with(|local| {
+        let heap = local.heap.get();
+        if segment.heap() != heap.id() {
+            // SAFETY: guaranteed by the caller.
+            unsafe { local.give_elsewhere(segment, slot) };
+        // SAFETY: the segment is of this thread's heap for the default pool, and the slot of this class.
+        } else if unsafe { heap.bin(class).give(slot) } {
+            stash(heap, class);
+        }
+    });
+}
+
+/// Pushes this thread's open batches of remote frees to the segments they belong to.
+///
+/// A box dropped on another thread than the one it was made on waits, with up to 31 others of its segment, in a batch
+/// of the dropping thread until the batch is full or another segment needs its place. A thread that drops boxes and
+/// then has nothing to do for long should call this. When a thread ends its batches are pushed anyway.
+///
+/// At most 32 batches are open, of at most 32 slots and 8 KiB each. Cost: a compare-and-swap per open batch.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::PoolBox;
+///
+/// let boxes: Vec<_> = (0..10).map(PoolBox::new).collect();
+/// std::thread::spawn(move || {
+///     drop(boxes);
+///     segment_pool::flush(); // the ten slots are back with the first thread from here on
+///     // ... wait for more work
+/// })
+/// .join()
+/// .unwrap();
+/// ```
+pub fn flush() {
+    LOCAL.with(|local| local.outbox.flush());
+}
+
+/// Calls `visit` with every heap that this thread holds.
+pub(crate) fn for_each_held(mut visit: impl FnMut(HeapRef)) {
+    let held = LOCAL.with(|local| local.held.get());
+    core::iter::successors(held, |heap| heap.next_held().get()).for_each(&mut visit);
+}
+
+/// This thread's token, for a heap acquired outside the fast paths.
+pub(crate) fn token() -> u64 {
+    LOCAL.with(Local::token)
+}
+
+#[cold]
+#[inline(never)]
+fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
+    heap.refill(bin)
+}
+
+#[cold]
+#[inline(never)]
+fn stash(heap: HeapRef, bin: usize) {
+    heap.stash(bin);
+}
+
+impl Local {
+    const fn new() -> Self {
+        Self {
+            heap: Cell::new(HeapRef::EMPTY),
+            token: Cell::new(NO_TOKEN),
+            phase: Cell::new(Phase::Fresh),
+            held: Cell::new(None),
+            pools: [const { Cell::new(None) }; CACHED_POOLS],
+            outbox: Outbox::new(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_slow(&self, class: usize) -> Option<SlotPtr> {
+        if self.heap.get() != HeapRef::EMPTY {
+            return self.heap.get().refill(class);
+        }
+        let pool = registry::default();
+        if self.has_ended() {
+            return self.borrow_one(pool, class);
+        }
+        self.heap.set(self.acquire(pool)?);
+        self.heap.get().refill(class)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_from_slow(&self, pool: RegistryRef) -> Option<SlotPtr> {
+        if self.has_ended() {
+            return self.borrow_one(pool, 0);
+        }
+        let mut held = core::iter::successors(self.held.get(), |heap| heap.next_held().get());
+        let known = held.find(|heap| registry::registry_of(*heap) == pool);
+        let heap = match known {
+            Some(heap) => heap,
+            None => self.acquire(pool)?,
+        };
+        self.cached(pool).set(Some((pool, heap)));
+        heap.bin(0).take().or_else(|| heap.refill(0))
+    }
+
+    #[inline(always)]
+    fn cached(&self, pool: RegistryRef) -> &Cell<Option<(RegistryRef, HeapRef)>> {
+        &self.pools[(pool.as_ptr().addr() >> 12) % CACHED_POOLS]
+    }
+
+    /// Acquires a heap to keep until the thread ends.
+    fn acquire(&self, pool: RegistryRef) -> Option<HeapRef> {
+        let heap = pool.acquire(self.token())?;
+        heap.next_held().set(self.held.replace(Some(heap)));
+        Some(heap)
+    }
+
+    /// A slot for a thread that has ended: acquires a heap for this one.
+    fn borrow_one(&self, pool: RegistryRef, bin: usize) -> Option<SlotPtr> {
+        let heap = pool.acquire(self.token())?;
+        let slot = heap.bin(bin).take().or_else(|| heap.refill(bin));
+        // SAFETY: acquired above.
+        unsafe { registry::leave(heap) };
+        slot
+    }
+
+    /// Frees a slot that is not of this thread's default heap.
+    ///
+    /// # Safety
+    ///
+    /// The caller gives up the slot, which is one of the segment's.
+    #[inline(never)]
+    unsafe fn give_elsewhere(&self, segment: SegmentRef, slot: SlotPtr) {
+        // SAFETY: the caller holds a slot of the segment.
+        let heap = unsafe { HeapRef::from_id(segment.heap()) };
+        if heap.is_owned_by(self.token.get()) {
+            let bin = segment.identity().bin;
+            // SAFETY: the segment's heap is this thread's.
+            if unsafe { heap.bin(bin).give(slot) } {
+                stash(heap, bin);
+            }
+            return;
+        }
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.outbox.add(segment, slot) };
+        if self.phase.get() != Phase::Guarded && self.has_ended() {
+            self.outbox.flush();
+        }
+    }
+
+    /// Whether the thread is past its end; if not, makes sure that the end will be noticed.
+    fn has_ended(&self) -> bool {
+        if self.phase.get() == Phase::Fresh {
+            let guarded = GUARD.try_with(|_| ()).is_ok();
+            self.phase.set(if guarded {
+                Phase::Guarded
+            } else {
+                Phase::Ended
+            });
+        }
+        self.phase.get() == Phase::Ended
+    }
+
+    fn token(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if self.token.get() == NO_TOKEN {
+            // Relaxed: only uniqueness matters.
+            self.token.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        self.token.get()
+    }
+
+    /// Pushes the open batches and leaves the heaps to others.
+    fn end(&self) {
+        self.phase.set(Phase::Ended);
+        self.outbox.flush();
+        self.heap.set(HeapRef::EMPTY);
+        self.pools.iter().for_each(|pool| pool.set(None));
+        let mut held = self.held.take();
+        while let Some(heap) = held {
+            held = heap.next_held().take();
+            // SAFETY: acquired by `acquire`, and no variable of the thread names it any more.
+            unsafe { registry::leave(heap) };
+        }
+    }
+}
