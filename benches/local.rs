@@ -1,7 +1,7 @@
 //! One thread allocates and frees: what a pool costs when nothing crosses threads.
 //!
-//! Each workload is measured for `PoolBox`, for `Box`, and for the limit (`common/bare.rs`), with payloads of 16 and of 64
-//! bytes. The time is per object: allocate, write, free. What the rows do is told in README.md.
+//! Each workload is measured for `PoolBox`, for `Box`, and for the limit (`common/bare.rs`), with payloads of 16 and of
+//! 64 bytes. An object costs an allocation, the writing of it, and a free. What the rows do is told in README.md.
 
 #[path = "common/bare.rs"]
 mod bare;

@@ -1,8 +1,8 @@
 //! Objects are allocated by one thread and freed by another: what a pool is for.
 //!
 //! Each workload is measured for `PoolBox`, for `Box`, and for the limit: the same objects go round by hand, and
-//! nothing is allocated or freed. Payloads are 16 and 64 bytes; who receives an object reads it. The time is per object. What
-//! the rows do is told in README.md.
+//! nothing is allocated or freed. Payloads are 16 and 64 bytes; who receives an object reads it. The time is per
+//! object. What the rows do is told in README.md.
 
 mod common;
 #[path = "common/mailbox.rs"]

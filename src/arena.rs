@@ -88,6 +88,14 @@ impl Arenas {
         unsafe { self.table(span).release(claimed) }
     }
 
+    /// Purges every free segment and unmaps every idle arena.
+    #[cfg(not(loom))]
+    pub(crate) fn trim(&self) {
+        self.small.trim();
+        self.medium.trim();
+        self.large.trim();
+    }
+
     /// Arenas mapped now, of all spans.
     #[cfg(all(test, loom))]
     pub(crate) fn mapped(&self) -> usize {
@@ -208,6 +216,11 @@ impl Table {
         let bit = 1 << index;
         // SAFETY: the caller gives the segment up.
         unsafe { self.purge_or_keep(entry, claimed.memory, bit) };
+        self.publish_free(entry, bit);
+    }
+
+    /// Frees a segment that the caller held, and the arena if it is idle and one too many.
+    fn publish_free(&self, entry: &Entry, bit: u64) {
         // AcqRel: releases the memory to the next claimer and to `retire`; acquires nothing this thread needs, but
         // keeps a claim and release of the other segments in one order with it.
         let free = entry.free.fetch_or(bit, Ordering::AcqRel) | bit;
@@ -257,6 +270,36 @@ impl Table {
             // SAFETY: mapped by `map`; no segment is in use and none can be claimed.
             unsafe { os::unmap(base, ARENA_BYTES, ARENA_BYTES) };
         }
+    }
+
+    #[cfg(not(loom))]
+    fn trim(&self) {
+        for entry in self.entries() {
+            // Relaxed: a hint which segments are worth claiming.
+            let mut dirty = entry.dirty.load(Ordering::Relaxed);
+            while dirty != 0 {
+                self.purge_free(entry, dirty & dirty.wrapping_neg());
+                dirty &= dirty - 1;
+            }
+            self.retire(entry);
+        }
+    }
+
+    /// Claims this segment, if it is free, to purge it.
+    #[cfg(not(loom))]
+    fn purge_free(&self, entry: &Entry, bit: u64) {
+        // Acquire: as in `claim_from`.
+        let free = entry.free.fetch_and(!bit, Ordering::Acquire);
+        if free & bit == 0 {
+            return;
+        }
+        self.count_claimed(entry, free, bit);
+        // Relaxed: as in `claim_from`.
+        let base = entry.base.load(Ordering::Relaxed);
+        let claimed = self.slice(entry, base, bit.trailing_zeros());
+        // SAFETY: claimed above; a segment is whole pages.
+        unsafe { os::purge(claimed.memory, self.span.bytes()) };
+        self.publish_free(entry, bit);
     }
 
     #[cfg(all(test, loom))]

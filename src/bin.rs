@@ -17,7 +17,7 @@
 
 use crate::free_list::{self, Depot, FreeList};
 use crate::layout::{Span, magazine_slots};
-use crate::remote::Taken;
+use crate::remote::{Listed, Taken};
 use crate::segment::{Loose, SegmentList, SegmentRef};
 use crate::slot::{self, SlotPtr};
 use crate::sync::{Cell, Counter, const_fn};
@@ -186,13 +186,25 @@ impl Bin {
         }
     }
 
-    /// Brings every slot of the free list and the depot home.
+    /// Brings every slot of the free list and the depot home, and takes out the segments that are empty, those too of
+    /// which no slot was ever handed out.
     pub(crate) fn distribute_all(&self, empty: &Loose) {
         if let Some((slots, _)) = self.free.take_behind(0, self.full()) {
             self.distribute(slots, empty);
         }
         while let Some(slots) = self.depot.take() {
             self.distribute(slots, empty);
+        }
+        let mut next = self.segments.front().filter(|segment| segment.has_room());
+        while let Some(segment) = next {
+            next = self
+                .segments
+                .after(segment)
+                .filter(|segment| segment.has_room());
+            if segment.is_empty() {
+                self.remove(segment);
+                empty.push(segment);
+            }
         }
     }
 
@@ -225,13 +237,16 @@ impl Bin {
     }
 
     /// Takes the remote list of one of the bin's segments into the free list and, a magazine at a time, the depot.
+    /// Returns how many slots these were.
     ///
     /// # Safety
     ///
     /// The caller owns the heap and took the segment out of its inbox.
     pub(crate) unsafe fn receive(&self, segment: SegmentRef, empty: &Loose) -> usize {
         // SAFETY: guaranteed by the caller.
-        let taken = unsafe { self.take_remote(segment) };
+        let Some(list) = (unsafe { self.take_remote(segment, empty) }) else {
+            return 0;
+        };
         let stock = |slot| {
             // SAFETY: the slots were on the list that was taken.
             if unsafe { self.free.stock(slot) } {
@@ -239,33 +254,73 @@ impl Bin {
             }
         };
         // SAFETY: the list was taken above.
-        unsafe { segment.unpack(taken, stock) };
-        taken.count
+        unsafe { segment.unpack(list, stock) };
+        list.count
     }
 
-    /// Takes the remote list of one of the bin's segments straight home.
+    /// Takes the remote list of one of the bin's segments straight home. Returns how many slots these were.
     ///
     /// # Safety
     ///
     /// As for [`receive`](Self::receive).
-    pub(crate) unsafe fn receive_home(&self, segment: SegmentRef, empty: &Loose) {
+    pub(crate) unsafe fn receive_home(&self, segment: SegmentRef, empty: &Loose) -> usize {
         // SAFETY: guaranteed by the caller.
-        let taken = unsafe { self.take_remote(segment) };
+        let Some(list) = (unsafe { self.take_remote(segment, empty) }) else {
+            return 0;
+        };
         // SAFETY: the slots were on the list that was taken.
         let bring_home = |slot| unsafe { self.bring_home(segment, slot, empty) };
         // SAFETY: the list was taken above.
-        unsafe { segment.unpack(taken, bring_home) };
+        unsafe { segment.unpack(list, bring_home) };
+        list.count
     }
 
     /// # Safety
     ///
     /// As for [`receive`](Self::receive).
-    unsafe fn take_remote(&self, segment: SegmentRef) -> Taken {
+    unsafe fn take_remote(&self, segment: SegmentRef, empty: &Loose) -> Option<Listed> {
         // SAFETY: guaranteed by the caller.
-        let taken = unsafe { segment.take_remote() };
-        self.counts.remote_frees.add(taken.count as u64);
-        self.counts.batches.add(taken.batches as u64);
-        taken
+        match unsafe { segment.take_remote() } {
+            Taken::List(list) => {
+                self.count_remote(list.count, list.batches);
+                Some(list)
+            }
+            Taken::Purging => None,
+            Taken::Purged { batches } => {
+                self.count_remote(segment.identity().capacity, batches);
+                // SAFETY: PURGED was taken just now.
+                unsafe { segment.reset() };
+                self.remove(segment);
+                empty.push(segment);
+                None
+            }
+        }
+    }
+
+    fn count_remote(&self, frees: usize, batches: usize) {
+        self.counts.remote_frees.add(frees as u64);
+        self.counts.batches.add(batches as u64);
+    }
+
+    /// Brings at most `most` magazines home; true when none is left in the bin's lists.
+    pub(crate) fn distribute_some(&self, most: usize, empty: &Loose) -> bool {
+        for _ in 0..most {
+            match self.depot.take() {
+                Some(slots) => self.distribute(slots, empty),
+                None => {
+                    self.distribute_all(empty);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Takes a segment with room out of a bin whose lists are empty.
+    pub(crate) fn part_with(&self) -> Option<SegmentRef> {
+        let segment = self.segments.front().filter(|segment| segment.has_room())?;
+        self.remove(segment);
+        Some(segment)
     }
 
     pub(crate) fn counts(&self) -> &Counts {
@@ -274,7 +329,13 @@ impl Bin {
 
     /// Slots handed out, ever. Any thread may ask; the answer may lag.
     pub(crate) fn allocations(&self) -> u64 {
-        self.free.pops(self.counts.full.get())
+        // Its parts are read one after the other, so while they change the sum may fall below zero.
+        let allocations = self.free.pops(self.counts.full.get());
+        if allocations > u64::MAX / 2 {
+            0
+        } else {
+            allocations
+        }
     }
 
     /// Slots freed by the owner, ever. Any thread may ask; the answer may lag.

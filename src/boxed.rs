@@ -122,7 +122,7 @@ impl<T> PoolBox<T> {
     #[inline]
     pub fn try_new(value: T) -> Result<Self, AllocError<T>> {
         // SAFETY: the storage was just taken for a `T`.
-        unsafe { Self::try_fill(pool::take(), value) }
+        unsafe { Self::try_fill(pool::take(), value, || AllocErrorKind::OutOfMemory) }
     }
 
     /// Puts a value in the given pool: the same as [`SegmentPool::alloc`].
@@ -178,11 +178,15 @@ impl<T> PoolBox<T> {
     ///
     /// As for [`fill`](Self::fill).
     #[inline(always)]
-    unsafe fn try_fill(storage: Option<NonNull<T>>, value: T) -> Result<Self, AllocError<T>> {
+    unsafe fn try_fill(
+        storage: Option<NonNull<T>>,
+        value: T,
+        refusal: impl FnOnce() -> AllocErrorKind,
+    ) -> Result<Self, AllocError<T>> {
         match storage {
             // SAFETY: guaranteed by the caller.
             Some(storage) => Ok(unsafe { Self::fill(storage, value) }),
-            None => Err(AllocError::new(AllocErrorKind::OutOfMemory, value)),
+            None => Err(AllocError::new(refusal(), value)),
         }
     }
 }
@@ -195,7 +199,8 @@ fn refused<T>() -> ! {
 impl<T> SegmentPool<T> {
     /// Puts a value in the pool.
     ///
-    /// Aborts the process, as `Box::new` does, when the operating system refuses memory.
+    /// Aborts the process, as `Box::new` does, when the operating system refuses memory; also when the pool has
+    /// reached its limit, so a limited pool wants [`try_alloc`](Self::try_alloc).
     ///
     /// # Examples
     ///
@@ -217,7 +222,7 @@ impl<T> SegmentPool<T> {
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory.
+    /// When the operating system refuses memory, or the pool has reached its limit.
     ///
     /// # Examples
     ///
@@ -229,7 +234,7 @@ impl<T> SegmentPool<T> {
     #[inline]
     pub fn try_alloc(&self, value: T) -> Result<PoolBox<T>, AllocError<T>> {
         // SAFETY: the storage was just taken for a `T`.
-        unsafe { PoolBox::try_fill(self.take(), value) }
+        unsafe { PoolBox::try_fill(self.take(), value, || self.refusal()) }
     }
 }
 

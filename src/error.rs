@@ -9,15 +9,20 @@ use core::fmt;
 pub enum AllocErrorKind {
     /// The operating system refused to map memory.
     OutOfMemory,
+    /// The pool has as much memory as its builder allowed.
+    LimitReached,
 }
 
 impl fmt::Display for AllocErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfMemory => f.write_str("the operating system refused to map memory"),
+            Self::LimitReached => f.write_str("the pool has reached its limit"),
         }
     }
 }
+
+impl Error for AllocErrorKind {}
 
 /// An allocation that failed, with the value that was to be stored: nothing is lost.
 ///

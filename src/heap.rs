@@ -1,15 +1,22 @@
-//! Bins and inbox and who owns them: refill, collect, abandon, adopt, serve.
+//! Bins and inbox and who owns them: refill, collect, settle, serve, leave.
 //!
 //! ```text
 //! shared   owner token, pool, next heap of the pool            written rarely, read by every thread
-//! inbox    segments with remote frees | ABANDONED              written by any thread
-//! own      pending segments, spare segments, bins in use       owner only
+//! mail     segments with remote frees | ABANDONED, completed   written by any thread
+//! own      pending, stray and spare segments, bins in use      owner only
 //! bins     one per class, or the only one of a SegmentPool     owner only, but for the counters
 //! ```
 //!
 //! A heap has at most one owner: the thread that made or adopted it, or, for a moment, a pusher that met ABANDONED.
 //! The inbox word says whether there is one; the owner's token only lets a thread recognise its own heap, and is
 //! cleared before the heap is abandoned, so that no thread ever sees its own token in a heap it does not own.
+//!
+//! A segment may leave a heap for another (`part_with`) while a push is under way, and then arrives in the inbox of a
+//! heap that it no longer belongs to: a *stray*. Its `heap` says so exactly, for only the heap's owner can change it.
+//! Strays keep QUEUED and are put aside for whoever called to be forwarded when this heap is left or done with.
+//!
+//! A segment is *completed* when every slot was handed out and freed remotely. Pushers count, per heap, the bytes of
+//! such segments that nobody took yet; the count is a hint and starts anew whenever the owner finds its inbox empty.
 //!
 //! Heaps lie in mappings of their own, whose untouched pages cost nothing, and live as long as their pool.
 
@@ -23,10 +30,11 @@ use crate::bin::Bin;
 use crate::layout::{CLASSES, Span, stride_of};
 use crate::os;
 use crate::remote::Inbox;
-use crate::segment::{HeapId, Loose, Pending, Segment, SegmentRef};
-use crate::slot::SlotPtr;
+use crate::segment::{Claimed, HeapId, Loose, Queued, Segment, SegmentRef};
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Cell, Ordering, const_fn};
 
+/// Completed segments, in bytes, beyond which those who free the last slots of another give its pages back.
+const COMPLETED_BYTES: usize = if cfg!(loom) { 1 } else { 1 << 20 };
 /// Empty segments that a heap keeps as spares, in bytes.
 const SPARE_BYTES: usize = if cfg!(loom) { 0 } else { 256 << 10 };
 /// Slots that one refill takes out of remote lists, but for the last list, which is taken whole.
@@ -41,6 +49,10 @@ pub(crate) struct PoolCore {
     pub(crate) stride: usize,
     /// Segments in use, plus heaps held by threads, plus one for the pool's handle.
     pub(crate) refs: AtomicUsize,
+    /// Segments, or values with a mapping of their own, that the pool may have.
+    pub(crate) limit: usize,
+    /// Those it has; may be one too many for each thread that is just being refused.
+    pub(crate) in_use: AtomicUsize,
 }
 
 impl PoolCore {
@@ -56,18 +68,41 @@ impl PoolCore {
         }
     }
 
+    /// Counts a segment and the reference for it, unless that exceeds the limit. By a holder of a reference.
+    pub(crate) fn admit(&self) -> bool {
+        // Relaxed: numbers; whoever counts holds a reference, so that of `refs` cannot reach zero meanwhile.
+        if self.in_use.fetch_add(1, Ordering::Relaxed) >= self.limit {
+            self.in_use.fetch_sub(1, Ordering::Relaxed); // Relaxed: as above
+            return false;
+        }
+        self.refs.fetch_add(1, Ordering::Relaxed); // Relaxed: as above
+        true
+    }
+
+    /// Takes segments off the count; the references for them are given up later, by whoever released them.
+    pub(crate) fn dismiss(&self, segments: usize) {
+        // Relaxed: a number.
+        self.in_use.fetch_sub(segments, Ordering::Relaxed);
+    }
+
+    /// Whether there is a limit, and no room below it.
+    pub(crate) fn is_full(&self) -> bool {
+        // Relaxed: a number.
+        self.in_use.load(Ordering::Relaxed) >= self.limit
+    }
+
     fn arenas(&self) -> &Arenas {
         // SAFETY: arena tables outlive the pools.
         unsafe { self.arenas.as_ref() }
     }
 }
 
-/// See the module. Its bins follow it in memory.
+/// See the module. Its bins follow it in memory, as aligned as it is, whatever a cache line is on the target.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(128))]
 pub(crate) struct Heap {
     shared: CachePadded<Shared>,
-    inbox: CachePadded<Inbox<Segment>>,
+    mail: CachePadded<Mail>,
     own: CachePadded<Own>,
 }
 
@@ -81,18 +116,32 @@ struct Shared {
     next: AtomicPtr<Heap>,
 }
 
+/// Any thread writes.
+#[derive(Debug)]
+struct Mail {
+    inbox: Inbox<Segment>,
+    /// Bytes of completed segments that nobody took yet.
+    completed: AtomicUsize,
+}
+
 /// Owner only.
 #[derive(Debug)]
 struct Own {
-    /// Out of the inbox, not yet served.
-    pending: Pending,
+    /// Out of the inbox, not yet served, the one that waited longest first.
+    pending: Queued,
+    /// Segments of other heaps that came to this inbox.
+    strays: Queued,
     /// Empty segments, by span.
     spares: [Loose; 3],
     spare_bytes: Cell<usize>,
     /// One bit per bin that was ever used.
     used: Cell<u128>,
+    /// Whether the heap must be settled before it is abandoned, because its pool was closed.
+    closing: Cell<bool>,
     /// The next heap held by the same thread.
     next_held: Cell<Option<HeapRef>>,
+    /// The heap of the pool to look at first for segments to merge.
+    donor: Cell<Option<HeapRef>>,
 }
 
 /// A heap that is alive. Whoever makes one promises that the pool lives while the copy is used.
@@ -119,13 +168,19 @@ impl Heap {
                     pool,
                     next: AtomicPtr::new(core::ptr::null_mut()),
                 }),
-                inbox: CachePadded::new(Inbox::new()),
+                mail: CachePadded::new(Mail {
+                    inbox: Inbox::new(),
+                    completed: AtomicUsize::new(0),
+                }),
                 own: CachePadded::new(Own {
-                    pending: Pending::new(),
+                    pending: Queued::new(),
+                    strays: Queued::new(),
                     spares: [Loose::new(), Loose::new(), Loose::new()],
                     spare_bytes: Cell::new(0),
                     used: Cell::new(0),
+                    closing: Cell::new(false),
                     next_held: Cell::new(None),
+                    donor: Cell::new(None),
                 }),
             }
         }
@@ -141,7 +196,7 @@ impl Heap {
     }
 
     pub(crate) fn inbox(&self) -> &Inbox<Segment> {
-        &self.inbox
+        &self.mail.inbox
     }
 
     pub(crate) fn next(&self) -> &AtomicPtr<Heap> {
@@ -151,6 +206,36 @@ impl Heap {
     /// The next heap in the list of those that the owner holds. Owner only.
     pub(crate) fn next_held(&self) -> &Cell<Option<HeapRef>> {
         &self.own.next_held
+    }
+
+    /// The heap of the pool to look at first for segments to merge. Owner only.
+    pub(crate) fn donor(&self) -> &Cell<Option<HeapRef>> {
+        &self.own.donor
+    }
+
+    /// Segments to be forwarded. Owner only.
+    pub(crate) fn strays(&self) -> &Queued {
+        &self.own.strays
+    }
+
+    /// Counts a segment that the caller is about to complete; false if it should purge the segment instead.
+    pub(crate) fn count_completed(&self, bytes: usize) -> bool {
+        // Relaxed (twice): a hint.
+        let before = self.mail.completed.fetch_add(bytes, Ordering::Relaxed);
+        let counted = before < COMPLETED_BYTES;
+        if !counted {
+            self.mail.completed.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        counted
+    }
+
+    /// Takes back `count_completed`, when the segment was not completed after all or was taken.
+    pub(crate) fn uncount_completed(&self, bytes: usize) {
+        // Relaxed (twice): a hint. The owner may have started anew, or the segment may have been counted in another
+        // heap, so it is never taken below zero but by a race, after which the owner starts anew.
+        if self.mail.completed.load(Ordering::Relaxed) >= bytes {
+            self.mail.completed.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 
     /// Whether the thread with this token owns the heap.
@@ -250,86 +335,140 @@ impl HeapRef {
         self.pool().stride(bin)
     }
 
-    /// A slot from a bin whose free list is empty; `None` when memory is refused. Owner only.
-    pub(crate) fn refill(self, index: usize) -> Option<SlotPtr> {
+    /// Fills the empty free list of a bin with what the heap has. Owner only.
+    pub(crate) fn refill(self, index: usize) -> bool {
         let bin = self.bin(index);
-        let filled = bin.refill_from_depot()
-            || self.collect_for(bin)
-            || bin.refill_from_segments()
-            || (self.add_segment(index) && bin.refill_from_segments());
-        if filled { bin.take() } else { None }
+        bin.refill_from_depot() || self.collect_for(bin) || bin.refill_from_segments()
     }
 
-    fn add_segment(self, index: usize) -> bool {
-        let bin = self.bin(index);
-        let stride = self.pool().stride(index);
-        let span = Span::of(stride);
-        let claimed = match self.own.spares[span.index()].pop() {
-            Some(spare) => {
-                self.own
-                    .spare_bytes
-                    .set(self.own.spare_bytes.get() - span.bytes());
-                spare.claimed()
-            }
-            None => match self.pool().arenas().claim(span) {
-                Some(claimed) => {
-                    // Relaxed: the caller holds a reference, so the count cannot reach zero meanwhile.
-                    self.pool().refs.fetch_add(1, Ordering::Relaxed);
-                    claimed
-                }
-                None => return false,
-            },
+    /// Fills the empty free list of a bin from a new segment; false when memory is refused or the pool's limit is
+    /// reached. Owner only.
+    pub(crate) fn refill_from_new(self, index: usize) -> bool {
+        self.add_segment(index, false) && self.bin(index).refill_from_segments()
+    }
+
+    /// Adds a segment to a bin, with its pages if `touch`; false when memory is refused or the pool's limit is
+    /// reached. Owner only.
+    pub(crate) fn add_segment(self, index: usize, touch: bool) -> bool {
+        let stride = self.stride(index);
+        let spare = self.take_spare(Span::of(stride));
+        let Some(claimed) = spare.or_else(|| self.claim(Span::of(stride))) else {
+            return false;
         };
-        bin.prepare(stride);
-        self.own.used.set(self.own.used.get() | 1 << index);
-        // SAFETY: claimed above for this span.
-        bin.add(unsafe { SegmentRef::init(claimed, self.id(), index, stride) });
+        // SAFETY: claimed for this span.
+        let segment = unsafe { SegmentRef::init(claimed, self.id(), index, stride) };
+        if touch {
+            let (pages, bytes) = segment.slot_pages();
+            // SAFETY: no slot was handed out yet.
+            unsafe { os::touch(pages, bytes) };
+        }
+        self.take_over(segment);
         true
+    }
+
+    /// Takes a segment with room into its bin. Owner only, also of the segment, which names this heap.
+    pub(crate) fn take_over(self, segment: SegmentRef) {
+        let index = segment.identity().bin;
+        let bin = self.bin(index);
+        bin.prepare(self.stride(index));
+        self.own.used.set(self.own.used.get() | 1 << index);
+        bin.add(segment);
+    }
+
+    fn take_spare(self, span: Span) -> Option<Claimed> {
+        let spare = self.own.spares[span.index()].pop()?;
+        let kept = self.own.spare_bytes.get() - span.bytes();
+        self.own.spare_bytes.set(kept);
+        Some(spare.claimed())
+    }
+
+    fn claim(self, span: Span) -> Option<Claimed> {
+        let pool = self.pool();
+        if !pool.admit() {
+            return None;
+        }
+        let claimed = pool.arenas().claim(span);
+        if claimed.is_none() {
+            pool.dismiss(1);
+            // Release: as in `release_some`; the caller's own reference is left.
+            pool.refs.fetch_sub(1, Ordering::Release);
+        }
+        claimed
     }
 
     /// Stashes a full free list, and looks at the inbox on the occasion. Owner only.
     pub(crate) fn stash(self, index: usize) {
         let empty = Loose::new();
         self.bin(index).stash(&empty);
-        self.release_and_count(&empty);
-        if !self.inbox.is_empty() {
-            self.collect(|| false);
+        self.release_some(&empty);
+        if !self.inbox().is_empty() {
+            self.collect(COLLECT_SLOTS, || false);
         }
     }
 
     fn collect_for(self, bin: &Bin) -> bool {
-        self.collect(|| bin.has_free());
+        self.collect(COLLECT_SLOTS, || bin.has_free());
         bin.has_free()
     }
 
-    /// Serves waiting segments, oldest first, until enough was done. Owner only.
-    fn collect(self, enough: impl Fn() -> bool) {
+    /// Serves everything that waits. Owner only.
+    pub(crate) fn collect_all(self) {
+        self.collect(usize::MAX, || false);
+    }
+
+    /// Serves waiting segments, oldest first, until `enough` or so many slots were taken. Owner only.
+    fn collect(self, most: usize, enough: impl Fn() -> bool) {
         let empty = Loose::new();
         let mut slots = 0;
-        while slots < COLLECT_SLOTS && !enough() {
+        while slots < most && !enough() {
             let Some(segment) = self.next_waiting() else {
                 break;
             };
             // SAFETY: the segment came out of the inbox.
-            slots += unsafe { self.bin(segment.identity().bin).receive(segment, &empty) };
+            let received = unsafe { self.bin(segment.identity().bin).receive(segment, &empty) };
+            self.count_received(segment, received);
+            slots += received;
         }
-        self.release_and_count(&empty);
+        self.release_some(&empty);
     }
 
+    fn count_received(self, segment: SegmentRef, slots: usize) {
+        let identity = segment.identity();
+        if slots == identity.capacity {
+            self.uncount_completed(identity.span.bytes());
+        }
+    }
+
+    /// The segment of this heap that waited longest.
     fn next_waiting(self) -> Option<SegmentRef> {
-        if self.own.pending.is_empty() {
-            // SAFETY: the caller owns the heap; the list was just taken.
-            unsafe { self.own.pending.refill(self.inbox.take()) };
+        loop {
+            if self.own.pending.is_empty() {
+                let mail = self.inbox().take();
+                self.own
+                    .closing
+                    .set(self.own.closing.get() | mail.signalled);
+                // SAFETY: the caller owns the heap; the list was just taken.
+                unsafe { self.own.pending.push_all(mail.first) };
+            }
+            match self.own.pending.pop() {
+                Some(segment) if segment.heap() == self.id() => return Some(segment),
+                // SAFETY: out of the inbox, and not done with.
+                Some(stray) => unsafe { self.own.strays.push(stray) },
+                None => {
+                    // Relaxed: a hint. Nothing waits, so there is nothing completed.
+                    self.mail.completed.store(0, Ordering::Relaxed);
+                    return None;
+                }
+            }
         }
-        self.own.pending.pop()
     }
 
-    /// For an owner that holds a reference of its own.
-    fn release_and_count(self, empty: &Loose) {
+    /// For an owner with a reference of its own: the pool cannot end here.
+    fn release_some(self, empty: &Loose) {
         if !empty.is_empty() {
             let released = self.release(empty, SPARE_BYTES);
-            // Release: the segments' end is ordered before the pool's, whose last reference is another. The count
-            // cannot reach zero here.
+            // Release: what was done with the segments is ordered before the end of the pool, which another
+            // reference's end brings.
             self.pool().refs.fetch_sub(released, Ordering::Release);
         }
     }
@@ -341,17 +480,17 @@ impl HeapRef {
         while let Some(segment) = empty.pop() {
             let span = segment.identity().span;
             debug_assert!(segment.is_empty() && segment.remote_word().is_idle());
-            if self.own.spare_bytes.get() + span.bytes() <= spare_bytes {
+            let kept = self.own.spare_bytes.get() + span.bytes();
+            if kept <= spare_bytes {
                 self.own.spares[span.index()].push(segment);
-                self.own
-                    .spare_bytes
-                    .set(self.own.spare_bytes.get() + span.bytes());
+                self.own.spare_bytes.set(kept);
             } else {
                 // SAFETY: no slot of the segment is anywhere but at home.
                 unsafe { self.pool().arenas().release(span, segment.claimed()) };
                 released += 1;
             }
         }
+        self.pool().dismiss(released);
         released
     }
 
@@ -369,51 +508,70 @@ impl HeapRef {
         let served = self.serve();
         let empty = Loose::new();
         self.used_bins().for_each(|bin| bin.distribute_all(&empty));
-        for spare in self
-            .own
-            .spares
-            .iter()
-            .flat_map(|spares| core::iter::from_fn(|| spares.pop()))
-        {
-            empty.push(spare);
+        served + self.release(&empty, 0) + self.release_spares()
+    }
+
+    fn release_spares(self) -> usize {
+        let empty = Loose::new();
+        for spares in &self.own.spares {
+            while let Some(spare) = spares.pop() {
+                empty.push(spare);
+            }
         }
         self.own.spare_bytes.set(0);
-        served + self.release(&empty, 0)
+        self.release(&empty, 0)
     }
 
-    /// Leaves the heap to whoever needs it. Returns the references to give up, which must wait until now: the
-    /// thread's own is not among them. Owner only, and not any more.
-    ///
-    /// An owner leaves only an empty inbox, for nobody else need come who would empty it. It comes to an end, since
-    /// each push that keeps it here frees a slot and none are handed out.
-    pub(crate) fn leave(self) -> usize {
-        self.set_owner(0);
-        let mut released = self.settle();
-        while !self.inbox.try_abandon() {
-            released += self.serve();
-        }
-        released
-    }
-
-    /// Serves an abandoned heap that the caller's push acquired, and abandons it again: the work is that of what was
-    /// pushed. Returns the references to give up.
-    pub(crate) fn serve_and_leave(self) -> usize {
-        let mut released = self.serve();
-        while !self.inbox.try_abandon() {
-            released += self.serve();
-        }
-        released
-    }
-
-    /// Brings what waits in the inbox of a settled heap straight home and releases what is empty.
-    fn serve(self) -> usize {
+    /// Brings what waits in the inbox straight home and releases what is empty. Returns the references to give up.
+    /// Owner only.
+    pub(crate) fn serve(self) -> usize {
         let empty = Loose::new();
         while let Some(segment) = self.next_waiting() {
             // SAFETY: the segment came out of the inbox.
-            unsafe {
+            let received = unsafe {
                 self.bin(segment.identity().bin)
                     .receive_home(segment, &empty)
             };
+            self.count_received(segment, received);
+        }
+        self.release(&empty, 0)
+    }
+
+    /// Abandons the heap, its lists as they are unless its pool was closed, and hands `strays` over to the caller, who forwards them now.
+    /// Returns the references to give up. Owner only, and not any more.
+    ///
+    /// An owner leaves only an empty inbox, for nobody else need come who would empty it. It comes to an end, since
+    /// each push that keeps it here frees a slot and none are handed out.
+    pub(crate) fn abandon(self, strays: &Queued) -> usize {
+        self.set_owner(0);
+        let mut released = 0;
+        loop {
+            released += self.serve();
+            if self.own.closing.get() {
+                released += self.settle();
+            }
+            while let Some(stray) = self.own.strays.pop() {
+                // SAFETY: out of the inbox, and not done with.
+                unsafe { strays.push(stray) };
+            }
+            if self.inbox().try_abandon() {
+                return released;
+            }
+        }
+    }
+
+    /// Parts with at most `most` segments of a bin that have room, in favour of another heap. They must reach it
+    /// after this one was abandoned. Owner only.
+    ///
+    /// The bin's own lists are emptied first, a few magazines at a time; until that is done nothing is given.
+    pub(crate) fn part_with(self, index: usize, most: usize, to: Self, parted: &Loose) -> usize {
+        let bin = self.bin(index);
+        let empty = Loose::new();
+        if bin.stride() != 0 && bin.distribute_some(most, &empty) {
+            for segment in core::iter::from_fn(|| bin.part_with()).take(most) {
+                segment.set_heap(to.id());
+                parted.push(segment);
+            }
         }
         self.release(&empty, 0)
     }
@@ -436,6 +594,10 @@ pub(crate) struct EmptyHeap {
 // SAFETY: it is never written, so its cells are constants.
 #[cfg(not(loom))]
 unsafe impl Sync for EmptyHeap {}
+
+#[cfg(not(loom))]
+const _: () = assert!(core::mem::offset_of!(EmptyHeap, bins) == size_of::<Heap>());
+const _: () = assert!(size_of::<Heap>() % align_of::<Bin>() == 0);
 
 #[cfg(not(loom))]
 static EMPTY: EmptyHeap = EmptyHeap {

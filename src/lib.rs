@@ -29,6 +29,7 @@ mod arena;
 mod bin;
 mod error;
 mod free_list;
+mod handover;
 mod heap;
 mod layout;
 mod os;
@@ -42,6 +43,8 @@ mod sync;
 #[cfg(not(loom))]
 mod boxed;
 #[cfg(not(loom))]
+mod own;
+#[cfg(not(loom))]
 mod pool;
 #[cfg(not(loom))]
 mod stats;
@@ -52,9 +55,9 @@ mod thread;
 pub use self::{
     boxed::PoolBox,
     error::{AllocError, AllocErrorKind},
-    pool::SegmentPool,
+    pool::{SegmentPool, SegmentPoolBuilder},
     stats::{Census, Stats, stats, validate},
-    thread::flush,
+    thread::{flush, idle, trim},
 };
 
 #[cfg(all(test, loom))]

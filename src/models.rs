@@ -8,11 +8,12 @@ use core::ptr::NonNull;
 use loom::thread;
 
 use crate::arena::Arenas;
+use crate::handover;
 use crate::heap::HeapRef;
 use crate::layout::Span;
 use crate::outbox::Outbox;
-use crate::registry::{self, RegistryRef};
-use crate::remote::{Delivered, Inbox, Node, Pushed, RemoteWord};
+use crate::registry::RegistryRef;
+use crate::remote::{Delivered, Inbox, Node, Pushed, RemoteWord, Taken};
 use crate::segment::SegmentRef;
 use crate::slot::{self, Offset, SlotPtr};
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
@@ -30,13 +31,13 @@ struct Pool {
 impl Pool {
     fn new() -> Self {
         let arenas = NonNull::from(Box::leak(Box::new(Arenas::new())));
-        let registry = RegistryRef::create_in(arenas, STRIDE).unwrap();
+        let registry = RegistryRef::create_in(arenas, STRIDE, usize::MAX).unwrap();
         Self { arenas, registry }
     }
 
     /// Drops the handle and checks that no arena is left.
     fn close(self) {
-        unsafe { self.registry.give_up(1) };
+        unsafe { handover::close(self.registry) };
         self.check_arenas();
     }
 
@@ -52,7 +53,11 @@ impl Pool {
 
 /// Allocates, as the owner, and stores a value.
 fn alloc(heap: HeapRef) -> Value {
-    let slot = heap.bin(0).take().or_else(|| heap.refill(0)).unwrap();
+    let slot = heap
+        .bin(0)
+        .take()
+        .or_else(|| handover::refill(heap, 0))
+        .unwrap();
     slot::store_value(slot);
     Value(slot)
 }
@@ -71,7 +76,7 @@ impl Value {
     fn free_at_home(self, heap: HeapRef) {
         slot::store_value(self.0);
         if unsafe { heap.bin(0).give(self.0) } {
-            heap.stash(0);
+            handover::stash(heap, 0);
         }
     }
 
@@ -94,7 +99,7 @@ fn free_both_remotely(a: Value, b: Value) {
 }
 
 fn end(heap: HeapRef) {
-    unsafe { registry::leave(heap) };
+    unsafe { handover::leave(heap) };
 }
 
 fn model(run: impl Fn() + Sync + Send + 'static) {
@@ -129,7 +134,7 @@ fn remote_word_two_pushes_and_a_take() {
         let push = move |index: usize| {
             shared.cells[index].with_mut(|cell| unsafe { *cell = 1 });
             let head = Offset::new(index);
-            if shared.word.push(head, 1, |_| ()) == Pushed::Queued {
+            if shared.word.push(head, 1, |_| false, |_| ()) == Pushed::Queued {
                 shared.queued.fetch_add(1, Ordering::Relaxed);
             }
         };
@@ -139,10 +144,14 @@ fn remote_word_two_pushes_and_a_take() {
             assert_ne!(value, Some(0));
         };
         let pushers = [0, 1].map(|index| thread::spawn(move || push(index)));
-        let first = shared.word.take();
+        let take = move || match shared.word.take() {
+            Taken::List(list) => list,
+            _ => unreachable!("nobody purges"),
+        };
+        let first = take();
         read(first.head);
         pushers.map(|pusher| pusher.join().unwrap());
-        let second = shared.word.take();
+        let second = take();
         read(second.head);
         assert_eq!(first.count + second.count, 2);
         assert_eq!(first.batches + second.batches, 2);
@@ -173,7 +182,7 @@ fn letter() -> NonNull<Letter> {
 }
 
 fn letters(inbox: &Inbox<Letter>) -> usize {
-    let mut next = inbox.take();
+    let mut next = inbox.take().first;
     let mut count = 0;
     while let Some(node) = NonNull::new(next) {
         next = unsafe { Letter::inbox_link(node) };
@@ -359,13 +368,175 @@ fn pool_dropped_from_three_sides() {
         let registry = Send_(pool.registry);
         let dropper = thread::spawn(move || {
             let Send_(registry) = { registry };
-            unsafe { registry.give_up(1) };
+            unsafe { handover::close(registry) };
         });
         end(heap);
         pusher.join().unwrap();
         dropper.join().unwrap();
         pool.check_arenas();
     });
+}
+
+/// A thread merges a segment out of an abandoned heap while another frees a slot of it: the free reaches the old heap
+/// or the new one, as a stray or not, and everything goes back. Catches: the heap stored after the old one was
+/// abandoned, a stray taken for a member, a stray dropped.
+#[test]
+fn merge_against_a_push_that_read_the_old_heap() {
+    model(|| {
+        let pool = Pool::new();
+        let old = pool.acquire(1);
+        let (a, b) = (alloc(old), alloc(old));
+        b.free_at_home(old);
+        let mine = pool.acquire(2);
+        end(old);
+        let pusher = thread::spawn(move || a.free_remotely());
+        let c = alloc(mine); // merges the old heap's segment, or makes one
+        c.free_at_home(mine);
+        end(mine);
+        pusher.join().unwrap();
+        pool.close();
+    });
+}
+
+/// A segment moves twice while a push is on its way to the first heap: it is forwarded until it arrives. Catches: a
+/// forward to where the segment was, not is; QUEUED turned off on the way.
+#[test]
+fn two_forwards_of_one_segment() {
+    model(|| {
+        let pool = Pool::new();
+        let first = pool.acquire(1);
+        let (a, b) = (alloc(first), alloc(first));
+        b.free_at_home(first);
+        let second = pool.acquire(2);
+        let third = pool.acquire(3);
+        end(first);
+        let pusher = thread::spawn(move || a.free_remotely());
+        let c = alloc(second);
+        c.free_at_home(second);
+        end(second);
+        let d = alloc(third);
+        d.free_at_home(third);
+        end(third);
+        pusher.join().unwrap();
+        pool.close();
+    });
+}
+
+/// A pool is dropped while a thread merges and another pushes. Catches: a merge that moves segments into a heap whose
+/// pool is gone, references of moved segments counted twice or not at all.
+#[test]
+fn pool_dropped_against_merge_and_push() {
+    model(|| {
+        let pool = Pool::new();
+        let old = pool.acquire(1);
+        let (a, b) = (alloc(old), alloc(old));
+        b.free_at_home(old);
+        let mine = pool.acquire(2);
+        end(old);
+        let pusher = thread::spawn(move || a.free_remotely());
+        let merger = Send_(mine);
+        let merger = thread::spawn(move || {
+            let Send_(mine) = { merger };
+            let c = alloc(mine);
+            c.free_at_home(mine);
+            end(mine);
+        });
+        merger.join().unwrap();
+        unsafe { handover::close(pool.registry) };
+        pusher.join().unwrap();
+        pool.check_arenas();
+    });
+}
+
+/// A thread ends while its pool is dropped. Catches: a reference given up twice, the closing thread settling a heap
+/// that its owner still uses.
+#[test]
+fn pool_dropped_against_thread_end() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        alloc(heap).free_at_home(heap);
+        let registry = Send_(pool.registry);
+        let dropper = thread::spawn(move || {
+            let Send_(registry) = { registry };
+            unsafe { handover::close(registry) };
+        });
+        end(heap);
+        dropper.join().unwrap();
+        pool.check_arenas();
+    });
+}
+
+/// A thread lends its heap, with a free slot in its list, while the pool is dropped and the last box goes: somebody
+/// empties the list. Catches: a signal that an owner or a pusher can leave without seeing.
+#[test]
+fn pool_dropped_against_lend_and_push() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b) = (alloc(heap), alloc(heap));
+        b.free_at_home(heap);
+        let pusher = thread::spawn(move || a.free_remotely());
+        let lender = Send_(heap);
+        let lender = thread::spawn(move || {
+            let Send_(heap) = { lender };
+            unsafe { handover::lend(heap) };
+        });
+        unsafe { handover::close(pool.registry) };
+        lender.join().unwrap();
+        pusher.join().unwrap();
+        pool.check_arenas();
+    });
+}
+
+/// A box is dropped by a third thread after its owner has ended and its pool was dropped. Catches: a heap freed while
+/// a box of it lives.
+#[test]
+fn box_dropped_after_owner_end_and_pool_drop() {
+    model(|| {
+        let pool = Pool::new();
+        let owner = Send_(pool.acquire(1));
+        let owner = thread::spawn(move || {
+            let Send_(heap) = { owner };
+            let a = alloc(heap);
+            end(heap);
+            a
+        });
+        let a = owner.join().unwrap();
+        let third = thread::spawn(move || a.free_remotely());
+        unsafe { handover::close(pool.registry) };
+        third.join().unwrap();
+        pool.check_arenas();
+    });
+}
+
+/// The second completed segment of a heap is purged by the thread that completes it, while the owner collects: with
+/// QUEUED off before (both slots in one batch) and on (one after the other). Catches: an owner that unpacks a purged
+/// list, a purged segment that is never queued again, or twice.
+#[test]
+fn purge_against_collect() {
+    for at_once in [true, false] {
+        model(move || {
+            let pool = Pool::new();
+            let heap = pool.acquire(1);
+            let values = [alloc(heap), alloc(heap), alloc(heap), alloc(heap)];
+            let [a, b, c, d] = values;
+            free_both_remotely(a, b); // completes the first segment, within the allowance
+            let pusher = thread::spawn(move || {
+                if at_once {
+                    free_both_remotely(c, d);
+                } else {
+                    c.free_remotely();
+                    d.free_remotely();
+                }
+            });
+            let e = alloc(heap);
+            e.free_at_home(heap);
+            end(heap);
+            pusher.join().unwrap();
+            pool.close();
+        });
+    }
 }
 
 /// Two threads claim and release the two segments of an arena, which is unmapped whenever it is idle. Catches: a

@@ -47,6 +47,20 @@ pub(crate) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
     unsafe { platform::purge(memory, bytes) }
 }
 
+/// Makes the system provide the pages of a part of a mapping now.
+///
+/// # Safety
+///
+/// As for [`purge`]: the contents are lost.
+pub(crate) unsafe fn touch(memory: NonNull<u8>, bytes: usize) {
+    for offset in (0..bytes).step_by(PAGE_BYTES) {
+        // SAFETY: within the caller's range.
+        let page = unsafe { memory.add(offset) };
+        // SAFETY: as above. Volatile: the write is the point.
+        unsafe { page.write_volatile(0) };
+    }
+}
+
 #[cfg(unix)]
 mod platform {
     use core::ffi::c_void;

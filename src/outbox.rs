@@ -13,10 +13,11 @@
 
 use core::cell::Cell;
 
+use crate::handover;
 use crate::heap::HeapRef;
 use crate::layout::{BATCH_SLOTS, batch_slots};
-use crate::registry;
-use crate::remote::{Delivered, Pushed};
+use crate::os;
+use crate::remote::Pushed;
 use crate::segment::SegmentRef;
 use crate::slot::{self, Offset, SlotPtr};
 
@@ -131,24 +132,51 @@ unsafe fn send_batch(segment: SegmentRef, offsets: &[Option<Offset>]) {
         return;
     };
     let tail = segment.slot_at(oldest);
+    // SAFETY: the caller's slots keep the segment in use, and so its heap alive.
+    let mut completion = Completion::new(segment, unsafe {
+        HeapRef::from_id(segment.heap_to_enter())
+    });
+    let purges = |total| completion.purges(total);
     // SAFETY: the chain's slots are the caller's; its oldest carrier is the batch's first slot.
-    if unsafe { segment.push_remote(newest, tail, offsets.len()) } == Pushed::Queued {
+    let mut pushed = unsafe { segment.push_remote(newest, tail, offsets.len(), purges) };
+    if let Pushed::Purging(purge) = pushed {
+        let (pages, bytes) = segment.slot_pages();
+        // SAFETY: every slot is free, and PURGING keeps the owner from them.
+        unsafe { os::purge(pages, bytes) };
+        // SAFETY: done just now.
+        pushed = unsafe { segment.finish_purge(purge) };
+    }
+    if pushed == Pushed::Queued {
         // SAFETY: this push turned QUEUED on.
-        unsafe { deliver(segment) };
+        unsafe { handover::deliver(segment) };
     }
 }
 
-/// Puts a segment in its heap's inbox.
-///
-/// # Safety
-///
-/// The caller's push turned the segment's QUEUED on.
-unsafe fn deliver(segment: SegmentRef) {
-    // SAFETY: QUEUED keeps the segment in use, and so its heap alive.
-    let heap = unsafe { HeapRef::from_id(segment.heap()) };
-    // SAFETY: the caller turned QUEUED on, and the heap is the segment's.
-    if unsafe { heap.inbox().push(segment.into()) } == Delivered::Acquired {
-        // SAFETY: as `Acquired` says.
-        unsafe { registry::serve(heap) };
+/// Decides, attempt by attempt, whether a push that completes a segment purges it.
+struct Completion {
+    heap: HeapRef,
+    capacity: usize,
+    bytes: usize,
+    counted: bool,
+}
+
+impl Completion {
+    fn new(segment: SegmentRef, heap: HeapRef) -> Self {
+        let identity = segment.identity();
+        Self {
+            heap,
+            capacity: identity.capacity,
+            bytes: identity.span.bytes(),
+            counted: false,
+        }
+    }
+
+    /// Asked while the pusher still holds its slots, so the heap is alive.
+    fn purges(&mut self, total: usize) -> bool {
+        if self.counted {
+            self.heap.uncount_completed(self.bytes);
+        }
+        self.counted = total == self.capacity && self.heap.count_completed(self.bytes);
+        total == self.capacity && !self.counted
     }
 }

@@ -8,9 +8,12 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
-use crate::layout::{Route, pool_stride, route};
-use crate::os;
+use crate::error::AllocErrorKind;
+use crate::handover;
+use crate::layout::{Route, Span, pool_stride, route};
+use crate::own;
 use crate::registry::{Registry, RegistryRef};
+use crate::segment::capacity;
 use crate::stats::{Census, Stats};
 use crate::sync::{AtomicPtr, Ordering};
 use crate::thread;
@@ -21,13 +24,8 @@ pub(crate) fn take<T>() -> Option<NonNull<T>> {
     match const { route(Layout::new::<T>()) } {
         Route::Zero => Some(NonNull::dangling()),
         Route::Class(class, _) => thread::take(class).map(NonNull::cast),
-        Route::Own => map_own::<T>(),
+        Route::Own => own::map(Layout::new::<T>(), None).map(NonNull::cast),
     }
-}
-
-#[cold]
-fn map_own<T>() -> Option<NonNull<T>> {
-    os::map(size_of::<T>(), align_of::<T>()).map(NonNull::cast)
 }
 
 /// Gives storage back, on whatever thread and from whatever pool.
@@ -42,18 +40,9 @@ pub(crate) unsafe fn return_slot(storage: NonNull<u8>, layout: Layout) {
         Route::Zero => {}
         // SAFETY: the class and span of the layout; guaranteed by the caller.
         Route::Class(class, span) => unsafe { thread::give(storage.cast(), span, class) },
-        // SAFETY: mapped by `map_own` for this layout.
-        Route::Own => unsafe { unmap_own(storage, layout) },
+        // SAFETY: mapped for this layout.
+        Route::Own => unsafe { own::unmap(storage, layout) },
     }
-}
-
-/// # Safety
-///
-/// The storage was mapped by [`map_own`] for this layout, and the caller gives it up.
-#[cold]
-unsafe fn unmap_own(storage: NonNull<u8>, layout: Layout) {
-    // SAFETY: guaranteed by the caller.
-    unsafe { os::unmap(storage, layout.size(), layout.align()) }
 }
 
 /// A pool of one type: isolated, and counted by itself.
@@ -61,10 +50,13 @@ unsafe fn unmap_own(storage: NonNull<u8>, layout: Layout) {
 /// Its boxes come from segments that hold nothing but this pool's values, so they lie closer together than the size
 /// classes of the default pool allow, and never next to strangers. Any thread may allocate; each gets segments of its
 /// own. The boxes are ordinary [`PoolBox`](crate::PoolBox)es: they may be dropped anywhere, and stay valid when the
-/// pool is dropped; the memory goes when the last of them and the last thread that used the pool have gone.
+/// pool is dropped; then each segment goes when its last box goes, and the rest when every thread that used the pool
+/// has allocated or freed some more, idled, or ended. A leaked box keeps its segment for ever.
 ///
 /// Values of no size take no memory, and values larger than 128 KiB, or aligned beyond 4 KiB, get a mapping of their
 /// own each.
+///
+/// A pool can be limited: see [`builder`](Self::builder).
 ///
 /// # Examples
 ///
@@ -82,16 +74,125 @@ unsafe fn unmap_own(storage: NonNull<u8>, layout: Layout) {
 pub struct SegmentPool<T> {
     /// Null until the first allocation; then the handle's reference to the registry.
     registry: AtomicPtr<Registry>,
+    /// Segments, or values with a mapping of their own, that the pool may have.
+    limit: usize,
     values: PhantomData<fn(T) -> T>,
 }
 
 impl<T> SegmentPool<T> {
+    const LAYOUT: Layout = Layout::new::<T>();
+
     /// A pool without memory: the first allocation gets some.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            registry: AtomicPtr::new(ptr::null_mut()),
+        Self::builder().build()
+    }
+
+    /// Makes a pool with limits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{AllocErrorKind, SegmentPool};
+    ///
+    /// static SMALL: SegmentPool<[u64; 8]> = SegmentPool::builder().max_bytes(1 << 20).build();
+    ///
+    /// let mut boxes = Vec::new();
+    /// let refused = loop {
+    ///     match SMALL.try_alloc([boxes.len() as u64; 8]) {
+    ///         Ok(boxed) => boxes.push(boxed),
+    ///         Err(refused) => break refused,
+    ///     }
+    /// };
+    /// assert_eq!(refused.kind(), AllocErrorKind::LimitReached);
+    /// assert_eq!(refused.into_inner(), [boxes.len() as u64; 8]); // nothing is lost
+    /// boxes.pop();
+    /// assert!(SMALL.try_alloc([0; 8]).is_ok());
+    /// ```
+    #[must_use]
+    pub const fn builder() -> SegmentPoolBuilder<T> {
+        SegmentPoolBuilder {
+            limit: usize::MAX,
             values: PhantomData,
+        }
+    }
+
+    /// Brings every free slot that this thread's heap, or one that no thread holds, has in its lists home, and gives
+    /// empty segments back, as [`trim`](crate::trim) does for the default pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// drop((0..100_000).map(|n| pool.alloc(n)).collect::<Vec<_>>());
+    /// pool.trim();
+    /// assert_eq!(pool.stats().segments, 0);
+    /// ```
+    pub fn trim(&self) {
+        if let Some(registry) = self.registry() {
+            thread::trim_pool(registry);
+        }
+    }
+
+    /// Maps segments for at least `slots` further values of this thread, so that they need nothing of the operating
+    /// system but the first touch of each page. Values with a mapping of their own cannot be reserved for, and those
+    /// without size need not.
+    ///
+    /// # Errors
+    ///
+    /// When memory is refused or the pool's limit is reached. What was mapped until then stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// pool.reserve(10_000)?;
+    /// let before = pool.stats().segments;
+    /// let boxes: Vec<_> = (0..10_000).map(|n| pool.alloc(n)).collect();
+    /// assert_eq!(pool.stats().segments, before);
+    /// # Ok::<(), segment_pool::AllocErrorKind>(())
+    /// ```
+    pub fn reserve(&self, slots: usize) -> Result<(), AllocErrorKind> {
+        self.map_ahead(slots, false)
+    }
+
+    /// As [`reserve`](Self::reserve), and touches the pages too.
+    ///
+    /// # Errors
+    ///
+    /// As `reserve`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// pool.prefault(10_000)?;
+    /// assert_eq!(*pool.alloc(7), 7);
+    /// # Ok::<(), segment_pool::AllocErrorKind>(())
+    /// ```
+    pub fn prefault(&self, slots: usize) -> Result<(), AllocErrorKind> {
+        self.map_ahead(slots, true)
+    }
+
+    fn map_ahead(&self, slots: usize, touch: bool) -> Result<(), AllocErrorKind> {
+        if !matches!(route(Self::LAYOUT), Route::Class(..)) {
+            return Ok(());
+        }
+        let segments = slots.div_ceil(capacity(pool_stride(Self::LAYOUT)));
+        let pool = self
+            .registry_or_create()
+            .ok_or(AllocErrorKind::OutOfMemory)?;
+        match thread::map_ahead(pool, segments, touch) {
+            true => Ok(()),
+            false => Err(self.refusal()),
+        }
+    }
+
+    /// Why an allocation was refused just now.
+    pub(crate) fn refusal(&self) -> AllocErrorKind {
+        match self.registry() {
+            Some(registry) if registry.core().is_full() => AllocErrorKind::LimitReached,
+            _ => AllocErrorKind::OutOfMemory,
         }
     }
 
@@ -114,10 +215,13 @@ impl<T> SegmentPool<T> {
     /// Storage for a value; `None` when memory is refused.
     #[inline(always)]
     pub(crate) fn take(&self) -> Option<NonNull<T>> {
-        match const { route(Layout::new::<T>()) } {
+        match const { route(Self::LAYOUT) } {
             Route::Zero => Some(NonNull::dangling()),
             Route::Class(..) => thread::take_from(self.registry_or_create()?).map(NonNull::cast),
-            Route::Own => map_own::<T>(),
+            Route::Own => {
+                let pool = self.registry_or_create()?;
+                own::map(Self::LAYOUT, Some(pool)).map(NonNull::cast)
+            }
         }
     }
 
@@ -141,7 +245,7 @@ impl<T> SegmentPool<T> {
 
     #[cold]
     fn create(&self) -> Option<RegistryRef> {
-        let new = RegistryRef::create(pool_stride(Layout::new::<T>()))?;
+        let new = RegistryRef::create(pool_stride(Self::LAYOUT), self.limit)?;
         let null = ptr::null_mut();
         // Release: publishes the registry. Acquire on failure: another thread's, as in `registry`.
         let won = self.registry.compare_exchange(
@@ -162,7 +266,8 @@ impl<T> Drop for SegmentPool<T> {
     fn drop(&mut self) {
         if let Some(registry) = self.registry() {
             // SAFETY: the handle's reference.
-            unsafe { registry.give_up(1) };
+            unsafe { handover::close(registry) };
+            thread::announce_closing();
         }
     }
 }
@@ -177,6 +282,60 @@ impl<T> fmt::Debug for SegmentPool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SegmentPool")
             .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+/// Limits for a [`SegmentPool`], which [`build`](Self::build) makes. All may be used in a `static`.
+///
+/// A pool takes memory by the segment: 64 KiB for values up to 1 KiB, 512 KiB up to 16 KiB, 4 MiB up to 128 KiB; each
+/// larger value takes a mapping of its own. Before a pool refuses, it makes use of everything that the asking thread
+/// can reach: slots that other threads freed, and segments of threads that ended or idle. What lies in the lists of
+/// running threads still counts towards the limit.
+pub struct SegmentPoolBuilder<T> {
+    limit: usize,
+    values: PhantomData<fn(T) -> T>,
+}
+
+impl<T> SegmentPoolBuilder<T> {
+    /// At most so many segments, or values with a mapping of their own.
+    #[must_use]
+    pub const fn max_segments(mut self, segments: usize) -> Self {
+        if segments < self.limit {
+            self.limit = segments;
+        }
+        self
+    }
+
+    /// At most so many bytes of segments, or of mappings. Less than one of them allows no value at all.
+    #[must_use]
+    pub const fn max_bytes(self, bytes: usize) -> Self {
+        let segments = match route(SegmentPool::<T>::LAYOUT) {
+            Route::Zero => return self,
+            Route::Class(..) => bytes / Span::of(pool_stride(SegmentPool::<T>::LAYOUT)).bytes(),
+            Route::Own => match own::mapping_bytes(SegmentPool::<T>::LAYOUT) {
+                Some(mapping) => bytes / mapping,
+                None => 0,
+            },
+        };
+        self.max_segments(segments)
+    }
+
+    /// The pool, without memory yet.
+    #[must_use]
+    pub const fn build(self) -> SegmentPool<T> {
+        SegmentPool {
+            registry: AtomicPtr::new(ptr::null_mut()),
+            limit: self.limit,
+            values: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for SegmentPoolBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentPoolBuilder")
+            .field("max_segments", &self.limit)
             .finish()
     }
 }

@@ -4,9 +4,7 @@
 //! more heaps than threads were alive at once (and pushers at work). Heaps stay listed as long as the pool.
 //!
 //! The pool is freed by whoever gives up its last reference. There is one for each segment in use, one for each heap
-//! a thread holds, and one for the pool's handle; the default pool's handle is a static and never given up. Whoever
-//! empties segments of a heap abandons it first and only then gives up the references of these segments, and touches
-//! nothing after: with the last one the heap is gone.
+//! a thread holds, and one for the pool's handle; the default pool's handle is a static and never given up.
 
 use core::ptr::{self, NonNull};
 
@@ -23,6 +21,8 @@ pub(crate) struct Registry {
     heaps: AtomicPtr<Heap>,
     /// Abandoned heaps: a hint, never too low.
     abandoned: AtomicUsize,
+    /// 1 when the handle was dropped: threads should let go of the pool's heaps. A hint to those that hold one.
+    closed: AtomicUsize,
 }
 
 // SAFETY: the pointer in `core` is to a table of atomics that outlives the registry.
@@ -32,7 +32,7 @@ unsafe impl Sync for Registry {}
 static ARENAS: Arenas = Arenas::new();
 
 #[cfg(not(loom))]
-static DEFAULT: Registry = Registry::new(arenas(), 0);
+static DEFAULT: Registry = Registry::new(arenas(), 0, usize::MAX);
 
 #[cfg(not(loom))]
 const fn arenas() -> NonNull<Arenas> {
@@ -45,17 +45,26 @@ pub(crate) fn default() -> RegistryRef {
     RegistryRef(NonNull::from(&DEFAULT))
 }
 
+/// Gives the memory of free segments to the operating system, of all pools.
+#[cfg(not(loom))]
+pub(crate) fn trim_arenas() {
+    ARENAS.trim();
+}
+
 impl Registry {
     crate::sync::const_fn! {
-        fn new(arenas: NonNull<Arenas>, stride: usize) -> Self {
+        fn new(arenas: NonNull<Arenas>, stride: usize, limit: usize) -> Self {
             Self {
                 core: PoolCore {
                     arenas,
                     stride,
                     refs: AtomicUsize::new(1),
+                    limit,
+                    in_use: AtomicUsize::new(0),
                 },
                 heaps: AtomicPtr::new(ptr::null_mut()),
                 abandoned: AtomicUsize::new(0),
+                closed: AtomicUsize::new(0),
             }
         }
     }
@@ -69,14 +78,14 @@ pub(crate) struct RegistryRef(NonNull<Registry>);
 impl RegistryRef {
     /// A pool of one stride, with the reference of its handle.
     #[cfg(not(loom))]
-    pub(crate) fn create(stride: usize) -> Option<Self> {
-        Self::create_in(arenas(), stride)
+    pub(crate) fn create(stride: usize, limit: usize) -> Option<Self> {
+        Self::create_in(arenas(), stride, limit)
     }
 
-    pub(crate) fn create_in(arenas: NonNull<Arenas>, stride: usize) -> Option<Self> {
+    pub(crate) fn create_in(arenas: NonNull<Arenas>, stride: usize, limit: usize) -> Option<Self> {
         let registry = os::map(size_of::<Registry>(), align_of::<Registry>())?.cast::<Registry>();
         // SAFETY: mapped above, large enough.
-        unsafe { registry.write(Registry::new(arenas, stride)) };
+        unsafe { registry.write(Registry::new(arenas, stride, limit)) };
         Some(Self(registry))
     }
 
@@ -111,21 +120,72 @@ impl RegistryRef {
         Some(heap)
     }
 
-    fn count_held(self) {
+    /// Counts the reference of a heap that was adopted.
+    pub(crate) fn count_held(self) {
         // Relaxed: the caller knows of a reference, so the count is not zero.
         self.get().core.refs.fetch_add(1, Ordering::Relaxed);
     }
 
     fn adopt(self, token: u64) -> Option<HeapRef> {
-        // Relaxed: a hint; a heap abandoned just now is found by the next thread.
-        if !cfg!(loom) && self.get().abandoned.load(Ordering::Relaxed) == 0 {
+        if !self.has_abandoned() {
             return None;
         }
-        let heap = self.heaps().find(|heap| heap.inbox().adopt())?;
-        // Relaxed: as above.
-        self.get().abandoned.fetch_sub(1, Ordering::Relaxed);
+        let heap = self.heaps().find(|heap| self.adopt_one(*heap))?;
         heap.set_owner(token);
         Some(heap)
+    }
+
+    /// Makes the caller the owner of this heap of the pool, if it is abandoned.
+    pub(crate) fn adopt_one(self, heap: HeapRef) -> bool {
+        let adopted = heap.inbox().adopt();
+        if adopted {
+            // Relaxed: a hint.
+            self.get().abandoned.fetch_sub(1, Ordering::Relaxed);
+        }
+        adopted
+    }
+
+    /// As [`adopt_one`](Self::adopt_one), but if the heap has an owner, that will settle it before it leaves.
+    pub(crate) fn adopt_or_signal(self, heap: HeapRef) -> bool {
+        let adopted = heap.inbox().adopt_or_signal();
+        if adopted {
+            // Relaxed: a hint.
+            self.get().abandoned.fetch_sub(1, Ordering::Relaxed);
+        }
+        adopted
+    }
+
+    /// The heap listed after this one of the pool.
+    pub(crate) fn after(self, heap: HeapRef) -> Option<HeapRef> {
+        // Relaxed: written before the heap was published.
+        heap_ref(heap.next().load(Ordering::Relaxed))
+    }
+
+    /// Whether looking for an abandoned heap may be worth while.
+    pub(crate) fn has_abandoned(self) -> bool {
+        // Relaxed: a hint; a heap abandoned just now is found by the next thread.
+        cfg!(loom) || self.get().abandoned.load(Ordering::Relaxed) != 0
+    }
+
+    /// To be called before a heap is abandoned by other than a pusher, so that the hint is never too low.
+    pub(crate) fn count_abandoned(self) {
+        // Relaxed: a hint.
+        self.get().abandoned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Asks the threads that hold heaps of the pool to let go of them.
+    pub(crate) fn close(self) {
+        // Relaxed: a hint to threads that hold heaps. What must not be missed is said by `adopt_or_signal`.
+        self.get().closed.store(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(self) -> bool {
+        // Relaxed: as in `close`.
+        self.get().closed.load(Ordering::Relaxed) != 0
+    }
+
+    pub(crate) fn core<'a>(self) -> &'a PoolCore {
+        &self.get().core
     }
 
     fn create_heap(self, token: u64) -> Option<HeapRef> {
@@ -154,10 +214,7 @@ impl RegistryRef {
     pub(crate) fn heaps(self) -> impl Iterator<Item = HeapRef> {
         // Acquire: from the Release in `create_heap`.
         let first = heap_ref(self.get().heaps.load(Ordering::Acquire));
-        core::iter::successors(first, |heap| {
-            // Relaxed: written before the heap was published.
-            heap_ref(heap.next().load(Ordering::Relaxed))
-        })
+        core::iter::successors(first, move |heap| self.after(*heap))
     }
 
     /// Gives up `n` references; the last one frees the pool.
@@ -181,9 +238,9 @@ impl RegistryRef {
     ///
     /// No references are left.
     unsafe fn free(self) {
-        let mut next = heap_ref(self.get().heaps.load(Ordering::Relaxed)); // Relaxed: the last reference is gone
+        let mut next = self.heaps().next();
         while let Some(heap) = next {
-            next = heap_ref(heap.next().load(Ordering::Relaxed)); // Relaxed: as above
+            next = self.after(heap);
             // SAFETY: without references there are no segments, and no thread holds the heap.
             unsafe { heap.free() };
         }
@@ -200,30 +257,4 @@ fn heap_ref(heap: *mut Heap) -> Option<HeapRef> {
 /// The registry of a heap.
 pub(crate) fn registry_of(heap: HeapRef) -> RegistryRef {
     RegistryRef(heap.pool_ptr().cast())
-}
-
-/// Ends a thread's holding of a heap.
-///
-/// # Safety
-///
-/// The calling thread got the heap from [`RegistryRef::acquire`] and does not use it any more.
-pub(crate) unsafe fn leave(heap: HeapRef) {
-    let registry = registry_of(heap);
-    // Relaxed: a hint; counted before the heap is abandoned so that it is never too low.
-    registry.get().abandoned.fetch_add(1, Ordering::Relaxed);
-    let released = heap.leave();
-    // SAFETY: the released segments' references and the thread's own.
-    unsafe { registry.give_up(released + 1) };
-}
-
-/// Serves an abandoned heap that the caller acquired by a push.
-///
-/// # Safety
-///
-/// The push returned `Delivered::Acquired`.
-pub(crate) unsafe fn serve(heap: HeapRef) {
-    let registry = registry_of(heap);
-    let released = heap.serve_and_leave();
-    // SAFETY: the released segments' references; if there are none, nothing is touched.
-    unsafe { registry.give_up(released) };
 }

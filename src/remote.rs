@@ -1,15 +1,20 @@
 //! The two words that other threads write: a segment's remote list and a heap's inbox.
 //!
 //! ```text
-//! RemoteWord   | head: 16 | count: 16 | batches: 16 | QUEUED |        of a segment
-//! Inbox        | first segment                  | ABANDONED |        of a heap
+//! RemoteWord   | head: 16 | count: 16 | batches: 16 | QUEUED PURGING PURGED |      of a segment
+//! Inbox        | first segment                         | SIGNALLED ABANDONED |      of a heap
 //! ```
 //!
 //! * Anybody who holds live slots of a segment pushes them with one compare-and-swap. Whoever turns QUEUED on, and
 //!   nobody else, puts the segment in its heap's inbox; only the segment's owner turns QUEUED off, by taking the list.
 //! * After a push that did not turn QUEUED on, the segment may be gone: touch nothing more.
+//! * A push that makes the list as long as the segment knows that nobody holds a slot. It may then, by the same
+//!   compare-and-swap, drop the list and go PURGING: give the slots' pages back, say PURGED, and queue the segment
+//!   unless it still waits in an inbox. An owner that takes PURGING does nothing, for the segment will come again.
 //! * An inbox belongs to the thread that owns the heap, or to nobody: ABANDONED. A pusher that meets ABANDONED takes
 //!   the heap over with the same compare-and-swap that adds its segment, so a push is never left unseen.
+//! * Only an inbox that is empty and not SIGNALLED is abandoned: an owner cannot leave without having seen that its
+//!   pool was closed.
 //!
 //! Both lists are pushed to by many and taken whole by one, so there is no ABA. Pushes *and* takes are AcqRel: the
 //! push reads what the last take wrote (QUEUED off) and so is ordered behind the owner's reading of the inbox link;
@@ -22,16 +27,19 @@ use crate::sync::{AtomicPtr, AtomicU64, Guess, Ordering, const_fn};
 
 const COUNT_SHIFT: u32 = 16;
 const BATCHES_SHIFT: u32 = 32;
+const BATCHES: u64 = 0xffff << BATCHES_SHIFT;
 const QUEUED: u64 = 1 << 48;
+const PURGING: u64 = 1 << 49;
+const PURGED: u64 = 1 << 50;
 
 /// A segment's list of remotely freed slots: the newest carrier, how many slots in how many batches, and whether the
 /// segment is in an inbox.
 #[derive(Debug)]
 pub(crate) struct RemoteWord(AtomicU64);
 
-/// What the owner took.
+/// Slots on a remote list.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Taken {
+pub(crate) struct Listed {
     /// The newest carrier.
     pub(crate) head: Option<Offset>,
     /// Slots on the list.
@@ -40,13 +48,35 @@ pub(crate) struct Taken {
     pub(crate) batches: usize,
 }
 
+/// What the owner took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Taken {
+    /// A list to unpack.
+    List(Listed),
+    /// Nothing yet: every slot is free, and whoever freed the last is giving the pages back.
+    Purging,
+    /// Every slot, all free, with no contents.
+    Purged {
+        /// Pushes that freed them.
+        batches: usize,
+    },
+}
+
 impl Taken {
     fn decode(word: u64) -> Self {
         let field = |shift: u32| usize::from((word >> shift) as u16);
-        Self {
-            head: Offset::from_raw(word as u16),
-            count: field(COUNT_SHIFT),
-            batches: field(BATCHES_SHIFT),
+        if word & PURGING != 0 {
+            Self::Purging
+        } else if word & PURGED != 0 {
+            Self::Purged {
+                batches: field(BATCHES_SHIFT),
+            }
+        } else {
+            Self::List(Listed {
+                head: Offset::from_raw(word as u16),
+                count: field(COUNT_SHIFT),
+                batches: field(BATCHES_SHIFT),
+            })
         }
     }
 }
@@ -59,6 +89,15 @@ pub(crate) enum Pushed {
     Joined,
     /// Put the segment in the inbox of its heap.
     Queued,
+    /// Give the pages of the slots back, then [`RemoteWord::finish_purge`].
+    Purging(Purge),
+}
+
+/// A purge that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Purge {
+    turned_queued_on: bool,
+    batches: u64,
 }
 
 impl RemoteWord {
@@ -68,32 +107,60 @@ impl RemoteWord {
         }
     }
 
-    /// Pushes a batch of `count` slots whose newest carrier is `head`; `link_tail` is told, before each attempt, the
-    /// carrier that the batch's oldest one must point to.
+    /// Pushes a batch of `count` slots whose newest carrier is `head`.
+    ///
+    /// Before each attempt `purges` is asked, with the length the list will have, whether to purge instead, and if
+    /// not, `link_tail` is told the carrier that the batch's oldest one must point to.
     #[inline]
     pub(crate) fn push(
         &self,
         head: Offset,
         count: usize,
+        mut purges: impl FnMut(usize) -> bool,
         mut link_tail: impl FnMut(Option<Offset>),
     ) -> Pushed {
-        let added = (count as u64) << COUNT_SHIFT | 1 << BATCHES_SHIFT | QUEUED;
         let mut old = self.0.guess();
         loop {
-            link_tail(Offset::from_raw(old as u16));
-            let kept = old & !(u64::from(u16::MAX) | QUEUED);
-            let new = kept + added + u64::from(Offset::to_raw(Some(head)));
-            // AcqRel: releases the carriers to the owner's `take`, and acquires from the `take` that turned QUEUED
-            // off the owner's reading of the inbox link, which the caller overwrites next. Relaxed on
-            // failure: a better guess.
-            match self
-                .0
-                .compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Relaxed)
-            {
-                Ok(_) if old & QUEUED == 0 => return Pushed::Queued,
+            let sum = (old & !QUEUED) + ((count as u64) << COUNT_SHIFT) + (1 << BATCHES_SHIFT);
+            let purging = purges(usize::from((sum >> COUNT_SHIFT) as u16));
+            let new = if purging {
+                sum & BATCHES | PURGING | QUEUED
+            } else {
+                link_tail(Offset::from_raw(old as u16));
+                sum & !0xffff | u64::from(Offset::to_raw(Some(head))) | QUEUED
+            };
+            // AcqRel: releases the carriers to the owner's `take`, or acquires those of others before their pages go;
+            // and acquires from the `take` that turned QUEUED off the owner's reading of the inbox link, which the
+            // caller overwrites next. Relaxed on failure: only another guess.
+            let swapped =
+                self.0
+                    .compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Relaxed);
+            let turned_queued_on = old & QUEUED == 0;
+            match swapped {
+                Ok(_) if purging => {
+                    return Pushed::Purging(Purge {
+                        turned_queued_on,
+                        batches: sum & BATCHES,
+                    });
+                }
+                Ok(_) if turned_queued_on => return Pushed::Queued,
                 Ok(_) => return Pushed::Joined,
                 Err(current) => old = current,
             }
+        }
+    }
+
+    /// Says that the pages are gone.
+    pub(crate) fn finish_purge(&self, purge: Purge) -> Pushed {
+        // AcqRel: releases the purge to the owner's `take`; acquires from a `take` meanwhile, as in `push`.
+        let old = self
+            .0
+            .swap(purge.batches | PURGED | QUEUED, Ordering::AcqRel);
+        let was_taken = old & QUEUED == 0;
+        if purge.turned_queued_on || was_taken {
+            Pushed::Queued
+        } else {
+            Pushed::Joined
         }
     }
 
@@ -105,7 +172,7 @@ impl RemoteWord {
         Taken::decode(self.0.swap(0, Ordering::AcqRel))
     }
 
-    /// The list as it is, for checks by the owner.
+    /// What `take` would take, for checks by the owner.
     pub(crate) fn peek(&self) -> Taken {
         // Acquire: as `take`, for a checker that walks the carriers.
         Taken::decode(self.0.load(Ordering::Acquire))
@@ -123,7 +190,7 @@ impl RemoteWord {
 ///
 /// # Safety
 ///
-/// The link is a field of the node's own that only `set_inbox_link` writes; nodes are at least 2-aligned.
+/// The link is a field of the node's own that only `set_inbox_link` writes; nodes are at least 4-aligned.
 pub(crate) unsafe trait Node {
     /// # Safety
     ///
@@ -150,19 +217,30 @@ pub(crate) enum Delivered {
     Acquired,
 }
 
-/// The low bit of the word: nobody owns the heap.
-const ABANDONED: usize = 1;
+/// What the owner took out of an inbox.
+#[derive(Debug)]
+pub(crate) struct Mail<N> {
+    /// The segment that came last, linked to those before it.
+    pub(crate) first: *mut N,
+    /// Whether the heap must be settled before it is abandoned.
+    pub(crate) signalled: bool,
+}
 
-fn is_abandoned<N>(word: *mut N) -> bool {
-    word.addr() & ABANDONED != 0
+/// Nobody owns the heap; the list is empty.
+const ABANDONED: usize = 1;
+/// The heap has an owner, who must take before it can leave.
+const SIGNALLED: usize = 2;
+
+fn has<N>(word: *mut N, bit: usize) -> bool {
+    word.addr() & bit != 0
 }
 
 fn first<N>(word: *mut N) -> *mut N {
-    word.map_addr(|addr| addr & !ABANDONED)
+    word.map_addr(|addr| addr & !(ABANDONED | SIGNALLED))
 }
 
-fn abandoned<N>(first: *mut N) -> *mut N {
-    first.map_addr(|addr| addr | ABANDONED)
+fn with<N>(word: *mut N, bits: usize) -> *mut N {
+    word.map_addr(|addr| addr | bits)
 }
 
 impl<N: Node> Inbox<N> {
@@ -177,21 +255,20 @@ impl<N: Node> Inbox<N> {
     ///
     /// # Safety
     ///
-    /// The caller's push turned the segment's QUEUED on, and this inbox is that of the segment's heap.
+    /// The caller holds the segment, whose QUEUED is on and which is in no inbox, and its heap is or was this one.
     pub(crate) unsafe fn push(&self, node: NonNull<N>) -> Delivered {
         let mut old = self.0.guess();
         loop {
-            // SAFETY: the caller turned QUEUED on, and the node is not published yet.
+            // SAFETY: guaranteed by the caller; the node is not published yet.
             unsafe { N::set_inbox_link(node, first(old)) };
+            let new = with(node.as_ptr(), old.addr() & SIGNALLED);
             // AcqRel: releases the link to `take`; acquires, when the heap was abandoned, what its last owner left.
             // Relaxed on failure: only another guess.
-            match self.0.compare_exchange_weak(
-                old,
-                node.as_ptr(),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) if is_abandoned(old) => return Delivered::Acquired,
+            let swapped =
+                self.0
+                    .compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Relaxed);
+            match swapped {
+                Ok(_) if has(old, ABANDONED) => return Delivered::Acquired,
                 Ok(_) => return Delivered::ToOwner,
                 Err(current) => old = current,
             }
@@ -205,23 +282,29 @@ impl<N: Node> Inbox<N> {
         self.0.load(Ordering::Relaxed).is_null()
     }
 
-    /// Takes the whole list. Owner only.
-    pub(crate) fn take(&self) -> *mut N {
-        if !cfg!(loom) && self.is_empty() {
-            return ptr::null_mut();
+    /// Takes everything. Owner only.
+    pub(crate) fn take(&self) -> Mail<N> {
+        let nothing = ptr::null_mut();
+        let word = if !cfg!(loom) && self.is_empty() {
+            nothing
+        } else {
+            // Acquire: the links, from every `push`, each a read-modify-write that carries the releases before it on.
+            self.0.swap(nothing, Ordering::Acquire)
+        };
+        Mail {
+            first: first(word),
+            signalled: has(word, SIGNALLED),
         }
-        // Acquire: the links, from every `push`, each a read-modify-write that carries the releases before it on.
-        self.0.swap(ptr::null_mut(), Ordering::Acquire)
     }
 
-    /// Gives the heap up if nothing waits; false, and still the caller's, if something does. Owner only.
+    /// Gives the heap up if there is nothing to take; false, and still the caller's, if there is. Owner only.
     pub(crate) fn try_abandon(&self) -> bool {
         let empty = ptr::null_mut();
         // Release: hands everything the owner did to whoever acquires the heap. Relaxed on failure: nothing was read.
         self.0
             .compare_exchange(
                 empty,
-                abandoned(empty),
+                with(empty, ABANDONED),
                 Ordering::Release,
                 Ordering::Relaxed,
             )
@@ -230,24 +313,41 @@ impl<N: Node> Inbox<N> {
 
     /// Makes the caller the owner of an abandoned heap; false if it has one or another was faster.
     pub(crate) fn adopt(&self) -> bool {
-        let mut old = if cfg!(loom) {
-            abandoned(ptr::null_mut())
-        } else {
-            self.0.guess()
-        };
-        while is_abandoned(old) {
-            // Acquire: from the Release of the abandoning thread, everything it did to the heap; pushes since are
-            // read-modify-writes and so carry that release on. Relaxed on failure: only another guess.
-            match self.0.compare_exchange_weak(
-                old,
-                first(old),
+        let empty = ptr::null_mut();
+        // Relaxed: a hint that saves the compare-and-swap, where heaps are looked through.
+        if !cfg!(loom) && !has(self.0.load(Ordering::Relaxed), ABANDONED) {
+            return false;
+        }
+        // Acquire: from the Release of the abandoning thread, everything it did to the heap. Relaxed on failure:
+        // nothing was read.
+        self.0
+            .compare_exchange(
+                with(empty, ABANDONED),
+                empty,
                 Ordering::Acquire,
                 Ordering::Relaxed,
-            ) {
-                Ok(_) => return true,
+            )
+            .is_ok()
+    }
+
+    /// As [`adopt`](Self::adopt), but if the heap has an owner, leaves it a signal to settle before it leaves.
+    pub(crate) fn adopt_or_signal(&self) -> bool {
+        let mut old = self.0.guess();
+        loop {
+            let adopts = has(old, ABANDONED);
+            let new = if adopts {
+                first(old)
+            } else {
+                with(old, SIGNALLED)
+            };
+            // Acquire: as in `adopt`; the signal publishes nothing. Relaxed on failure: only another guess.
+            let swapped =
+                self.0
+                    .compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Relaxed);
+            match swapped {
+                Ok(_) => return adopts,
                 Err(current) => old = current,
             }
         }
-        false
     }
 }

@@ -22,8 +22,8 @@ use core::ptr::{self, NonNull};
 use crossbeam_utils::CachePadded;
 
 use crate::free_list;
-use crate::layout::{Span, first_slot};
-use crate::remote::{Node, Pushed, RemoteWord, Taken};
+use crate::layout::{MAX_ALIGN, Span, first_slot};
+use crate::remote::{Listed, Node, Purge, Pushed, RemoteWord, Taken};
 use crate::slot::{self, Offset, SlotPtr};
 use crate::sync::{AtomicPtr, Cell, Ordering, UnsafeCell, const_fn};
 
@@ -258,16 +258,49 @@ impl SegmentRef {
         (slot(from), len)
     }
 
-    /// Frees a chain of slots to the segment's owner.
+    /// Frees a chain of slots to the segment's owner, or begins a purge if these are the last ones and `purges` says
+    /// so.
     ///
     /// # Safety
     ///
     /// The chain's carriers hold `count` slots of this segment that the caller gives up, `tail` is the oldest.
-    pub(crate) unsafe fn push_remote(self, head: Offset, tail: SlotPtr, count: usize) -> Pushed {
-        self.remote.word.push(head, count, |next| {
+    pub(crate) unsafe fn push_remote(
+        self,
+        head: Offset,
+        tail: SlotPtr,
+        count: usize,
+        purges: impl FnMut(usize) -> bool,
+    ) -> Pushed {
+        self.remote.word.push(head, count, purges, |next| {
             // SAFETY: until the push succeeds the carriers are the caller's.
             unsafe { slot::set_carrier_next(tail, next) }
         })
+    }
+
+    /// Says that the pages of the slots are gone.
+    ///
+    /// # Safety
+    ///
+    /// The caller's push began the purge, and it gave the pages back.
+    pub(crate) unsafe fn finish_purge(self, purge: Purge) -> Pushed {
+        self.remote.word.finish_purge(purge)
+    }
+
+    /// The whole pages that hold nothing but slots.
+    pub(crate) fn slot_pages(self) -> (NonNull<u8>, usize) {
+        let before = self.identity.first.next_multiple_of(MAX_ALIGN);
+        (self.at(before).cast(), self.identity.span.bytes() - before)
+    }
+
+    /// Makes a segment whose slots were purged one whose slots were never handed out.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the segment and took PURGED.
+    pub(crate) unsafe fn reset(self) {
+        let owner = &self.owner;
+        debug_assert!(owner.home.get().is_none() && owner.bumped.get() == self.identity.capacity);
+        owner.bumped.set(0);
     }
 
     /// Takes the remote list.
@@ -279,14 +312,14 @@ impl SegmentRef {
         self.remote.word.take()
     }
 
-    /// Calls `receive` with every slot of a taken list, the one freed first last: pushed on a list, they come out in
+    /// Calls `receive` with every slot of a list, the one freed first last: pushed on a free list, they come out in
     /// the order in which they were freed.
     ///
     /// # Safety
     ///
     /// The caller took the list, or keeps its owner from doing so, and may do with the slots what `receive` does.
-    pub(crate) unsafe fn unpack(self, taken: Taken, mut receive: impl FnMut(SlotPtr)) {
-        let mut next = taken.head;
+    pub(crate) unsafe fn unpack(self, list: Listed, mut receive: impl FnMut(SlotPtr)) {
+        let mut next = list.head;
         while let Some(offset) = next {
             let slot = self.slot_at(offset);
             // SAFETY: the slot is a carrier on the list that the caller took.
@@ -332,6 +365,19 @@ impl Segment {
         self.heap.load(Ordering::Relaxed)
     }
 
+    /// The heap, to be used. The caller holds a slot of the segment, or the segment out of an inbox.
+    pub(crate) fn heap_to_enter(&self) -> *mut HeapId {
+        // Acquire: from the Release in `set_heap`, the making of that heap; and after a push, a heap that owned the
+        // segment then or later.
+        self.heap.load(Ordering::Acquire)
+    }
+
+    /// Moves the segment to another heap. By an owner of both.
+    pub(crate) fn set_heap(&self, heap: *mut HeapId) {
+        // Release: to `heap_to_enter`.
+        self.heap.store(heap, Ordering::Release);
+    }
+
     /// Whether there is a slot to take without asking anybody. Owner only.
     pub(crate) fn has_room(&self) -> bool {
         self.owner.home.get().is_some() || self.owner.bumped.get() < self.identity.capacity
@@ -356,7 +402,7 @@ impl Segment {
     }
 }
 
-// SAFETY: the link is in the remote part, written below only; headers are aligned far beyond 2.
+// SAFETY: the link is in the remote part, written below only; headers are aligned far beyond 4.
 unsafe impl Node for Segment {
     unsafe fn set_inbox_link(this: NonNull<Self>, next: *mut Self) {
         // SAFETY: the caller turned QUEUED on, so the segment is in use.
@@ -408,44 +454,50 @@ impl Loose {
     }
 }
 
-/// What came out of an inbox and was not served yet, oldest first, linked as it was there: QUEUED is still on, so
-/// the links are the owner's.
+/// Segments whose QUEUED is on and that are in no inbox, linked as they were there: until their remote list is taken
+/// or they are put in an inbox, the links belong to who holds them.
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub(crate) struct Queued {
     first: Cell<Option<SegmentRef>>,
 }
 
-impl Pending {
+impl Queued {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self { first: Cell::new(None) }
         }
     }
 
-    /// Takes over a list from an inbox, turning it round.
+    /// # Safety
+    ///
+    /// The caller turned QUEUED on, or took the segment out of an inbox, and has not done with it.
+    pub(crate) unsafe fn push(&self, segment: SegmentRef) {
+        let next = self.first.replace(Some(segment));
+        let next = next.map_or(ptr::null_mut(), |segment| segment.0.as_ptr());
+        // SAFETY: guaranteed by the caller.
+        unsafe { Segment::set_inbox_link(segment.0, next) };
+    }
+
+    pub(crate) fn pop(&self) -> Option<SegmentRef> {
+        let segment = self.first.get()?;
+        // SAFETY: the list holds the segment.
+        let next = unsafe { Segment::inbox_link(segment.0) };
+        self.first.set(NonNull::new(next).map(SegmentRef));
+        Some(segment)
+    }
+
+    /// Takes over a list out of an inbox, the newest there first, so that the oldest is popped first.
     ///
     /// # Safety
     ///
     /// The caller owns the heap and took `list` out of its inbox.
-    pub(crate) unsafe fn refill(&self, mut list: *mut Segment) {
-        debug_assert!(self.first.get().is_none());
+    pub(crate) unsafe fn push_all(&self, mut list: *mut Segment) {
         while let Some(node) = NonNull::new(list) {
             // SAFETY: the caller took the node, and its remote list is not taken yet.
             list = unsafe { Segment::inbox_link(node) };
-            let behind = self.first.replace(Some(SegmentRef(node)));
-            let behind = behind.map_or(ptr::null_mut(), |segment| segment.0.as_ptr());
-            // SAFETY: QUEUED is on and the node is in no inbox, so its link is the owner's.
-            unsafe { Segment::set_inbox_link(node, behind) };
+            // SAFETY: as above.
+            unsafe { self.push(SegmentRef(node)) };
         }
-    }
-
-    /// The segment that waited longest; its remote list is to be taken next.
-    pub(crate) fn pop(&self) -> Option<SegmentRef> {
-        let segment = self.first.get()?;
-        // SAFETY: the list is the owner's and the segment's remote list is not taken yet.
-        let next = unsafe { Segment::inbox_link(segment.0) };
-        self.first.set(NonNull::new(next).map(SegmentRef));
-        Some(segment)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -502,8 +554,12 @@ impl SegmentList {
         self.push_back(segment);
     }
 
+    pub(crate) fn after(&self, segment: SegmentRef) -> Option<SegmentRef> {
+        segment.owner.next.get()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = SegmentRef> {
-        core::iter::successors(self.front.get(), |segment| segment.owner.next.get())
+        core::iter::successors(self.front.get(), |&segment| self.after(segment))
     }
 
     /// Makes the two neighbours; `None` stands for the end of the list on that side.

@@ -7,9 +7,11 @@
 use core::fmt;
 use std::collections::HashMap;
 
+use crate::handover;
 use crate::heap::HeapRef;
 use crate::layout::Span;
 use crate::registry::{self, RegistryRef};
+use crate::remote::Taken;
 use crate::segment::SegmentRef;
 use crate::slot::SlotPtr;
 use crate::thread;
@@ -127,7 +129,7 @@ impl Census {
         for heap in adopted {
             census.visit(heap);
             // SAFETY: acquired above.
-            unsafe { registry::leave(heap) };
+            unsafe { handover::leave(heap) };
         }
         census
     }
@@ -199,7 +201,16 @@ impl Marks {
     /// The remote list only grows at its head while its owner looks.
     fn mark_remote(&mut self) {
         let segment = self.segment;
-        let listed = segment.remote_word().peek();
+        let listed = match segment.remote_word().peek() {
+            Taken::List(listed) => listed,
+            Taken::Purging | Taken::Purged { .. } => {
+                assert!(
+                    !self.free.contains(&true),
+                    "a purged segment has no slot elsewhere"
+                );
+                return self.free.fill(true);
+            }
+        };
         let mut found = 0;
         let receive = |slot| {
             self.mark(slot);

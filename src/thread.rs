@@ -4,6 +4,9 @@
 //! thread runs, in any other destructor too. `GUARD` has nothing but the destructor; touching it once, with the first
 //! heap or the first remote free, gets [`Local::end`] called when the thread ends.
 //!
+//! A thread that idles lends its heaps: the default pool's is remembered and taken back by the next allocation, unless
+//! another thread has it then. When a pool is dropped, threads that hold heaps of it let go in their next slow path.
+//!
 //! After the end (other thread-local values may be dropped later, and use the pool) an allocation borrows a heap for
 //! one slot, and a free is a batch of one.
 //!
@@ -11,13 +14,14 @@
 
 use core::cell::Cell;
 
+use crate::handover;
 use crate::heap::HeapRef;
 use crate::layout::Span;
 use crate::outbox::Outbox;
 use crate::registry::{self, RegistryRef};
 use crate::segment::SegmentRef;
 use crate::slot::SlotPtr;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 thread_local! {
     static LOCAL: Local = const { Local::new() };
@@ -38,6 +42,10 @@ struct Local {
     held: Cell<Option<HeapRef>>,
     /// The heaps used last for other pools. Those are held, so their pools are alive and their addresses unique.
     pools: [Cell<Option<(RegistryRef, HeapRef)>>; CACHED_POOLS],
+    /// The default pool's heap, lent while the thread idles. Heaps of that pool live for ever.
+    lent: Cell<Option<HeapRef>>,
+    /// `CLOSINGS` when the thread last looked.
+    closings: Cell<usize>,
     outbox: Outbox,
 }
 
@@ -146,16 +154,97 @@ pub(crate) fn token() -> u64 {
     LOCAL.with(Local::token)
 }
 
+/// Lets other threads have what this thread does not need while it waits: pushes the open batches of remote frees and
+/// hands the thread's heaps to whoever needs them.
+///
+/// For threads that may sleep for long: call it before parking, in a worker's wait loop, or in tokio's
+/// `on_thread_park`. What other threads free of this thread's segments is then brought home by them, and their
+/// allocations may use its free slots. The next allocation takes the same heap back if nobody else did.
+///
+/// Cost: a compare-and-swap or two per pool that the thread used since the last call, and per open batch; a few loads
+/// when nothing happened.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::PoolBox;
+///
+/// let boxed = PoolBox::new(7);
+/// segment_pool::idle(); // before waiting for work
+/// assert_eq!(*boxed, 7); // boxes stay valid, as ever
+/// drop(boxed);
+/// ```
+pub fn idle() {
+    LOCAL.with(Local::idle);
+}
+
+/// Brings every free slot of this thread's heaps home and gives empty segments back: to the arenas, which give empty
+/// ones of theirs to the operating system.
+///
+/// Cost: it looks at every free slot in the thread's lists.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::PoolBox;
+///
+/// drop((0..100_000).map(PoolBox::new).collect::<Vec<_>>());
+/// segment_pool::trim();
+/// assert_eq!(segment_pool::stats().segments, 0);
+/// ```
+pub fn trim() {
+    flush();
+    for_each_held(handover::trim);
+    registry::trim_arenas();
+}
+
+/// As [`trim`], for one pool, and for those of its heaps that no thread holds.
+pub(crate) fn trim_pool(pool: RegistryRef) {
+    flush();
+    for_each_held(|heap| {
+        if registry::registry_of(heap) == pool {
+            handover::trim(heap);
+        }
+    });
+    handover::trim_abandoned(pool, token());
+    registry::trim_arenas();
+}
+
+/// Adds so many segments to this thread's heap of a pool, with their pages if `touch`; false when memory is refused or
+/// the pool's limit is reached.
+pub(crate) fn map_ahead(pool: RegistryRef, segments: usize, touch: bool) -> bool {
+    LOCAL.with(|local| {
+        if local.has_ended() {
+            return true;
+        }
+        let heap = local.heap_of(pool);
+        heap.is_some_and(|heap| (0..segments).all(|_| heap.add_segment(0, touch)))
+    })
+}
+
+/// Asks threads to look for closed pools in their next slow path.
+pub(crate) fn announce_closing() {
+    // Relaxed: a hint.
+    CLOSINGS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Pools that were ever closed.
+static CLOSINGS: AtomicUsize = AtomicUsize::new(0);
+
 #[cold]
 #[inline(never)]
 fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
-    heap.refill(bin)
+    LOCAL.with(|local| {
+        local.let_go_of_closed();
+        local.refill(heap, bin)
+    })
 }
 
 #[cold]
 #[inline(never)]
 fn stash(heap: HeapRef, bin: usize) {
-    heap.stash(bin);
+    handover::stash(heap, bin);
+    LOCAL.with(Local::let_go_of_closed);
 }
 
 impl Local {
@@ -166,6 +255,8 @@ impl Local {
             phase: Cell::new(Phase::Fresh),
             held: Cell::new(None),
             pools: [const { Cell::new(None) }; CACHED_POOLS],
+            lent: Cell::new(None),
+            closings: Cell::new(0),
             outbox: Outbox::new(),
         }
     }
@@ -173,31 +264,47 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn take_slow(&self, class: usize) -> Option<SlotPtr> {
-        if self.heap.get() != HeapRef::EMPTY {
-            return self.heap.get().refill(class);
+        self.let_go_of_closed();
+        if self.heap.get() == HeapRef::EMPTY {
+            let pool = registry::default();
+            if self.has_ended() {
+                return self.borrow_one(pool, class);
+            }
+            self.heap
+                .set(self.take_back(pool).or_else(|| self.acquire(pool))?);
         }
-        let pool = registry::default();
-        if self.has_ended() {
-            return self.borrow_one(pool, class);
-        }
-        self.heap.set(self.acquire(pool)?);
-        self.heap.get().refill(class)
+        self.refill(self.heap.get(), class)
     }
 
     #[cold]
     #[inline(never)]
     fn take_from_slow(&self, pool: RegistryRef) -> Option<SlotPtr> {
+        self.let_go_of_closed();
         if self.has_ended() {
             return self.borrow_one(pool, 0);
         }
-        let mut held = core::iter::successors(self.held.get(), |heap| heap.next_held().get());
-        let known = held.find(|heap| registry::registry_of(*heap) == pool);
-        let heap = match known {
-            Some(heap) => heap,
-            None => self.acquire(pool)?,
-        };
+        let heap = self.heap_of(pool)?;
         self.cached(pool).set(Some((pool, heap)));
-        heap.bin(0).take().or_else(|| heap.refill(0))
+        self.refill(heap, 0)
+    }
+
+    /// The thread's heap of a pool other than the default one.
+    fn heap_of(&self, pool: RegistryRef) -> Option<HeapRef> {
+        let mut held = core::iter::successors(self.held.get(), |heap| heap.next_held().get());
+        held.find(|heap| registry::registry_of(*heap) == pool)
+            .or_else(|| self.acquire(pool))
+    }
+
+    /// A slot from a bin, whose free list may have some after its heap was adopted.
+    fn refill(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
+        let slot = heap.bin(bin).take().or_else(|| handover::refill(heap, bin));
+        if slot.is_some() || !registry::registry_of(heap).core().is_full() {
+            return slot;
+        }
+        // Before a limit refuses, everything this thread can reach is tried.
+        self.outbox.flush();
+        heap.collect_all();
+        handover::refill_from_others(heap, bin)
     }
 
     #[inline(always)]
@@ -212,12 +319,21 @@ impl Local {
         Some(heap)
     }
 
+    /// The default pool's heap that the thread lent, if nobody has it.
+    fn take_back(&self, pool: RegistryRef) -> Option<HeapRef> {
+        let heap = self.lent.take().filter(|&heap| pool.adopt_one(heap))?;
+        pool.count_held();
+        heap.set_owner(self.token());
+        heap.next_held().set(self.held.replace(Some(heap)));
+        Some(heap)
+    }
+
     /// A slot for a thread that has ended: acquires a heap for this one.
     fn borrow_one(&self, pool: RegistryRef, bin: usize) -> Option<SlotPtr> {
         let heap = pool.acquire(self.token())?;
-        let slot = heap.bin(bin).take().or_else(|| heap.refill(bin));
+        let slot = self.refill(heap, bin);
         // SAFETY: acquired above.
-        unsafe { registry::leave(heap) };
+        unsafe { handover::leave(heap) };
         slot
     }
 
@@ -229,7 +345,7 @@ impl Local {
     #[inline(never)]
     unsafe fn give_elsewhere(&self, segment: SegmentRef, slot: SlotPtr) {
         // SAFETY: the caller holds a slot of the segment.
-        let heap = unsafe { HeapRef::from_id(segment.heap()) };
+        let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
         if heap.is_owned_by(self.token.get()) {
             let bin = segment.identity().bin;
             // SAFETY: the segment's heap is this thread's.
@@ -267,17 +383,55 @@ impl Local {
         self.token.get()
     }
 
+    fn idle(&self) {
+        self.outbox.flush();
+        if self.heap.get() != HeapRef::EMPTY {
+            self.lent.set(Some(self.heap.get()));
+        }
+        // SAFETY: called with heaps acquired by this thread, which no variable names as its own any more.
+        self.hand_over(|heap| unsafe { handover::lend(heap) });
+    }
+
     /// Pushes the open batches and leaves the heaps to others.
     fn end(&self) {
         self.phase.set(Phase::Ended);
         self.outbox.flush();
+        // SAFETY: as in `idle`.
+        self.hand_over(|heap| unsafe { handover::leave(heap) });
+    }
+
+    /// Forgets every heap of the thread and calls `leave` with each.
+    fn hand_over(&self, leave: impl Fn(HeapRef)) {
         self.heap.set(HeapRef::EMPTY);
-        self.pools.iter().for_each(|pool| pool.set(None));
+        self.forget_pools();
         let mut held = self.held.take();
         while let Some(heap) = held {
             held = heap.next_held().take();
-            // SAFETY: acquired by `acquire`, and no variable of the thread names it any more.
-            unsafe { registry::leave(heap) };
+            leave(heap);
+        }
+    }
+
+    fn forget_pools(&self) {
+        self.pools.iter().for_each(|pool| pool.set(None));
+    }
+
+    /// Leaves the heaps of pools that were dropped, if any was since the last call.
+    fn let_go_of_closed(&self) {
+        // Relaxed: a hint.
+        let closings = CLOSINGS.load(Ordering::Relaxed);
+        if self.closings.replace(closings) == closings {
+            return;
+        }
+        self.forget_pools();
+        let mut rest = self.held.take();
+        while let Some(heap) = rest {
+            rest = heap.next_held().take();
+            if registry::registry_of(heap).is_closed() {
+                // SAFETY: acquired by this thread and taken out of its variables.
+                unsafe { handover::leave(heap) };
+            } else {
+                heap.next_held().set(self.held.replace(Some(heap)));
+            }
         }
     }
 }

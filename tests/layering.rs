@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 20] = [
     "sync",
     "error",
     "layout",
@@ -26,9 +26,11 @@ const LAYERS: [&str; 18] = [
     "bin",
     "heap",
     "registry",
+    "handover",
     "outbox",
     "thread",
     "stats",
+    "own",
     "pool",
     "boxed",
     "arc",

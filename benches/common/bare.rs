@@ -1,8 +1,8 @@
 //! The limit of the local rows: the least that a thread-local pool can do.
 //!
 //! One intrusive LIFO list per slot size and thread, filled from chunks that are never given back. No owner check, no
-//! count, no remote free: a [`Bare`] that is dropped on another thread puts memory of the first thread on the list of the
-//! second, for good, and nothing could ever return memory. It shows what those things cost, and is no allocator.
+//! count, no remote free: memory freed on another thread would be that thread's for good (so [`Bare`] is not `Send`),
+//! and none is ever returned. It shows what those things cost, and is no allocator.
 
 use crate::common::Pointer;
 use std::{
@@ -19,8 +19,10 @@ struct Slot {
 
 type Link = Option<NonNull<Slot>>;
 
-const WORD: usize = size_of::<Slot>();
+/// A slot is a whole number of these.
+const WORD: usize = size_of::<u64>();
 const LARGEST: usize = 64;
+const LISTS: usize = LARGEST / WORD + 1;
 const CHUNK: Layout = match Layout::from_size_align(64 << 10, LARGEST) {
     Ok(layout) => layout,
     Err(_) => panic!("the size is no multiple of the alignment"),
@@ -28,7 +30,7 @@ const CHUNK: Layout = match Layout::from_size_align(64 << 10, LARGEST) {
 
 thread_local! {
     /// The free slots of `n` words are on list `n`. Nothing here has a destructor, so access is a plain load.
-    static FREE: [Cell<Link>; LARGEST / WORD + 1] = const { [const { Cell::new(None) }; LARGEST / WORD + 1] };
+    static FREE: [Cell<Link>; LISTS] = const { [const { Cell::new(None) }; LISTS] };
 }
 
 /// An owning pointer into the lists of this thread.
@@ -36,10 +38,11 @@ thread_local! {
 pub(crate) struct Bare<T>(NonNull<T>);
 
 impl<T> Bare<T> {
-    /// Which list, as a constant; does not compile for a payload that is too large or too strictly aligned.
+    /// Which list, as a constant. Does not compile for a payload that has none.
     const LIST: usize = {
-        assert!(size_of::<T>() % WORD == 0 && size_of::<T>() <= LARGEST && align_of::<T>() <= WORD);
-        size_of::<T>() / WORD
+        let size = size_of::<T>();
+        assert!(size % WORD == 0 && WORD <= size && size <= LARGEST && align_of::<T>() <= WORD);
+        size / WORD
     };
 }
 

@@ -1,7 +1,8 @@
 //! What both benchmarks need: one trait over the implementations that are compared, and cheap random indices.
 //!
-//! A workload is written once, generic over [`Pointer`], so every implementation runs the same code. A payload is an array
-//! of `W` words, all of them written by [`Pointer::new`]; [`touch`] makes the optimiser believe that somebody reads them.
+//! A workload is written once, generic over [`Pointer`], so every implementation runs the same code. A payload is an
+//! array of `W` words, all of them written by [`Pointer::new`]; [`touch`] makes the optimiser believe that somebody
+//! reads them.
 
 use segment_pool::PoolBox;
 use std::{hint::black_box, ops::DerefMut};

@@ -2,9 +2,9 @@
 //!
 //!     popped <= pushed <= popped + capacity
 //!
-//! Both counts only grow, each is written by one thread and has a cache line of its own. Each side remembers what it last saw of the
-//! other's count and looks again only when that says full, or empty. Slots from `popped` to `pushed` belong to the
-//! consumer, all others to the producer.
+//! Both counts only grow; each is written by one thread and has a cache line of its own. Each side remembers what it
+//! last saw of the other's count and looks again only when that says full, or empty. Slots from `popped` to `pushed`
+//! belong to the consumer, all others to the producer.
 
 use crate::race::wait_for;
 use crossbeam_utils::CachePadded;

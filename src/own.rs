@@ -1,0 +1,81 @@
+//! Mappings of their own, for values too large or too aligned for segments.
+//!
+//! ```text
+//! | header: the pool, if it is a SegmentPool | ... | value |
+//! ^ start of the mapping                           ^ at a fixed distance, the larger of 64 bytes and the alignment
+//! ```
+//!
+//! Whoever drops the value unmaps it. To its pool such a value is as good as a segment: a reference, and one towards
+//! the limit.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use crate::os;
+use crate::registry::RegistryRef;
+
+/// The pool that counts the value.
+type Header = Option<RegistryRef>;
+
+const HEADER_BYTES: usize = 64;
+
+/// Bytes that a mapping for this layout takes; `None` if there can be none.
+pub(crate) const fn mapping_bytes(layout: Layout) -> Option<usize> {
+    layout.size().checked_add(distance(layout))
+}
+
+const fn distance(layout: Layout) -> usize {
+    if layout.align() > HEADER_BYTES {
+        layout.align()
+    } else {
+        HEADER_BYTES
+    }
+}
+
+/// Maps storage for a value of a pool, or of the default pool. `None` when memory is refused or the pool's limit is
+/// reached.
+#[cold]
+pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
+    let bytes = mapping_bytes(layout)?;
+    if !pool.is_none_or(|pool| pool.core().admit()) {
+        return None;
+    }
+    let Some(mapping) = os::map(bytes, layout.align()) else {
+        // SAFETY: admitted above.
+        unsafe { dismiss(pool) };
+        return None;
+    };
+    // SAFETY: mapped above, larger than a header.
+    unsafe { mapping.cast::<Header>().write(pool) };
+    // SAFETY: the mapping ends `layout.size()` bytes behind that.
+    Some(unsafe { mapping.add(distance(layout)) })
+}
+
+/// Unmaps storage.
+///
+/// # Safety
+///
+/// It came from [`map`] for this layout, and the caller gives it up.
+#[cold]
+pub(crate) unsafe fn unmap(storage: NonNull<u8>, layout: Layout) {
+    let bytes = distance(layout) + layout.size();
+    // SAFETY: the mapping begins so many bytes before the storage, whose pointer may reach all of it.
+    let mapping = unsafe { storage.sub(distance(layout)) };
+    // SAFETY: `map` wrote the header.
+    let pool = unsafe { mapping.cast::<Header>().read() };
+    // SAFETY: mapped with these numbers.
+    unsafe { os::unmap(mapping, bytes, layout.align()) };
+    // SAFETY: the reference of the value that is gone.
+    unsafe { dismiss(pool) };
+}
+
+/// # Safety
+///
+/// The pool admitted the value, which is gone.
+unsafe fn dismiss(pool: Option<RegistryRef>) {
+    if let Some(pool) = pool {
+        pool.core().dismiss(1);
+        // SAFETY: guaranteed by the caller.
+        unsafe { pool.give_up(1) };
+    }
+}
