@@ -34,6 +34,9 @@ pub(crate) struct Arenas {
     small: Table,
     medium: Table,
     large: Table,
+    /// Pools that take their segments here, in the models, which check that none is left.
+    #[cfg(loom)]
+    pools: crate::sync::Cell<isize>,
 }
 
 /// The arenas of one span.
@@ -69,6 +72,8 @@ impl Arenas {
                 small: Table::new(Span::Small),
                 medium: Table::new(Span::Medium),
                 large: Table::new(Span::Large),
+                #[cfg(loom)]
+                pools: crate::sync::Cell::new(0),
             }
         }
     }
@@ -94,6 +99,17 @@ impl Arenas {
         self.small.trim();
         self.medium.trim();
         self.large.trim();
+    }
+
+    /// Counts a pool that was made or freed.
+    #[cfg(loom)]
+    pub(crate) fn count_pool(&self, change: isize) {
+        self.pools.set(self.pools.get() + change);
+    }
+
+    #[cfg(all(test, loom))]
+    pub(crate) fn pools(&self) -> isize {
+        self.pools.get()
     }
 
     /// Arenas mapped now, of all spans.

@@ -31,7 +31,7 @@ use crate::layout::{CLASSES, Span, stride_of};
 use crate::os;
 use crate::remote::Inbox;
 use crate::segment::{Claimed, HeapId, Loose, Queued, Segment, SegmentRef};
-use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Cell, Ordering, const_fn};
+use crate::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Cell, Ordering, const_fn};
 
 /// Completed segments, in bytes, beyond which those who free the last slots of another give its pages back.
 const COMPLETED_BYTES: usize = if cfg!(loom) { 1 } else { 1 << 20 };
@@ -91,7 +91,7 @@ impl PoolCore {
         self.in_use.load(Ordering::Relaxed) >= self.limit
     }
 
-    fn arenas(&self) -> &Arenas {
+    pub(crate) fn arenas(&self) -> &Arenas {
         // SAFETY: arena tables outlive the pools.
         unsafe { self.arenas.as_ref() }
     }
@@ -109,6 +109,7 @@ pub(crate) struct Heap {
 /// Any thread reads.
 #[derive(Debug)]
 struct Shared {
+    alive: Alive,
     /// The token of the thread that owns the heap, or 0.
     owner: AtomicU64,
     pool: NonNull<PoolCore>,
@@ -155,7 +156,9 @@ impl Deref for HeapRef {
     #[inline(always)]
     fn deref(&self) -> &Heap {
         // SAFETY: the maker promised that the heap is alive; every field that changes is a cell or an atomic.
-        unsafe { self.0.as_ref() }
+        let heap = unsafe { self.0.as_ref() };
+        heap.shared.alive.used();
+        heap
     }
 }
 
@@ -164,6 +167,7 @@ impl Heap {
         fn new(pool: NonNull<PoolCore>, owner: u64) -> Self {
             Self {
                 shared: CachePadded::new(Shared {
+                    alive: Alive::new(),
                     owner: AtomicU64::new(owner),
                     pool,
                     next: AtomicPtr::new(core::ptr::null_mut()),
@@ -277,6 +281,7 @@ impl HeapRef {
     /// The heap has no segment and nobody uses it again.
     pub(crate) unsafe fn free(self) {
         let bytes = bytes(self.pool().bins());
+        self.shared.alive.ended();
         // SAFETY: mapped by `create`; the caller gives it up.
         unsafe { os::unmap(self.0.cast(), bytes, align_of::<Heap>()) };
     }
@@ -379,7 +384,7 @@ impl HeapRef {
         let spare = self.own.spares[span.index()].pop()?;
         let kept = self.own.spare_bytes.get() - span.bytes();
         self.own.spare_bytes.set(kept);
-        Some(spare.claimed())
+        Some(spare.end())
     }
 
     fn claim(self, span: Span) -> Option<Claimed> {
@@ -486,7 +491,7 @@ impl HeapRef {
                 self.own.spare_bytes.set(kept);
             } else {
                 // SAFETY: no slot of the segment is anywhere but at home.
-                unsafe { self.pool().arenas().release(span, segment.claimed()) };
+                unsafe { self.pool().arenas().release(span, segment.end()) };
                 released += 1;
             }
         }

@@ -44,6 +44,7 @@ impl Pool {
     fn check_arenas(self) {
         let arenas = unsafe { Box::from_raw(self.arenas.as_ptr()) };
         assert_eq!(arenas.mapped(), 0, "every segment went back to its arena");
+        assert_eq!(arenas.pools(), 0, "the pool was freed");
     }
 
     fn acquire(self, token: u64) -> HeapRef {
@@ -58,7 +59,7 @@ fn alloc(heap: HeapRef) -> Value {
         .take()
         .or_else(|| handover::refill(heap, 0))
         .unwrap();
-    slot::store_value(slot);
+    slot::erase(slot);
     Value(slot)
 }
 
@@ -74,7 +75,7 @@ impl Value {
     }
 
     fn free_at_home(self, heap: HeapRef) {
-        slot::store_value(self.0);
+        slot::erase(self.0);
         if unsafe { heap.bin(0).give(self.0) } {
             handover::stash(heap, 0);
         }
@@ -82,7 +83,7 @@ impl Value {
 
     /// What a thread does that does not own the segment.
     fn free_remotely(self) {
-        slot::store_value(self.0);
+        slot::erase(self.0);
         let outbox = Outbox::new();
         unsafe { outbox.add(self.segment(), self.0) };
         outbox.flush();
@@ -90,8 +91,8 @@ impl Value {
 }
 
 fn free_both_remotely(a: Value, b: Value) {
-    slot::store_value(a.0);
-    slot::store_value(b.0);
+    slot::erase(a.0);
+    slot::erase(b.0);
     let outbox = Outbox::new();
     unsafe { outbox.add(a.segment(), a.0) };
     unsafe { outbox.add(b.segment(), b.0) };

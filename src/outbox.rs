@@ -140,9 +140,8 @@ unsafe fn send_batch(segment: SegmentRef, offsets: &[Option<Offset>]) {
     // SAFETY: the chain's slots are the caller's; its oldest carrier is the batch's first slot.
     let mut pushed = unsafe { segment.push_remote(newest, tail, offsets.len(), purges) };
     if let Pushed::Purging(purge) = pushed {
-        let (pages, bytes) = segment.slot_pages();
         // SAFETY: every slot is free, and PURGING keeps the owner from them.
-        unsafe { os::purge(pages, bytes) };
+        unsafe { segment.purge(os::purge) };
         // SAFETY: done just now.
         pushed = unsafe { segment.finish_purge(purge) };
     }

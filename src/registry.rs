@@ -11,13 +11,14 @@ use core::ptr::{self, NonNull};
 use crate::arena::Arenas;
 use crate::heap::{Heap, HeapRef, PoolCore};
 use crate::os;
-use crate::sync::{AtomicPtr, AtomicUsize, Guess, Ordering};
+use crate::sync::{Alive, AtomicPtr, AtomicUsize, Guess, Ordering};
 
 /// See the module.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Registry {
     core: PoolCore,
+    alive: Alive,
     heaps: AtomicPtr<Heap>,
     /// Abandoned heaps: a hint, never too low.
     abandoned: AtomicUsize,
@@ -62,6 +63,7 @@ impl Registry {
                     limit,
                     in_use: AtomicUsize::new(0),
                 },
+                alive: Alive::new(),
                 heaps: AtomicPtr::new(ptr::null_mut()),
                 abandoned: AtomicUsize::new(0),
                 closed: AtomicUsize::new(0),
@@ -86,7 +88,10 @@ impl RegistryRef {
         let registry = os::map(size_of::<Registry>(), align_of::<Registry>())?.cast::<Registry>();
         // SAFETY: mapped above, large enough.
         unsafe { registry.write(Registry::new(arenas, stride, limit)) };
-        Some(Self(registry))
+        let registry = Self(registry);
+        #[cfg(loom)]
+        registry.core().arenas().count_pool(1);
+        Some(registry)
     }
 
     pub(crate) fn as_ptr(self) -> *mut Registry {
@@ -102,7 +107,9 @@ impl RegistryRef {
 
     fn get<'a>(self) -> &'a Registry {
         // SAFETY: a `RegistryRef` is of a registry that is alive.
-        unsafe { self.0.as_ref() }
+        let registry = unsafe { self.0.as_ref() };
+        registry.alive.used();
+        registry
     }
 
     /// A heap for the thread with this token: an abandoned one if there is any, else a new one. `None` when memory is
@@ -244,6 +251,9 @@ impl RegistryRef {
             // SAFETY: without references there are no segments, and no thread holds the heap.
             unsafe { heap.free() };
         }
+        self.get().alive.ended();
+        #[cfg(loom)]
+        self.core().arenas().count_pool(-1);
         // SAFETY: mapped by `create_in`: the default registry keeps its handle's reference.
         unsafe { os::unmap(self.0.cast(), size_of::<Registry>(), align_of::<Registry>()) };
     }

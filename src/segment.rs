@@ -25,7 +25,7 @@ use crate::free_list;
 use crate::layout::{MAX_ALIGN, Span, first_slot};
 use crate::remote::{Listed, Node, Purge, Pushed, RemoteWord, Taken};
 use crate::slot::{self, Offset, SlotPtr};
-use crate::sync::{AtomicPtr, Cell, Ordering, UnsafeCell, const_fn};
+use crate::sync::{Alive, AtomicPtr, Cell, Ordering, UnsafeCell, const_fn};
 
 /// The owner of segments, as far as a segment knows it: an address.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ pub(crate) struct Claimed {
 #[repr(C)]
 pub(crate) struct Segment {
     heap: AtomicPtr<HeapId>,
+    alive: Alive,
     identity: Identity,
     owner: OwnerPart,
     remote: CachePadded<RemotePart>,
@@ -108,7 +109,9 @@ impl Deref for SegmentRef {
     fn deref(&self) -> &Segment {
         // SAFETY: the maker promised that the segment is in use, so its header is initialised, and every field that
         // changes meanwhile is a cell or an atomic.
-        unsafe { self.0.as_ref() }
+        let segment = unsafe { self.0.as_ref() };
+        segment.alive.used();
+        segment
     }
 }
 
@@ -158,8 +161,9 @@ impl SegmentRef {
         Self(header)
     }
 
-    /// The memory it was made in, to be released or made a segment again.
-    pub(crate) fn claimed(self) -> Claimed {
+    /// Ends the segment: the memory it was made in, to be released or made a segment again.
+    pub(crate) fn end(self) -> Claimed {
+        self.alive.ended();
         Claimed {
             memory: self.0.cast(),
             arena: self.identity.arena,
@@ -301,6 +305,32 @@ impl SegmentRef {
         let owner = &self.owner;
         debug_assert!(owner.home.get().is_none() && owner.bumped.get() == self.identity.capacity);
         owner.bumped.set(0);
+        self.each_slot(slot::erase);
+    }
+
+    /// Gives the whole pages of the slots back; what they held is lost.
+    ///
+    /// # Safety
+    ///
+    /// Every slot is free, and nobody else may touch any of them.
+    pub(crate) unsafe fn purge(self, purge: unsafe fn(NonNull<u8>, usize)) {
+        let (pages, bytes) = self.slot_pages();
+        self.each_slot(slot::erase);
+        // SAFETY: guaranteed by the caller; the range is whole pages of the segment's.
+        unsafe { purge(pages, bytes) };
+    }
+
+    /// In the models only, where slots are few and watched.
+    fn each_slot(self, visit: impl Fn(SlotPtr)) {
+        if cfg!(loom) {
+            let Identity {
+                first,
+                stride,
+                capacity,
+                ..
+            } = self.identity;
+            (0..capacity).for_each(|index| visit(self.at(first + index * stride)));
+        }
     }
 
     /// Takes the remote list.
@@ -337,6 +367,7 @@ impl Segment {
     fn new(heap: *mut HeapId, identity: Identity) -> Self {
         Self {
             heap: AtomicPtr::new(heap),
+            alive: Alive::new(),
             identity,
             owner: OwnerPart {
                 prev: Cell::new(None),

@@ -177,9 +177,12 @@ pub(crate) unsafe fn read_carrier(slot: SlotPtr, stride: usize) -> Carrier {
     Carrier { next, carried }
 }
 
+/// Notes that what the slot held is lost.
+pub(crate) fn erase(slot: SlotPtr) {
+    watched::write(slot);
+}
+
 pub(crate) use watched::prepare;
-#[cfg(loom)]
-pub(crate) use watched::write as store_value;
 
 /// Outside the models a slot is plain memory.
 #[cfg(not(loom))]
@@ -225,7 +228,7 @@ mod watched {
         payload(slot)
     }
 
-    pub(crate) fn write(slot: SlotPtr) -> *mut u8 {
+    pub(super) fn write(slot: SlotPtr) -> *mut u8 {
         watch(slot).with_mut(|_| ());
         payload(slot)
     }

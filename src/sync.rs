@@ -88,6 +88,39 @@ impl Counter {
     }
 }
 
+/// In the models, a field that says that its structure is alive: reading it while another thread may be ending the
+/// structure is a violation that loom reports. Outside of them, nothing.
+#[derive(Debug)]
+pub(crate) struct Alive {
+    #[cfg(loom)]
+    watch: UnsafeCell<()>,
+}
+
+impl Alive {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                #[cfg(loom)]
+                watch: UnsafeCell::new(()),
+            }
+        }
+    }
+
+    /// The structure is used.
+    #[inline(always)]
+    pub(crate) fn used(&self) {
+        #[cfg(loom)]
+        self.watch.with(|_| ());
+    }
+
+    /// The structure is about to be freed.
+    #[inline(always)]
+    pub(crate) fn ended(&self) {
+        #[cfg(loom)]
+        self.watch.with_mut(|_| ());
+    }
+}
+
 /// A first guess of a word's value for a loop of compare-and-swaps, which confirm or correct it.
 pub(crate) trait Guess {
     /// What the word holds.
