@@ -60,6 +60,14 @@ pub use self::{
     thread::{flush, idle, trim},
 };
 
+/// How many times this thread touched a free slot so far. Built only under `--cfg slots_touched`, for the test that
+/// bounds the work of a single call.
+#[cfg(slots_touched)]
+#[doc(hidden)]
+pub fn slots_touched() -> u64 {
+    sync::slots_touched::total()
+}
+
 #[cfg(all(test, loom))]
 mod models;
 

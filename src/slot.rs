@@ -184,18 +184,22 @@ pub(crate) fn erase(slot: SlotPtr) {
 
 pub(crate) use watched::prepare;
 
-/// Outside the models a slot is plain memory.
+/// Outside the models a slot is plain memory; under `cfg(slots_touched)` every access is counted.
 #[cfg(not(loom))]
 mod watched {
     use super::SlotPtr;
 
     #[inline(always)]
     pub(super) fn read(slot: SlotPtr) -> *const u8 {
+        #[cfg(slots_touched)]
+        crate::sync::slots_touched::count();
         slot.as_ptr().cast()
     }
 
     #[inline(always)]
     pub(super) fn write(slot: SlotPtr) -> *mut u8 {
+        #[cfg(slots_touched)]
+        crate::sync::slots_touched::count();
         slot.as_ptr().cast()
     }
 
