@@ -23,7 +23,8 @@
 //! assert_eq!(worker.join().unwrap(), 25);
 //! ```
 //!
-//! How it works, and what is held back at most, is told file by file; [`PoolBox`] lists the guarantees.
+//! [`PoolBox`] lists the guarantees, and the [`design`] page tells how it works and what is held back at most. A
+//! thread that waits for long should call [`idle`] first.
 
 mod arena;
 mod bin;
@@ -70,6 +71,9 @@ pub fn slots_touched() -> u64 {
 
 #[cfg(all(test, loom))]
 mod models;
+
+#[doc = include_str!("design.md")]
+pub mod design {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -380,7 +380,7 @@ fn pool_dropped_from_three_sides() {
 
 /// A thread merges a segment out of an abandoned heap while another frees a slot of it: the free reaches the old heap
 /// or the new one, as a stray or not, and everything goes back. Catches: the heap stored after the old one was
-/// abandoned, a stray taken for a member, a stray dropped.
+/// abandoned, a stray taken for a member, a stray dropped, a heap entered without acquiring what made it.
 #[test]
 fn merge_against_a_push_that_read_the_old_heap() {
     model(|| {
@@ -388,9 +388,9 @@ fn merge_against_a_push_that_read_the_old_heap() {
         let old = pool.acquire(1);
         let (a, b) = (alloc(old), alloc(old));
         b.free_at_home(old);
-        let mine = pool.acquire(2);
-        end(old);
         let pusher = thread::spawn(move || a.free_remotely());
+        let mine = pool.acquire(2); // made behind the pusher's back
+        end(old);
         let c = alloc(mine); // merges the old heap's segment, or makes one
         c.free_at_home(mine);
         end(mine);
@@ -453,19 +453,23 @@ fn pool_dropped_against_merge_and_push() {
 /// that its owner still uses.
 #[test]
 fn pool_dropped_against_thread_end() {
-    model(|| {
-        let pool = Pool::new();
-        let heap = pool.acquire(1);
-        alloc(heap).free_at_home(heap);
-        let registry = Send_(pool.registry);
-        let dropper = thread::spawn(move || {
-            let Send_(registry) = { registry };
-            unsafe { handover::close(registry) };
+    for allocates in [true, false] {
+        model(move || {
+            let pool = Pool::new();
+            let heap = pool.acquire(1);
+            if allocates {
+                alloc(heap).free_at_home(heap);
+            }
+            let registry = Send_(pool.registry);
+            let dropper = thread::spawn(move || {
+                let Send_(registry) = { registry };
+                unsafe { handover::close(registry) };
+            });
+            end(heap);
+            dropper.join().unwrap();
+            pool.check_arenas();
         });
-        end(heap);
-        dropper.join().unwrap();
-        pool.check_arenas();
-    });
+    }
 }
 
 /// A thread lends its heap, with a free slot in its list, while the pool is dropped and the last box goes: somebody

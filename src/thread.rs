@@ -42,6 +42,8 @@ struct Local {
     held: Cell<Option<HeapRef>>,
     /// The heaps used last for other pools. Those are held, so their pools are alive and their addresses unique.
     pools: [Cell<Option<(RegistryRef, HeapRef)>>; CACHED_POOLS],
+    /// The heap of another pool that this thread looked for last, or the placeholder.
+    other: Cell<HeapRef>,
     /// The default pool's heap, lent while the thread idles. Heaps of that pool live for ever.
     lent: Cell<Option<HeapRef>>,
     /// `CLOSINGS` when the thread last looked.
@@ -106,13 +108,16 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
     // SAFETY: guaranteed by the caller.
     let segment = unsafe { SegmentRef::of(slot, span) };
     LOCAL.with(|local| {
-        let heap = local.heap.get();
-        if segment.heap() != heap.id() {
+        let (heap, other) = (local.heap.get(), local.other.get());
+        let (mine, bin) = match segment.heap() {
+            id if id == heap.id() => (heap, class),
+            id if id == other.id() => (other, 0),
             // SAFETY: guaranteed by the caller.
-            unsafe { local.give_elsewhere(segment, slot) };
-        // SAFETY: the segment is of this thread's heap for the default pool, and the slot of this class.
-        } else if unsafe { heap.bin(class).give(slot) } {
-            stash(heap, class);
+            _ => return unsafe { local.give_elsewhere(segment, slot) },
+        };
+        // SAFETY: the segment is of this thread's heap, for the default pool or one with a single bin.
+        if unsafe { mine.bin(bin).give(slot) } {
+            stash(mine, bin);
         }
     });
 }
@@ -255,6 +260,7 @@ impl Local {
             phase: Cell::new(Phase::Fresh),
             held: Cell::new(None),
             pools: [const { Cell::new(None) }; CACHED_POOLS],
+            other: Cell::new(HeapRef::EMPTY),
             lent: Cell::new(None),
             closings: Cell::new(0),
             outbox: Outbox::new(),
@@ -285,6 +291,7 @@ impl Local {
         }
         let heap = self.heap_of(pool)?;
         self.cached(pool).set(Some((pool, heap)));
+        self.other.set(heap);
         self.refill(heap, 0)
     }
 
@@ -347,6 +354,8 @@ impl Local {
         // SAFETY: the caller holds a slot of the segment.
         let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
         if heap.is_owned_by(self.token.get()) {
+            debug_assert!(registry::registry_of(heap) != registry::default());
+            self.other.set(heap);
             let bin = segment.identity().bin;
             // SAFETY: the segment's heap is this thread's.
             if unsafe { heap.bin(bin).give(slot) } {
@@ -412,6 +421,7 @@ impl Local {
     }
 
     fn forget_pools(&self) {
+        self.other.set(HeapRef::EMPTY);
         self.pools.iter().for_each(|pool| pool.set(None));
     }
 
