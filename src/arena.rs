@@ -243,8 +243,9 @@ impl Table {
         if free == self.all() {
             // Relaxed: as in `count_claimed`.
             let idle_before = self.idle.fetch_add(1, Ordering::Relaxed) as isize;
-            if idle_before >= SPARE_ARENAS {
-                self.retire(entry);
+            if idle_before >= SPARE_ARENAS && !self.retire(entry) {
+                // Somebody claimed from this one, and another's release may have counted on it to go.
+                self.entries().any(|entry| self.retire(entry));
             }
         }
     }
@@ -266,14 +267,14 @@ impl Table {
         unsafe { os::purge(memory, self.span.bytes()) };
     }
 
-    /// Gives an idle arena back to the operating system, unless somebody claims from it first.
-    fn retire(&self, entry: &Entry) {
+    /// Gives an idle arena back to the operating system; false if it is not idle, or somebody claims from it first.
+    fn retire(&self, entry: &Entry) -> bool {
         // Acquire: from every `release` in this arena, before its memory goes. Relaxed on failure: nothing was read.
         let won = entry
             .free
             .compare_exchange(self.all(), 0, Ordering::Acquire, Ordering::Relaxed);
         if won.is_err() {
-            return;
+            return false;
         }
         // Relaxed (four times): every bit is held here, and the counts are as in `count_claimed`.
         self.idle.fetch_sub(1, Ordering::Relaxed);
@@ -286,6 +287,7 @@ impl Table {
             // SAFETY: mapped by `map`; no segment is in use and none can be claimed.
             unsafe { os::unmap(base, ARENA_BYTES, ARENA_BYTES) };
         }
+        true
     }
 
     #[cfg(not(loom))]

@@ -14,7 +14,7 @@ use crate::layout::Span;
 use crate::outbox::Outbox;
 use crate::registry::RegistryRef;
 use crate::remote::{Delivered, Inbox, Node, Pushed, RemoteWord, Taken};
-use crate::segment::SegmentRef;
+use crate::segment::{Claimed, SegmentRef};
 use crate::slot::{self, Offset, SlotPtr};
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
 
@@ -560,6 +560,25 @@ fn arena_claim_against_release_and_unmap() {
         let other = thread::spawn(work);
         work();
         other.join().unwrap();
+        assert_eq!(arenas.mapped(), 0);
+    });
+}
+
+/// Two arenas become idle while a claim is taken from one of them. Catches: the count of idle arenas, low for a moment
+/// between a release and its counting, that makes both releases leave an arena to the other.
+#[test]
+fn two_arenas_become_idle_while_one_is_claimed_from() {
+    model(|| {
+        let arenas: &'static Arenas = Box::leak(Box::new(Arenas::new()));
+        let claim = move || Send_(arenas.claim(Span::Small).unwrap());
+        let release =
+            move |claimed: Send_<Claimed>| unsafe { arenas.release(Span::Small, claimed.0) };
+        let [first, second, third] = [claim(), claim(), claim()];
+        release(second);
+        let releasers = [first, third].map(|claimed| thread::spawn(move || release(claimed)));
+        let again = claim();
+        releasers.map(|releaser| releaser.join().unwrap());
+        release(again);
         assert_eq!(arenas.mapped(), 0);
     });
 }
