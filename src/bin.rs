@@ -12,13 +12,16 @@
 //! magazines taken apart and their slots brought home, two for each that is stashed; that goes on until the depot is
 //! small, or until an allocation wants a magazine back.
 //!
+//! The lists may hold *foreign* slots: of another heap's segments of the same pool and stride, which this thread freed and
+//! kept (see the outbox). To their segments these are alive. Distributing notices them and sets them aside to be sent home.
+//!
 //! Held back at most: one magazine and an eighth in the free list, and in the depot half of the bin's slots or 256 KiB, whichever
 //! is more. The list `segments` keeps those with room in front.
 
 use crate::free_list::{self, Depot, FreeList};
 use crate::layout::{Span, magazine_slots};
 use crate::remote::{Listed, Taken};
-use crate::segment::{Loose, SegmentList, SegmentRef};
+use crate::segment::{Foreign, HeapId, Loose, SegmentList, SegmentRef};
 use crate::slot::{self, SlotPtr};
 use crate::sync::{Cell, Counter, const_fn};
 
@@ -33,6 +36,7 @@ pub(crate) struct Bin {
     depot: Depot,
     segments: SegmentList,
     stride: Cell<usize>,
+    heap: Cell<*mut HeapId>,
     /// Slots in a magazine.
     magazine: Cell<usize>,
     /// Slots that stay in the free list when a magazine is stashed.
@@ -42,6 +46,26 @@ pub(crate) struct Bin {
     /// Whether the depot is being emptied.
     draining: Cell<bool>,
     counts: Counts,
+}
+
+/// What the bin's cold paths leave to the heap.
+#[derive(Debug)]
+pub(crate) struct Leftovers {
+    /// Segments that became empty.
+    pub(crate) empty: Loose,
+    /// Slots that were found to be of other heaps' segments.
+    pub(crate) foreign: Foreign,
+}
+
+impl Leftovers {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                empty: Loose::new(),
+                foreign: Foreign::new(),
+            }
+        }
+    }
 }
 
 /// For the statistics: written by the owner, read by any thread.
@@ -62,6 +86,7 @@ impl Bin {
                 depot: Depot::new(),
                 segments: SegmentList::new(),
                 stride: Cell::new(0),
+                heap: Cell::new(core::ptr::null_mut()),
                 magazine: Cell::new(0),
                 kept: Cell::new(0),
                 slots: Cell::new(0),
@@ -76,9 +101,10 @@ impl Bin {
         }
     }
 
-    /// Sets the stride of a bin that was never used.
-    pub(crate) fn prepare(&self, stride: usize) {
+    /// Sets the stride and the heap of a bin that was never used.
+    pub(crate) fn prepare(&self, stride: usize, heap: *mut HeapId) {
         if self.stride.get() == 0 {
+            self.heap.set(heap);
             let magazine = magazine_slots(stride);
             let kept = (magazine / 8).max(1);
             self.stride.set(stride);
@@ -105,6 +131,11 @@ impl Bin {
     pub(crate) unsafe fn give(&self, slot: SlotPtr) -> bool {
         // SAFETY: guaranteed by the caller.
         unsafe { self.free.push(slot) }
+    }
+
+    /// Whether the bin is in use and has little to hand out: less than a full free list.
+    pub(crate) fn runs_low(&self) -> bool {
+        self.stride.get() != 0 && self.depot.magazines() == 0
     }
 
     pub(crate) fn has_free(&self) -> bool {
@@ -152,17 +183,17 @@ impl Bin {
     }
 
     /// Puts a magazine of the full free list into the depot. Segments that become empty, as they may from then on, go
-    /// to `empty`.
-    pub(crate) fn stash(&self, empty: &Loose) {
+    /// to `left`.
+    pub(crate) fn stash(&self, left: &Leftovers) {
         let Some((slots, len)) = self.free.take_behind(self.kept.get(), self.full()) else {
             return;
         };
         if len == self.magazine.get() && slot::holds_magazine_link(self.stride.get()) {
             // SAFETY: the free list's slots are given to the depot.
             unsafe { self.depot.hang(slots) };
-            self.drain(empty);
+            self.drain(left);
         } else {
-            self.distribute(slots, empty);
+            self.distribute(slots, left);
         }
     }
 
@@ -171,7 +202,7 @@ impl Bin {
     }
 
     /// Brings two magazines home if the depot has more than its share.
-    fn drain(&self, empty: &Loose) {
+    fn drain(&self, left: &Leftovers) {
         let held = self.depot.magazines() * self.magazine.get();
         let small = DEPOT_BYTES / self.stride.get();
         if held > small.max(self.slots.get() / 2) {
@@ -181,19 +212,19 @@ impl Bin {
         }
         if self.draining.get() {
             for magazine in [self.depot.take(), self.depot.take()].into_iter().flatten() {
-                self.distribute(magazine, empty);
+                self.distribute(magazine, left);
             }
         }
     }
 
     /// Brings every slot of the free list and the depot home, and takes out the segments that are empty, those too of
     /// which no slot was ever handed out.
-    pub(crate) fn distribute_all(&self, empty: &Loose) {
+    pub(crate) fn distribute_all(&self, left: &Leftovers) {
         if let Some((slots, _)) = self.free.take_behind(0, self.full()) {
-            self.distribute(slots, empty);
+            self.distribute(slots, left);
         }
         while let Some(slots) = self.depot.take() {
-            self.distribute(slots, empty);
+            self.distribute(slots, left);
         }
         let mut next = self.segments.front().filter(|segment| segment.has_room());
         while let Some(segment) = next {
@@ -203,12 +234,12 @@ impl Bin {
                 .filter(|segment| segment.has_room());
             if segment.is_empty() {
                 self.remove(segment);
-                empty.push(segment);
+                left.empty.push(segment);
             }
         }
     }
 
-    fn distribute(&self, slots: SlotPtr, empty: &Loose) {
+    fn distribute(&self, slots: SlotPtr, left: &Leftovers) {
         let span = Span::of(self.stride.get());
         let mut rest = Some(slots);
         while let Some(slot) = rest {
@@ -216,8 +247,13 @@ impl Bin {
             rest = unsafe { slot::link(slot) };
             // SAFETY: the bin's slots are in segments of its stride, in use while a slot is not at home.
             let segment = unsafe { SegmentRef::of(slot, span) };
-            // SAFETY: the slot just left the bin's lists.
-            unsafe { self.bring_home(segment, slot, empty) };
+            if segment.heap() == self.heap.get() {
+                // SAFETY: the slot just left the bin's lists, and the segment is the heap's own.
+                unsafe { self.bring_home(segment, slot, left) };
+            } else {
+                // SAFETY: the slot just left the bin's lists.
+                unsafe { left.foreign.push(slot, span) };
+            }
         }
     }
 
@@ -225,12 +261,12 @@ impl Bin {
     ///
     /// The segment is one of the bin's, and the caller gives up the slot, which is one of the segment's.
     #[inline]
-    pub(crate) unsafe fn bring_home(&self, segment: SegmentRef, slot: SlotPtr, empty: &Loose) {
+    pub(crate) unsafe fn bring_home(&self, segment: SegmentRef, slot: SlotPtr, left: &Leftovers) {
         let had_room = segment.has_room();
         // SAFETY: guaranteed by the caller.
         if unsafe { segment.bring_home(slot) } {
             self.remove(segment);
-            empty.push(segment);
+            left.empty.push(segment);
         } else if !had_room {
             self.segments.move_to_front(segment);
         }
@@ -242,15 +278,15 @@ impl Bin {
     /// # Safety
     ///
     /// The caller owns the heap and took the segment out of its inbox.
-    pub(crate) unsafe fn receive(&self, segment: SegmentRef, empty: &Loose) -> usize {
+    pub(crate) unsafe fn receive(&self, segment: SegmentRef, left: &Leftovers) -> usize {
         // SAFETY: guaranteed by the caller.
-        let Some(list) = (unsafe { self.take_remote(segment, empty) }) else {
+        let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
         let stock = |slot| {
             // SAFETY: the slots were on the list that was taken.
             if unsafe { self.free.stock(slot) } {
-                self.stash(empty);
+                self.stash(left);
             }
         };
         // SAFETY: the list was taken above.
@@ -263,13 +299,13 @@ impl Bin {
     /// # Safety
     ///
     /// As for [`receive`](Self::receive).
-    pub(crate) unsafe fn receive_home(&self, segment: SegmentRef, empty: &Loose) -> usize {
+    pub(crate) unsafe fn receive_home(&self, segment: SegmentRef, left: &Leftovers) -> usize {
         // SAFETY: guaranteed by the caller.
-        let Some(list) = (unsafe { self.take_remote(segment, empty) }) else {
+        let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
         // SAFETY: the slots were on the list that was taken.
-        let bring_home = |slot| unsafe { self.bring_home(segment, slot, empty) };
+        let bring_home = |slot| unsafe { self.bring_home(segment, slot, left) };
         // SAFETY: the list was taken above.
         unsafe { segment.unpack(list, bring_home) };
         list.count
@@ -278,7 +314,7 @@ impl Bin {
     /// # Safety
     ///
     /// As for [`receive`](Self::receive).
-    unsafe fn take_remote(&self, segment: SegmentRef, empty: &Loose) -> Option<Listed> {
+    unsafe fn take_remote(&self, segment: SegmentRef, left: &Leftovers) -> Option<Listed> {
         // SAFETY: guaranteed by the caller.
         match unsafe { segment.take_remote() } {
             Taken::List(list) => {
@@ -291,7 +327,7 @@ impl Bin {
                 // SAFETY: PURGED was taken just now.
                 unsafe { segment.reset() };
                 self.remove(segment);
-                empty.push(segment);
+                left.empty.push(segment);
                 None
             }
         }
@@ -303,12 +339,12 @@ impl Bin {
     }
 
     /// Brings at most `most` magazines home; true when none is left in the bin's lists.
-    pub(crate) fn distribute_some(&self, most: usize, empty: &Loose) -> bool {
+    pub(crate) fn distribute_some(&self, most: usize, left: &Leftovers) -> bool {
         for _ in 0..most {
             match self.depot.take() {
-                Some(slots) => self.distribute(slots, empty),
+                Some(slots) => self.distribute(slots, left),
                 None => {
-                    self.distribute_all(empty);
+                    self.distribute_all(left);
                     return true;
                 }
             }

@@ -1,25 +1,28 @@
-//! How heaps and segments change hands: leave, lend, close, serve, forward, merge.
+//! How slots, segments and heaps change hands: send, serve, leave, lend, close, merge, pass on.
 //!
 //! ```text
+//! send      a batch of slots goes to its segment, and that, if it was not queued, to its heap
 //! leave     a thread ends: every slot home, what is empty released, the heap abandoned
 //! lend      a thread idles: the heap abandoned with its lists as they are
 //! serve     a push met ABANDONED: the pusher brings what was pushed home, and abandons the heap again
 //! merge     a thread's bin ran dry: it takes a few segments with room out of abandoned heaps
-//! forward   a segment arrived in the inbox of a heap that it no longer belongs to: it is pushed to the right one
+//! pass on   a segment arrived in the inbox of a heap that it no longer belongs to, or a slot of another heap was found
+//!           in a list that is brought home: it is pushed to where it belongs
 //! ```
 //!
-//! Two rules keep this safe. Whoever has a heap only for a moment abandons it *before* it forwards strays or gives up
-//! references, and touches nothing of it after: with the last reference the heap is gone. And a segment changes heaps
+//! Two rules keep this safe. Whoever has a heap only for a moment abandons it *before* it passes anything on or gives
+//! up references, and touches nothing of it after: with the last reference the heap is gone. And a segment changes heaps
 //! while its old heap is still owned by whoever moves it: a push that read the old heap makes it a stray there, which
 //! is noticed, never a member of two heaps.
 //!
-//! There is no recursion: what one step leaves to do is a list of strays, each queued and held by nobody else.
+//! There is no recursion: what one step leaves to do is a list of things that nobody else holds.
 
 use crate::heap::HeapRef;
+use crate::os;
 use crate::registry::{RegistryRef, registry_of};
-use crate::remote::Delivered;
-use crate::segment::{Loose, Queued, SegmentRef};
-use crate::slot::SlotPtr;
+use crate::remote::{Delivered, Pushed};
+use crate::segment::{Loose, Outgoing, SegmentRef};
+use crate::slot::{self, Offset, SlotPtr};
 
 /// Abandoned heaps that one refill looks into.
 const DONORS: usize = 8;
@@ -31,20 +34,20 @@ const MERGED_SEGMENTS: usize = 4;
 pub(crate) fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
     let filled =
         heap.refill(bin) || (merge(heap, bin) && heap.refill(bin)) || heap.refill_from_new(bin);
-    forward(heap.strays());
+    pass_on(heap.outgoing());
     if filled { heap.bin(bin).take() } else { None }
 }
 
 /// Stashes the full free list of a bin, of a heap that the caller holds.
 pub(crate) fn stash(heap: HeapRef, bin: usize) {
     heap.stash(bin);
-    forward(heap.strays());
+    pass_on(heap.outgoing());
 }
 
 /// Brings everything home, of a heap that the caller holds, and releases what is empty.
 pub(crate) fn trim(heap: HeapRef) {
     let released = heap.settle();
-    forward(heap.strays());
+    pass_on(heap.outgoing());
     // SAFETY: the released segments' references; the holder's own is left.
     unsafe { registry_of(heap).give_up(released) };
 }
@@ -66,7 +69,7 @@ pub(crate) fn refill_from_others(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
     for _ in 0..heaps.div_ceil(DONORS) {
         filled = filled || (merge(heap, bin) && heap.refill(bin));
     }
-    forward(heap.strays());
+    pass_on(heap.outgoing());
     if filled { heap.bin(bin).take() } else { None }
 }
 
@@ -78,10 +81,10 @@ pub(crate) fn refill_from_others(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
 pub(crate) unsafe fn leave(heap: HeapRef) {
     let registry = registry_of(heap);
     let settled = heap.settle();
-    let strays = Queued::new();
+    let outgoing = Outgoing::new();
     registry.count_abandoned();
-    let released = settled + heap.abandon(&strays);
-    forward(&strays);
+    let released = settled + heap.abandon(&outgoing);
+    pass_on(&outgoing);
     // SAFETY: the released segments' references and the thread's own.
     unsafe { registry.give_up(released + 1) };
 }
@@ -93,10 +96,10 @@ pub(crate) unsafe fn leave(heap: HeapRef) {
 /// As for [`leave`].
 pub(crate) unsafe fn lend(heap: HeapRef) {
     let registry = registry_of(heap);
-    let strays = Queued::new();
+    let outgoing = Outgoing::new();
     registry.count_abandoned();
-    let released = heap.abandon(&strays);
-    forward(&strays);
+    let released = heap.abandon(&outgoing);
+    pass_on(&outgoing);
     // SAFETY: the released segments' references and the thread's own.
     unsafe { registry.give_up(released + 1) };
 }
@@ -119,28 +122,42 @@ pub(crate) unsafe fn close(registry: RegistryRef) {
     unsafe { registry.give_up(1) };
 }
 
-/// Puts a segment in its heap's inbox.
+/// Pushes a batch of slots onto their segment's remote list, and what follows from that.
 ///
 /// # Safety
 ///
-/// The caller's push turned the segment's QUEUED on.
-pub(crate) unsafe fn deliver(segment: SegmentRef) {
-    let strays = Queued::new();
+/// The caller gives up the slots: one at least, all some, no more than a batch, of a segment whose heap it does not
+/// own.
+pub(crate) unsafe fn send_batch(segment: SegmentRef, offsets: &[Option<Offset>]) {
+    let outgoing = Outgoing::new();
     // SAFETY: guaranteed by the caller.
-    unsafe { strays.push(segment) };
-    forward(&strays);
+    unsafe { push_batch(segment, offsets, &outgoing) };
+    pass_on(&outgoing);
 }
 
-/// Puts segments in the inboxes of their heaps, and serves heaps that are acquired thereby.
-fn forward(strays: &Queued) {
-    while let Some(segment) = strays.pop() {
-        // SAFETY: QUEUED keeps the segment in use, and so its heap alive.
-        let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
-        // SAFETY: the segment is queued and in no inbox; if the heap is not its own any more, it will be forwarded.
-        if unsafe { heap.inbox().push(segment.into()) } == Delivered::Acquired {
-            // SAFETY: as `Acquired` says.
-            unsafe { serve(heap, strays) };
+/// Puts strays in the inboxes of their heaps and foreign slots on the remote lists of their segments, and serves heaps
+/// that are acquired thereby.
+fn pass_on(outgoing: &Outgoing) {
+    loop {
+        while let Some(segment) = outgoing.strays.pop() {
+            deliver(segment, outgoing);
         }
+        let Some((segment, slot)) = outgoing.foreign.pop() else {
+            return;
+        };
+        // SAFETY: the list held the slot.
+        unsafe { push_batch(segment, &[Some(segment.offset_of(slot))], outgoing) };
+    }
+}
+
+/// Puts a segment, whose QUEUED is on and which is in no inbox, in that of its heap.
+fn deliver(segment: SegmentRef, outgoing: &Outgoing) {
+    // SAFETY: QUEUED keeps the segment in use, and so its heap alive.
+    let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
+    // SAFETY: the segment is queued and in no inbox; if the heap is not its own any more, it will be forwarded.
+    if unsafe { heap.inbox().push(segment.into()) } == Delivered::Acquired {
+        // SAFETY: as `Acquired` says.
+        unsafe { serve(heap, outgoing) };
     }
 }
 
@@ -149,11 +166,48 @@ fn forward(strays: &Queued) {
 /// # Safety
 ///
 /// The push returned `Delivered::Acquired`.
-unsafe fn serve(heap: HeapRef, strays: &Queued) {
+unsafe fn serve(heap: HeapRef, outgoing: &Outgoing) {
     let registry = registry_of(heap);
-    let released = heap.abandon(strays);
+    let released = heap.abandon(outgoing);
     // SAFETY: the released segments' references; if there are none, nothing is touched.
     unsafe { registry.give_up(released) };
+}
+
+/// Pushes a batch; a segment that is to be put in an inbox goes to `outgoing`.
+///
+/// # Safety
+///
+/// As for [`send_batch`].
+unsafe fn push_batch(segment: SegmentRef, offsets: &[Option<Offset>], outgoing: &Outgoing) {
+    let stride = segment.identity().stride;
+    let mut newest = None;
+    for group in offsets.chunks(1 + slot::carrier_offsets(stride)) {
+        let carrier = group[0];
+        let slot = segment.slot_at(carrier.expect("offsets of a batch are some"));
+        // SAFETY: the slot is the caller's, and a group fits a carrier.
+        unsafe { slot::write_carrier(slot, stride, newest, &group[1..]) };
+        newest = carrier;
+    }
+    let (Some(newest), Some(oldest)) = (newest, offsets[0]) else {
+        return;
+    };
+    let tail = segment.slot_at(oldest);
+    // SAFETY: the caller's slots keep the segment in use, and so its heap alive.
+    let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
+    let mut completion = Completion::new(segment, heap);
+    let purges = |total| completion.purges(total);
+    // SAFETY: the chain's slots are the caller's; its oldest carrier is the batch's first slot.
+    let mut pushed = unsafe { segment.push_remote(newest, tail, offsets.len(), purges) };
+    if let Pushed::Purging(purge) = pushed {
+        // SAFETY: every slot is free, and PURGING keeps the owner from them.
+        unsafe { segment.purge(os::purge) };
+        // SAFETY: done just now.
+        pushed = unsafe { segment.finish_purge(purge) };
+    }
+    if pushed == Pushed::Queued {
+        // SAFETY: this push turned QUEUED on.
+        unsafe { outgoing.strays.push(segment) };
+    }
 }
 
 /// Moves a few segments with room into a bin of a heap that the caller holds, out of abandoned heaps of the pool;
@@ -181,16 +235,45 @@ fn merge(heap: HeapRef, bin: usize) -> bool {
 /// Moves a few segments of an abandoned heap, which the caller adopted and leaves again.
 fn merge_from(donor: HeapRef, heap: HeapRef, bin: usize) -> bool {
     let registry = registry_of(heap);
-    let (parted, strays) = (Loose::new(), Queued::new());
+    let (parted, outgoing) = (Loose::new(), Outgoing::new());
     let released = donor.part_with(bin, MERGED_SEGMENTS, heap, &parted);
     registry.count_abandoned();
-    let released = released + donor.abandon(&strays);
+    let released = released + donor.abandon(&outgoing);
     let merged = !parted.is_empty();
     while let Some(segment) = parted.pop() {
         heap.take_over(segment);
     }
-    forward(&strays);
+    pass_on(&outgoing);
     // SAFETY: the released segments' references; the caller's own keeps the pool alive.
     unsafe { registry.give_up(released) };
     merged
+}
+
+/// Decides, attempt by attempt, whether a push that completes a segment purges it.
+struct Completion {
+    heap: HeapRef,
+    capacity: usize,
+    bytes: usize,
+    counted: bool,
+}
+
+impl Completion {
+    fn new(segment: SegmentRef, heap: HeapRef) -> Self {
+        let identity = segment.identity();
+        Self {
+            heap,
+            capacity: identity.capacity,
+            bytes: identity.span.bytes(),
+            counted: false,
+        }
+    }
+
+    /// Asked while the pusher still holds its slots, so the heap is alive.
+    fn purges(&mut self, total: usize) -> bool {
+        if self.counted {
+            self.heap.uncount_completed(self.bytes);
+        }
+        self.counted = total == self.capacity && self.heap.count_completed(self.bytes);
+        total == self.capacity && !self.counted
+    }
 }

@@ -26,11 +26,11 @@ use core::ptr::NonNull;
 use crossbeam_utils::CachePadded;
 
 use crate::arena::Arenas;
-use crate::bin::Bin;
+use crate::bin::{Bin, Leftovers};
 use crate::layout::{CLASSES, Span, stride_of};
 use crate::os;
 use crate::remote::Inbox;
-use crate::segment::{Claimed, HeapId, Loose, Queued, Segment, SegmentRef};
+use crate::segment::{Claimed, HeapId, Loose, Outgoing, Queued, Segment, SegmentRef};
 use crate::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Cell, Ordering, const_fn};
 
 /// Completed segments, in bytes, beyond which those who free the last slots of another give its pages back.
@@ -130,8 +130,8 @@ struct Mail {
 struct Own {
     /// Out of the inbox, not yet served, the one that waited longest first.
     pending: Queued,
-    /// Segments of other heaps that came to this inbox.
-    strays: Queued,
+    /// Segments and slots of other heaps that were found here.
+    outgoing: Outgoing,
     /// Empty segments, by span.
     spares: [Loose; 3],
     spare_bytes: Cell<usize>,
@@ -178,7 +178,7 @@ impl Heap {
                 }),
                 own: CachePadded::new(Own {
                     pending: Queued::new(),
-                    strays: Queued::new(),
+                    outgoing: Outgoing::new(),
                     spares: [Loose::new(), Loose::new(), Loose::new()],
                     spare_bytes: Cell::new(0),
                     used: Cell::new(0),
@@ -217,9 +217,9 @@ impl Heap {
         &self.own.donor
     }
 
-    /// Segments to be forwarded. Owner only.
-    pub(crate) fn strays(&self) -> &Queued {
-        &self.own.strays
+    /// What is to be passed on to other heaps. Owner only.
+    pub(crate) fn outgoing(&self) -> &Outgoing {
+        &self.own.outgoing
     }
 
     /// Counts a segment that the caller is about to complete; false if it should purge the segment instead.
@@ -375,7 +375,7 @@ impl HeapRef {
     pub(crate) fn take_over(self, segment: SegmentRef) {
         let index = segment.identity().bin;
         let bin = self.bin(index);
-        bin.prepare(self.stride(index));
+        bin.prepare(self.stride(index), self.id());
         self.own.used.set(self.own.used.get() | 1 << index);
         bin.add(segment);
     }
@@ -403,9 +403,9 @@ impl HeapRef {
 
     /// Stashes a full free list, and looks at the inbox on the occasion. Owner only.
     pub(crate) fn stash(self, index: usize) {
-        let empty = Loose::new();
-        self.bin(index).stash(&empty);
-        self.release_some(&empty);
+        let left = Leftovers::new();
+        self.bin(index).stash(&left);
+        self.release_some(&left);
         if !self.inbox().is_empty() {
             self.collect(COLLECT_SLOTS, || false);
         }
@@ -423,18 +423,18 @@ impl HeapRef {
 
     /// Serves waiting segments, oldest first, until `enough` or so many slots were taken. Owner only.
     fn collect(self, most: usize, enough: impl Fn() -> bool) {
-        let empty = Loose::new();
+        let left = Leftovers::new();
         let mut slots = 0;
         while slots < most && !enough() {
             let Some(segment) = self.next_waiting() else {
                 break;
             };
             // SAFETY: the segment came out of the inbox.
-            let received = unsafe { self.bin(segment.identity().bin).receive(segment, &empty) };
+            let received = unsafe { self.bin(segment.identity().bin).receive(segment, &left) };
             self.count_received(segment, received);
             slots += received;
         }
-        self.release_some(&empty);
+        self.release_some(&left);
     }
 
     fn count_received(self, segment: SegmentRef, slots: usize) {
@@ -458,7 +458,7 @@ impl HeapRef {
             match self.own.pending.pop() {
                 Some(segment) if segment.heap() == self.id() => return Some(segment),
                 // SAFETY: out of the inbox, and not done with.
-                Some(stray) => unsafe { self.own.strays.push(stray) },
+                Some(stray) => unsafe { self.own.outgoing.strays.push(stray) },
                 None => {
                     // Relaxed: a hint. Nothing waits, so there is nothing completed.
                     self.mail.completed.store(0, Ordering::Relaxed);
@@ -469,9 +469,9 @@ impl HeapRef {
     }
 
     /// For an owner with a reference of its own: the pool cannot end here.
-    fn release_some(self, empty: &Loose) {
-        if !empty.is_empty() {
-            let released = self.release(empty, SPARE_BYTES);
+    fn release_some(self, left: &Leftovers) {
+        let released = self.release(left, SPARE_BYTES);
+        if released > 0 {
             // Release: what was done with the segments is ordered before the end of the pool, which another
             // reference's end brings.
             self.pool().refs.fetch_sub(released, Ordering::Release);
@@ -480,9 +480,14 @@ impl HeapRef {
 
     /// Keeps empty segments as spares up to a number of bytes and gives the others to the arena. Returns how many
     /// references to the pool are to be given up for them. Owner only.
-    fn release(self, empty: &Loose, spare_bytes: usize) -> usize {
+    fn release(self, left: &Leftovers, spare_bytes: usize) -> usize {
+        while let Some((segment, slot)) = left.foreign.pop() {
+            let foreign = &self.own.outgoing.foreign;
+            // SAFETY: out of a bin's lists.
+            unsafe { foreign.push(slot, segment.identity().span) };
+        }
         let mut released = 0;
-        while let Some(segment) = empty.pop() {
+        while let Some(segment) = left.empty.pop() {
             let span = segment.identity().span;
             debug_assert!(segment.is_empty() && segment.remote_word().is_idle());
             let kept = self.own.spare_bytes.get() + span.bytes();
@@ -511,43 +516,43 @@ impl HeapRef {
     /// spares too. Returns the references to give up. Owner only.
     pub(crate) fn settle(self) -> usize {
         let served = self.serve();
-        let empty = Loose::new();
-        self.used_bins().for_each(|bin| bin.distribute_all(&empty));
-        served + self.release(&empty, 0) + self.release_spares()
+        let left = Leftovers::new();
+        self.used_bins().for_each(|bin| bin.distribute_all(&left));
+        served + self.release(&left, 0) + self.release_spares()
     }
 
     fn release_spares(self) -> usize {
-        let empty = Loose::new();
+        let left = Leftovers::new();
         for spares in &self.own.spares {
             while let Some(spare) = spares.pop() {
-                empty.push(spare);
+                left.empty.push(spare);
             }
         }
         self.own.spare_bytes.set(0);
-        self.release(&empty, 0)
+        self.release(&left, 0)
     }
 
     /// Brings what waits in the inbox straight home and releases what is empty. Returns the references to give up.
     /// Owner only.
     pub(crate) fn serve(self) -> usize {
-        let empty = Loose::new();
+        let left = Leftovers::new();
         while let Some(segment) = self.next_waiting() {
             // SAFETY: the segment came out of the inbox.
             let received = unsafe {
                 self.bin(segment.identity().bin)
-                    .receive_home(segment, &empty)
+                    .receive_home(segment, &left)
             };
             self.count_received(segment, received);
         }
-        self.release(&empty, 0)
+        self.release(&left, 0)
     }
 
-    /// Abandons the heap, its lists as they are unless its pool was closed, and hands `strays` over to the caller, who forwards them now.
+    /// Abandons the heap, its lists as they are unless its pool was closed, and hands `outgoing` over to the caller, who passes it on now.
     /// Returns the references to give up. Owner only, and not any more.
     ///
     /// An owner leaves only an empty inbox, for nobody else need come who would empty it. It comes to an end, since
     /// each push that keeps it here frees a slot and none are handed out.
-    pub(crate) fn abandon(self, strays: &Queued) -> usize {
+    pub(crate) fn abandon(self, outgoing: &Outgoing) -> usize {
         self.set_owner(0);
         let mut released = 0;
         loop {
@@ -555,10 +560,7 @@ impl HeapRef {
             if self.own.closing.get() {
                 released += self.settle();
             }
-            while let Some(stray) = self.own.strays.pop() {
-                // SAFETY: out of the inbox, and not done with.
-                unsafe { strays.push(stray) };
-            }
+            outgoing.take_from(&self.own.outgoing);
             if self.inbox().try_abandon() {
                 return released;
             }
@@ -571,14 +573,14 @@ impl HeapRef {
     /// The bin's own lists are emptied first, a few magazines at a time; until that is done nothing is given.
     pub(crate) fn part_with(self, index: usize, most: usize, to: Self, parted: &Loose) -> usize {
         let bin = self.bin(index);
-        let empty = Loose::new();
-        if bin.stride() != 0 && bin.distribute_some(most, &empty) {
+        let left = Leftovers::new();
+        if bin.stride() != 0 && bin.distribute_some(most, &left) {
             for segment in core::iter::from_fn(|| bin.part_with()).take(most) {
                 segment.set_heap(to.id());
                 parted.push(segment);
             }
         }
-        self.release(&empty, 0)
+        self.release(&left, 0)
     }
 }
 

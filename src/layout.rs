@@ -85,6 +85,8 @@ pub(crate) enum Span {
 }
 
 impl Span {
+    pub(crate) const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
+
     /// The span of segments with this stride, or of the class of this size: the borders are classes.
     pub(crate) const fn of(stride: usize) -> Self {
         match stride {

@@ -85,7 +85,7 @@ impl Value {
     fn free_remotely(self) {
         slot::erase(self.0);
         let outbox = Outbox::new();
-        unsafe { outbox.add(self.segment(), self.0) };
+        unsafe { outbox.add(self.segment(), self.0, |_, _| false) };
         outbox.flush();
     }
 }
@@ -94,8 +94,8 @@ fn free_both_remotely(a: Value, b: Value) {
     slot::erase(a.0);
     slot::erase(b.0);
     let outbox = Outbox::new();
-    unsafe { outbox.add(a.segment(), a.0) };
-    unsafe { outbox.add(b.segment(), b.0) };
+    unsafe { outbox.add(a.segment(), a.0, |_, _| false) };
+    unsafe { outbox.add(b.segment(), b.0, |_, _| false) };
     outbox.flush();
 }
 
@@ -542,6 +542,28 @@ fn purge_against_collect() {
             pool.close();
         });
     }
+}
+
+/// A thread keeps a slot of another's segment in its own list and ends, while the owner ends, too: the slot goes home.
+/// Catches: a foreign slot brought home to a segment of another owner, or dropped.
+#[test]
+fn kept_slot_goes_home_when_both_end() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b) = (alloc(heap), alloc(heap));
+        let keeper = Send_(pool.acquire(2));
+        let keeper = thread::spawn(move || {
+            let Send_(mine) = { keeper };
+            alloc(mine).free_at_home(mine);
+            a.free_at_home(mine); // what `Local::keep` does
+            end(mine);
+        });
+        b.free_at_home(heap);
+        end(heap);
+        keeper.join().unwrap();
+        pool.close();
+    });
 }
 
 /// Two threads claim and release the two segments of an arena, which is unmapped whenever it is idle. Catches: a

@@ -9,18 +9,21 @@
 //! carriers:    a <- e              the newest first, as the segment's remote list wants it
 //! ```
 //!
+//! A *thin* batch, of a slot or few, that another segment displaces would cost a compare-and-swap and the owner a cold
+//! look for little. A thread that allocates such slots itself, and has few, keeps them instead: they are hot in its cache,
+//! and go home with its lists.
+//!
 //! Held back at most: [`ENTRIES`] batches of at most 32 slots and 8 KiB each.
 
 use core::cell::Cell;
 
 use crate::handover;
-use crate::heap::HeapRef;
 use crate::layout::{BATCH_SLOTS, batch_slots};
-use crate::os;
-use crate::remote::Pushed;
 use crate::segment::SegmentRef;
-use crate::slot::{self, Offset, SlotPtr};
+use crate::slot::{Offset, SlotPtr};
 
+/// The longest batch that is thin.
+const THIN: usize = if cfg!(loom) { 1 } else { 4 };
 /// Open batches of a thread.
 const ENTRIES: usize = if cfg!(loom) { 1 } else { 32 };
 
@@ -46,15 +49,21 @@ impl Outbox {
         }
     }
 
-    /// Frees a slot of another thread's segment.
+    /// Frees a slot of another thread's segment. `keep` may take slots of a thin batch that is displaced.
     ///
     /// # Safety
     ///
-    /// The caller gives up the slot, which is one of the segment's.
+    /// The caller gives up the slot, which is one of the segment's, whose heap it does not own.
     #[inline]
-    pub(crate) unsafe fn add(&self, segment: SegmentRef, slot: SlotPtr) {
+    pub(crate) unsafe fn add(
+        &self,
+        segment: SegmentRef,
+        slot: SlotPtr,
+        keep: impl Fn(SegmentRef, SlotPtr) -> bool,
+    ) {
         let entry = &self.entries[entry_index(slot)];
         if entry.segment.get() != Some(segment) {
+            entry.thin_out(keep);
             entry.send();
             entry.open(segment);
         }
@@ -98,6 +107,21 @@ impl Entry {
         len + 1 == self.limit.get()
     }
 
+    /// Offers the slots of a thin batch to `keep`, the one freed last first, until it refuses.
+    fn thin_out(&self, keep: impl Fn(SegmentRef, SlotPtr) -> bool) {
+        let Some(segment) = self.segment.get() else {
+            return;
+        };
+        while (1..=THIN).contains(&self.len.get()) {
+            let last = self.len.get() - 1;
+            let offset = self.offsets[last].get();
+            if !offset.is_some_and(|offset| keep(segment, segment.slot_at(offset))) {
+                return;
+            }
+            self.len.set(last);
+        }
+    }
+
     /// Sends the batch, if there is one, and closes the entry.
     fn send(&self) {
         let len = self.len.replace(0);
@@ -108,74 +132,9 @@ impl Entry {
         for (copy, offset) in offsets.iter_mut().zip(&self.offsets[..len]) {
             *copy = offset.get();
         }
-        // SAFETY: the slots were given to the outbox, and an open entry has one at least.
-        unsafe { send_batch(segment, &offsets[..len]) };
-    }
-}
-
-/// Pushes a batch of slots onto their segment's remote list, and the segment into its heap's inbox if it must.
-///
-/// # Safety
-///
-/// The caller gives up the slots: one at least, all some.
-unsafe fn send_batch(segment: SegmentRef, offsets: &[Option<Offset>]) {
-    let stride = segment.identity().stride;
-    let mut newest = None;
-    for group in offsets.chunks(1 + slot::carrier_offsets(stride)) {
-        let carrier = group[0];
-        let slot = segment.slot_at(carrier.expect("offsets of a batch are some"));
-        // SAFETY: the slot is the caller's, and a group fits a carrier.
-        unsafe { slot::write_carrier(slot, stride, newest, &group[1..]) };
-        newest = carrier;
-    }
-    let (Some(newest), Some(oldest)) = (newest, offsets[0]) else {
-        return;
-    };
-    let tail = segment.slot_at(oldest);
-    // SAFETY: the caller's slots keep the segment in use, and so its heap alive.
-    let mut completion = Completion::new(segment, unsafe {
-        HeapRef::from_id(segment.heap_to_enter())
-    });
-    let purges = |total| completion.purges(total);
-    // SAFETY: the chain's slots are the caller's; its oldest carrier is the batch's first slot.
-    let mut pushed = unsafe { segment.push_remote(newest, tail, offsets.len(), purges) };
-    if let Pushed::Purging(purge) = pushed {
-        // SAFETY: every slot is free, and PURGING keeps the owner from them.
-        unsafe { segment.purge(os::purge) };
-        // SAFETY: done just now.
-        pushed = unsafe { segment.finish_purge(purge) };
-    }
-    if pushed == Pushed::Queued {
-        // SAFETY: this push turned QUEUED on.
-        unsafe { handover::deliver(segment) };
-    }
-}
-
-/// Decides, attempt by attempt, whether a push that completes a segment purges it.
-struct Completion {
-    heap: HeapRef,
-    capacity: usize,
-    bytes: usize,
-    counted: bool,
-}
-
-impl Completion {
-    fn new(segment: SegmentRef, heap: HeapRef) -> Self {
-        let identity = segment.identity();
-        Self {
-            heap,
-            capacity: identity.capacity,
-            bytes: identity.span.bytes(),
-            counted: false,
+        if len > 0 {
+            // SAFETY: the slots were given to the outbox.
+            unsafe { handover::send_batch(segment, &offsets[..len]) };
         }
-    }
-
-    /// Asked while the pusher still holds its slots, so the heap is alive.
-    fn purges(&mut self, total: usize) -> bool {
-        if self.counted {
-            self.heap.uncount_completed(self.bytes);
-        }
-        self.counted = total == self.capacity && self.heap.count_completed(self.bytes);
-        total == self.capacity && !self.counted
     }
 }

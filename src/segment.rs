@@ -536,6 +536,76 @@ impl Queued {
     }
 }
 
+/// Free slots of other heaps' segments, by span, on their way home. Owned like a free list.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    first: [Cell<Option<SlotPtr>>; 3],
+}
+
+impl Foreign {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                first: [Cell::new(None), Cell::new(None), Cell::new(None)],
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The caller gives up a slot of a segment of this span.
+    pub(crate) unsafe fn push(&self, slot: SlotPtr, span: Span) {
+        let first = &self.first[span.index()];
+        // SAFETY: guaranteed by the caller.
+        unsafe { slot::set_link(slot, first.get()) };
+        first.set(Some(slot));
+    }
+
+    /// A slot and its segment.
+    pub(crate) fn pop(&self) -> Option<(SegmentRef, SlotPtr)> {
+        Span::ALL.into_iter().find_map(|span| {
+            let first = &self.first[span.index()];
+            let slot = first.get()?;
+            // SAFETY: the list owns its slots.
+            first.set(unsafe { slot::link(slot) });
+            // SAFETY: the slot is one of a segment of this span, in use while the slot is not at home.
+            Some((unsafe { SegmentRef::of(slot, span) }, slot))
+        })
+    }
+}
+
+/// What an owner has to pass on to other heaps when it is done with its own.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// Segments that came to the inbox of a heap they no longer belong to.
+    pub(crate) strays: Queued,
+    /// Slots of other heaps' segments.
+    pub(crate) foreign: Foreign,
+}
+
+impl Outgoing {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                strays: Queued::new(),
+                foreign: Foreign::new(),
+            }
+        }
+    }
+
+    /// Takes all that another one holds.
+    pub(crate) fn take_from(&self, other: &Self) {
+        while let Some(stray) = other.strays.pop() {
+            // SAFETY: held by the other list until now.
+            unsafe { self.strays.push(stray) };
+        }
+        while let Some((segment, slot)) = other.foreign.pop() {
+            // SAFETY: as above.
+            unsafe { self.foreign.push(slot, segment.identity().span) };
+        }
+    }
+}
+
 /// The segments of one bin, those with room in front. Owner only.
 #[derive(Debug)]
 pub(crate) struct SegmentList {

@@ -111,7 +111,7 @@ pub struct Census {
     pub capacity: usize,
     /// Slots that are free: in one of the lists, or never handed out.
     pub free: usize,
-    /// The others: alive, or in the open batch of a thread that freed them.
+    /// The others: alive, in the open batch of a thread that freed them, or kept by one for its own use.
     pub live: usize,
 }
 
@@ -145,10 +145,13 @@ impl Census {
             for slot in bin.stock() {
                 // SAFETY: the bin's slots are in segments of its stride.
                 let segment = unsafe { SegmentRef::of(slot, Span::of(bin.stride())) };
-                let marks = segments.get_mut(&segment);
-                marks
-                    .expect("a free slot is in a segment of its bin")
-                    .mark(slot);
+                match segments.get_mut(&segment) {
+                    Some(marks) => marks.mark(slot),
+                    None => assert!(
+                        segment.heap() != heap.id(),
+                        "a free slot's segment is in its bin"
+                    ),
+                }
             }
             segments.values().for_each(|marks| self.add(marks));
         }

@@ -364,10 +364,33 @@ impl Local {
             return;
         }
         // SAFETY: guaranteed by the caller.
-        unsafe { self.outbox.add(segment, slot) };
+        unsafe {
+            self.outbox
+                .add(segment, slot, |segment, slot| self.keep(segment, slot))
+        };
         if self.phase.get() != Phase::Guarded && self.has_ended() {
             self.outbox.flush();
         }
+    }
+
+    /// Takes a slot of another thread's segment into the thread's own bin of that pool, if that runs low.
+    fn keep(&self, segment: SegmentRef, slot: SlotPtr) -> bool {
+        // SAFETY: the caller holds a slot of the segment.
+        let pool = unsafe { HeapRef::from_id(segment.heap_to_enter()) }.pool_ptr();
+        let index = segment.identity().bin;
+        let mine = [self.heap.get(), self.other.get()];
+        let Some(heap) = mine.into_iter().find(|heap| heap.pool_ptr() == pool) else {
+            return false;
+        };
+        let bin = heap.bin(index);
+        if !bin.runs_low() {
+            return false;
+        }
+        // SAFETY: the slot is the caller's, of this bin's stride and pool; `distribute` knows it is foreign.
+        if unsafe { bin.give(slot) } {
+            stash(heap, index);
+        }
+        true
     }
 
     /// Whether the thread is past its end; if not, makes sure that the end will be noticed.
