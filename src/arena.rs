@@ -19,7 +19,7 @@ use core::ptr::{self, NonNull};
 use crate::layout::{ARENA_BYTES, Span};
 use crate::os;
 use crate::segment::{ArenaId, Claimed};
-use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Guess, Ordering, const_fn};
+use crate::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Guess, Ordering, const_fn};
 
 /// Entries that are added to a table at a time: a page of them.
 const BLOCK_ENTRIES: usize = if cfg!(loom) { 1 } else { 128 };
@@ -60,6 +60,8 @@ struct Block {
 /// One arena, or room for one.
 #[derive(Debug)]
 struct Entry {
+    /// Whether the arena is; ends when it is unmapped, and another begins.
+    alive: Alive,
     free: AtomicU64,
     dirty: AtomicU64,
     base: AtomicPtr<u8>,
@@ -169,6 +171,7 @@ impl Table {
                 Ordering::Relaxed,
             ) {
                 Ok(_) => {
+                    entry.alive.used();
                     self.count_claimed(entry, free, bit);
                     // Relaxed: published before the bit that was won, and fixed while a bit is held.
                     let base = entry.base.load(Ordering::Relaxed);
@@ -232,6 +235,7 @@ impl Table {
         let bit = 1 << index;
         // SAFETY: the caller gives the segment up.
         unsafe { self.purge_or_keep(entry, claimed.memory, bit) };
+        entry.alive.used();
         self.publish_free(entry, bit);
     }
 
@@ -276,6 +280,7 @@ impl Table {
         if won.is_err() {
             return false;
         }
+        entry.alive.ended();
         // Relaxed (four times): every bit is held here, and the counts are as in `count_claimed`.
         self.idle.fetch_sub(1, Ordering::Relaxed);
         let dirty = entry.dirty.swap(0, Ordering::Relaxed).count_ones() as usize;
@@ -385,6 +390,7 @@ impl Entry {
     const_fn! {
         fn new() -> Self {
             Self {
+                alive: Alive::new(),
                 free: AtomicU64::new(0),
                 dirty: AtomicU64::new(0),
                 base: AtomicPtr::new(ptr::null_mut()),

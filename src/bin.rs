@@ -9,8 +9,8 @@
 //!
 //! Owner only, but for the counters. The free list mixes slots of all the bin's segments, because the slot freed last
 //! is in the cache, whichever segment it is in. Only when the depot holds more than half of the bin's slots are
-//! magazines taken apart and their slots brought home, two for each that is stashed; that goes on until the depot is
-//! small, or until an allocation wants a magazine back.
+//! magazines taken apart and their slots brought home, two for each that is stashed; that goes on until an allocation wants
+//! a magazine back.
 //!
 //! The lists may hold *foreign* slots: of another heap's segments of the same pool and stride, which this thread freed and
 //! kept (see the outbox). To their segments these are alive. Distributing notices them and sets them aside to be sent home.
@@ -142,11 +142,11 @@ impl Bin {
         !self.free.is_empty()
     }
 
-    /// Fills the empty free list from the depot.
+    /// Fills the empty free list from the depot. A thread that asks is not tearing down: draining ends.
     pub(crate) fn refill_from_depot(&self) -> bool {
         let magazine = self.depot.take();
+        self.draining.set(false);
         if let Some(slots) = magazine {
-            self.draining.set(false);
             self.free.fill(slots, self.magazine.get());
         }
         magazine.is_some()
@@ -207,8 +207,6 @@ impl Bin {
         let small = DEPOT_BYTES / self.stride.get();
         if held > small.max(self.slots.get() / 2) {
             self.draining.set(true);
-        } else if held <= small / 2 {
-            self.draining.set(false);
         }
         if self.draining.get() {
             for magazine in [self.depot.take(), self.depot.take()].into_iter().flatten() {

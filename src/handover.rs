@@ -200,7 +200,7 @@ unsafe fn push_batch(segment: SegmentRef, offsets: &[Option<Offset>], outgoing: 
     let mut pushed = unsafe { segment.push_remote(newest, tail, offsets.len(), purges) };
     if let Pushed::Purging(purge) = pushed {
         // SAFETY: every slot is free, and PURGING keeps the owner from them.
-        unsafe { segment.purge(os::purge) };
+        unsafe { segment.purge(os::page_bytes(), os::purge) };
         // SAFETY: done just now.
         pushed = unsafe { segment.finish_purge(purge) };
     }

@@ -5,8 +5,10 @@
 
 use core::ptr::NonNull;
 
-/// Granularity of mapping and purging.
-pub(crate) const PAGE_BYTES: usize = 4 << 10;
+/// Granularity of mapping and purging: 4 KiB on most systems, 16 or 64 on some.
+pub(crate) fn page_bytes() -> usize {
+    platform::page_bytes()
+}
 
 /// Maps `bytes` of zeroed memory, aligned to `align`, a power of two. `None` when memory is refused.
 ///
@@ -16,8 +18,8 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
     if refusal::refuses() {
         return None;
     }
-    let bytes = bytes.checked_next_multiple_of(PAGE_BYTES)?;
-    platform::map(bytes, align.max(PAGE_BYTES))
+    let bytes = bytes.checked_next_multiple_of(page_bytes())?;
+    platform::map(bytes, align.max(page_bytes()))
 }
 
 /// Gives a mapping back.
@@ -30,8 +32,8 @@ pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
     unsafe {
         platform::unmap(
             memory,
-            bytes.next_multiple_of(PAGE_BYTES),
-            align.max(PAGE_BYTES),
+            bytes.next_multiple_of(page_bytes()),
+            align.max(page_bytes()),
         )
     }
 }
@@ -53,7 +55,7 @@ pub(crate) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
 ///
 /// As for [`purge`]: the contents are lost.
 pub(crate) unsafe fn touch(memory: NonNull<u8>, bytes: usize) {
-    for offset in (0..bytes).step_by(PAGE_BYTES) {
+    for offset in (0..bytes).step_by(page_bytes()) {
         // SAFETY: within the caller's range.
         let page = unsafe { memory.add(offset) };
         // SAFETY: as above. Volatile: the write is the point.
@@ -67,6 +69,10 @@ mod platform {
     use core::ptr::{self, NonNull};
 
     use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+    pub(super) fn page_bytes() -> usize {
+        rustix::param::page_size()
+    }
 
     /// Maps as it comes, which next to an aligned mapping is often aligned, and otherwise more than asked and cuts.
     pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
@@ -146,6 +152,11 @@ mod platform {
         VirtualFree,
     };
 
+    /// Windows has pages of 4 KiB on all it runs on.
+    pub(super) const fn page_bytes() -> usize {
+        4 << 10
+    }
+
     /// A reservation can only be released whole, so an unaligned one is let go and tried again at the aligned address
     /// inside it, which another thread may take meanwhile.
     pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
@@ -211,6 +222,10 @@ mod platform {
 mod platform {
     use core::alloc::Layout;
     use core::ptr::NonNull;
+
+    pub(super) const fn page_bytes() -> usize {
+        4 << 10
+    }
 
     pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
         let layout = Layout::from_size_align(bytes, align).ok()?;

@@ -22,7 +22,7 @@ use core::ptr::{self, NonNull};
 use crossbeam_utils::CachePadded;
 
 use crate::free_list;
-use crate::layout::{MAX_ALIGN, Span, first_slot};
+use crate::layout::{Span, first_slot};
 use crate::remote::{Listed, Node, Purge, Pushed, RemoteWord, Taken};
 use crate::slot::{self, Offset, SlotPtr};
 use crate::sync::{Alive, AtomicPtr, Cell, Ordering, UnsafeCell, const_fn};
@@ -290,9 +290,10 @@ impl SegmentRef {
         self.remote.word.finish_purge(purge)
     }
 
-    /// The whole pages that hold nothing but slots.
-    pub(crate) fn slot_pages(self) -> (NonNull<u8>, usize) {
-        let before = self.identity.first.next_multiple_of(MAX_ALIGN);
+    /// The whole pages, of so many bytes, that hold nothing but slots; possibly none.
+    pub(crate) fn slot_pages(self, page: usize) -> (NonNull<u8>, usize) {
+        let before = self.identity.first.next_multiple_of(page);
+        let before = before.min(self.identity.span.bytes());
         (self.at(before).cast(), self.identity.span.bytes() - before)
     }
 
@@ -308,13 +309,13 @@ impl SegmentRef {
         self.each_slot(slot::erase);
     }
 
-    /// Gives the whole pages of the slots back; what they held is lost.
+    /// Gives the whole pages of the slots, of so many bytes each, back; what they held is lost.
     ///
     /// # Safety
     ///
     /// Every slot is free, and nobody else may touch any of them.
-    pub(crate) unsafe fn purge(self, purge: unsafe fn(NonNull<u8>, usize)) {
-        let (pages, bytes) = self.slot_pages();
+    pub(crate) unsafe fn purge(self, page: usize, purge: unsafe fn(NonNull<u8>, usize)) {
+        let (pages, bytes) = self.slot_pages(page);
         self.each_slot(slot::erase);
         // SAFETY: guaranteed by the caller; the range is whole pages of the segment's.
         unsafe { purge(pages, bytes) };

@@ -113,6 +113,8 @@ pub struct Census {
     pub free: usize,
     /// The others: alive, in the open batch of a thread that freed them, or kept by one for its own use.
     pub live: usize,
+    /// Slots of segments of other heaps that a visited thread freed and keeps in its lists. To those they are alive.
+    pub kept: usize,
 }
 
 impl Census {
@@ -147,10 +149,10 @@ impl Census {
                 let segment = unsafe { SegmentRef::of(slot, Span::of(bin.stride())) };
                 match segments.get_mut(&segment) {
                     Some(marks) => marks.mark(slot),
-                    None => assert!(
-                        segment.heap() != heap.id(),
-                        "a free slot's segment is in its bin"
-                    ),
+                    None => {
+                        assert!(segment.heap() != heap.id(), "a segment is in its bin");
+                        self.kept += 1;
+                    }
                 }
             }
             segments.values().for_each(|marks| self.add(marks));
@@ -176,10 +178,11 @@ impl fmt::Display for Census {
             capacity,
             free,
             live,
+            kept,
         } = self;
         write!(
             f,
-            "{heaps} heaps, {segments} segments: {free} free + {live} live = {capacity} slots"
+            "{heaps} heaps, {segments} segments: {free} free + {live} live = {capacity} slots, {kept} kept"
         )
     }
 }

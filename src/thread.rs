@@ -316,7 +316,8 @@ impl Local {
 
     #[inline(always)]
     fn cached(&self, pool: RegistryRef) -> &Cell<Option<(RegistryRef, HeapRef)>> {
-        &self.pools[(pool.as_ptr().addr() >> 12) % CACHED_POOLS]
+        let addr = pool.as_ptr().addr(); // a page's, of 4 KiB or up to 64
+        &self.pools[((addr >> 12) ^ (addr >> 16)) % CACHED_POOLS]
     }
 
     /// Acquires a heap to keep until the thread ends.
