@@ -1,0 +1,228 @@
+//! Memory goes back to the operating system: after a million values are dropped, on whatever thread and in whatever
+//! order, at least nine tenths of what they took is not resident any more.
+//!
+//! Resident memory is counted per process, so each test has a process of its own. `--nocapture` shows the figures.
+
+#![cfg(all(target_os = "linux", not(loom)))]
+
+mod common;
+
+use std::fs;
+use std::hint::black_box;
+use std::panic::{self, AssertUnwindSafe};
+use std::thread;
+
+use common::{Checked, Worker, in_own_process, on_a_large_stack, shuffled};
+use segment_pool::{PoolBox, SegmentPool};
+
+const VALUES: usize = 1_000_000;
+
+/// The values of a test, in a table whose own memory was resident before.
+type Table<const WORDS: usize> = Vec<Option<PoolBox<Checked<WORDS>>>>;
+
+/// In which order values are dropped.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    AsMade,
+    Reverse,
+    Random,
+}
+
+impl Order {
+    fn indices(self) -> Vec<usize> {
+        match self {
+            Self::AsMade => (0..VALUES).collect(),
+            Self::Reverse => (0..VALUES).rev().collect(),
+            Self::Random => shuffled(VALUES, 1),
+        }
+    }
+}
+
+/// A line of `/proc/self/status`, in bytes.
+fn status(name: &str) -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+    kib.parse::<usize>().unwrap() << 10
+}
+
+fn resident() -> usize {
+    status("VmRSS")
+}
+
+fn table<const WORDS: usize>() -> Table<WORDS> {
+    let mut table: Table<WORDS> = Vec::with_capacity(VALUES);
+    table.resize_with(VALUES, || black_box(None));
+    table
+}
+
+fn fill<const WORDS: usize>(table: &mut Table<WORDS>) {
+    for (cookie, place) in table.iter_mut().enumerate() {
+        *place = Some(PoolBox::new(Checked::new(cookie as u32)));
+    }
+}
+
+fn clear<const WORDS: usize>(table: &mut Table<WORDS>, order: &[usize]) {
+    for &index in order {
+        table[index] = None;
+    }
+}
+
+/// What was resident without the values and with them.
+struct Figures {
+    before: usize,
+    full: usize,
+}
+
+impl Figures {
+    /// Whether nine tenths of the values' memory are back now.
+    fn are_back(&self, what: &str, value_bytes: usize) -> bool {
+        let growth = self.full - self.before;
+        let back = self.full.saturating_sub(resident());
+        println!(
+            "{what}, {value_bytes} bytes: {} KiB more with a million, {} KiB back: {:.1} %",
+            growth >> 10,
+            back >> 10,
+            100.0 * back as f64 / growth as f64
+        );
+        assert!(growth >= VALUES * value_bytes, "the values were resident");
+        back * 10 >= growth * 9
+    }
+}
+
+fn fill_and_measure<const WORDS: usize>(table: &mut Table<WORDS>) -> Figures {
+    let before = resident();
+    fill(table);
+    let full = resident();
+    Figures { before, full }
+}
+
+/// One thread makes and drops the values, goes on, trims, and ends.
+///
+/// While it goes on after dropping them at random, the few free slots it keeps at hand lie in nearly every segment.
+fn dropped_at_home<const WORDS: usize>(order: Order) {
+    let thread = thread::spawn(move || {
+        let indices = order.indices();
+        let mut table = table();
+        let figures = fill_and_measure::<WORDS>(&mut table);
+        let are_back = |now| figures.are_back(&format!("at home, {order:?}, {now}"), WORDS * 8);
+        clear(&mut table, &indices);
+        assert!(are_back("thread goes on") || matches!(order, Order::Random));
+        segment_pool::trim();
+        assert!(are_back("trimmed"));
+        (figures, table, indices)
+    });
+    let (figures, _table, _indices) = thread.join().unwrap();
+    assert!(figures.are_back(&format!("at home, {order:?}, thread ended"), WORDS * 8));
+}
+
+/// The owner waits while another thread drops the values, and then ends.
+fn dropped_elsewhere_before_the_owner_ends<const WORDS: usize>(order: Order) {
+    let indices = order.indices();
+    let owner = Worker::start();
+    let mut table = table::<WORDS>();
+    let (figures, mut table) = owner.run(move || (fill_and_measure(&mut table), table));
+    thread::scope(|scope| {
+        let other = scope.spawn(|| clear(&mut table, &indices));
+        other.join().unwrap();
+    });
+    owner.end();
+    assert!(figures.are_back(&format!("elsewhere, {order:?}, owner ends"), WORDS * 8));
+}
+
+/// Nobody owns the values' memory any more when another thread drops them.
+fn dropped_elsewhere_after_the_owner_ended<const WORDS: usize>(order: Order) {
+    let indices = order.indices();
+    let owner = Worker::start();
+    let mut table = table::<WORDS>();
+    let (figures, mut table) = owner.run(move || (fill_and_measure(&mut table), table));
+    owner.end();
+    clear(&mut table, &indices);
+    segment_pool::flush();
+    assert!(figures.are_back(&format!("elsewhere, {order:?}, owner gone"), WORDS * 8));
+}
+
+/// A test for each order, in a process of its own.
+macro_rules! memory_is_back {
+    ($($test:ident: $drop:ident, $words:literal, $order:ident;)*) => {$(
+        #[test]
+        fn $test() {
+            in_own_process(stringify!($test), || $drop::<$words>(Order::$order));
+        }
+    )*};
+}
+
+memory_is_back! {
+    at_home_as_made_16: dropped_at_home, 2, AsMade;
+    at_home_in_reverse_16: dropped_at_home, 2, Reverse;
+    at_home_at_random_16: dropped_at_home, 2, Random;
+    at_home_as_made_64: dropped_at_home, 8, AsMade;
+    at_home_in_reverse_64: dropped_at_home, 8, Reverse;
+    at_home_at_random_64: dropped_at_home, 8, Random;
+    elsewhere_as_made_16: dropped_elsewhere_before_the_owner_ends, 2, AsMade;
+    elsewhere_in_reverse_16: dropped_elsewhere_before_the_owner_ends, 2, Reverse;
+    elsewhere_at_random_16: dropped_elsewhere_before_the_owner_ends, 2, Random;
+    elsewhere_as_made_64: dropped_elsewhere_before_the_owner_ends, 8, AsMade;
+    elsewhere_in_reverse_64: dropped_elsewhere_before_the_owner_ends, 8, Reverse;
+    elsewhere_at_random_64: dropped_elsewhere_before_the_owner_ends, 8, Random;
+    after_the_owner_as_made_16: dropped_elsewhere_after_the_owner_ended, 2, AsMade;
+    after_the_owner_in_reverse_16: dropped_elsewhere_after_the_owner_ended, 2, Reverse;
+    after_the_owner_at_random_16: dropped_elsewhere_after_the_owner_ended, 2, Random;
+    after_the_owner_as_made_64: dropped_elsewhere_after_the_owner_ended, 8, AsMade;
+    after_the_owner_in_reverse_64: dropped_elsewhere_after_the_owner_ended, 8, Reverse;
+    after_the_owner_at_random_64: dropped_elsewhere_after_the_owner_ended, 8, Random;
+}
+
+/// Address space taken by doing something many times, after it was done a few times.
+fn address_space_taken(mut step: impl FnMut()) -> usize {
+    (0..20).for_each(|_| step());
+    let before = status("VmSize");
+    (0..1000).for_each(|_| step());
+    status("VmSize").saturating_sub(before)
+}
+
+#[test]
+fn a_pool_that_is_gone_leaves_nothing_mapped() {
+    in_own_process("a_pool_that_is_gone_leaves_nothing_mapped", || {
+        let worker = Worker::start();
+        let taken = address_space_taken(|| {
+            let pool = SegmentPool::new();
+            let (kept, pool) = thread::spawn(move || (pool.alloc([1_u64; 9]), pool))
+                .join()
+                .unwrap();
+            drop(pool);
+            worker.run(move || {
+                drop(kept);
+                segment_pool::flush();
+            });
+        });
+        worker.end();
+        println!("1000 pools: {} KiB of address space", taken >> 10);
+        assert!(taken < 1 << 20, "{taken} bytes left");
+    });
+}
+
+#[test]
+fn a_mapping_of_its_own_is_unmapped_even_if_the_value_panics() {
+    struct Bomb([u8; 200_000]);
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic::resume_unwind(Box::new(self.0[0]));
+        }
+    }
+
+    in_own_process(
+        "a_mapping_of_its_own_is_unmapped_even_if_the_value_panics",
+        || {
+            on_a_large_stack(|| {
+                let taken = address_space_taken(|| {
+                    let bomb = PoolBox::new(Bomb([7; 200_000]));
+                    let result = panic::catch_unwind(AssertUnwindSafe(|| drop(bomb)));
+                    assert_eq!(result.unwrap_err().downcast_ref(), Some(&7_u8));
+                });
+                assert!(taken < 1 << 20, "{taken} bytes left");
+            });
+        },
+    );
+}

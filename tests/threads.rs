@@ -1,0 +1,300 @@
+//! Stories of several threads: slots freed elsewhere come home, and heaps left behind are used again.
+//!
+//! Every pool counts for itself, so the stories do not disturb each other. Where a story ends with nobody at work, it
+//! ends with a count of all slots.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::collections::HashSet;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use common::{Checked, Parcel, Worker, address};
+use segment_pool::{PoolBox, SegmentPool, flush};
+
+/// 64 bytes.
+type Contents = Checked<8>;
+type Pool = SegmentPool<Contents>;
+type Boxed = PoolBox<Contents>;
+
+/// More than a segment of them.
+const MANY: u32 = 3000;
+
+fn make(pool: &Pool, count: u32) -> Vec<Boxed> {
+    (0..count).map(|n| pool.alloc(Contents::new(n))).collect()
+}
+
+fn addresses(boxes: &[Boxed]) -> HashSet<usize> {
+    boxes.iter().map(|boxed| address(&**boxed)).collect()
+}
+
+/// Nobody holds a slot, no heap has a segment, and the counters agree.
+fn assert_all_home(pool: &Pool) {
+    let (census, stats) = (pool.validate(), pool.stats());
+    assert_eq!(census.heaps as u64, stats.heaps, "every heap was visited");
+    assert_eq!((census.live, census.segments), (0, 0), "{census}");
+    assert_eq!((stats.live(), stats.segments), (0, 0), "{stats}");
+}
+
+// --- Coming home ----------------------------------------------------------------------------------------------------
+
+#[test]
+fn remote_free_after_owner_exit() {
+    static POOL: Pool = Pool::new();
+    let boxes = thread::spawn(|| make(&POOL, MANY)).join().unwrap();
+    let census = POOL.validate();
+    assert_eq!((census.live, census.heaps), (MANY as usize, 1));
+    drop(boxes);
+    flush();
+    assert_all_home(&POOL);
+    let stats = POOL.stats();
+    assert_eq!((stats.local_frees, stats.remote_frees), (0, MANY.into()));
+    assert!(stats.batches < u64::from(MANY) / 30, "{stats}");
+}
+
+#[test]
+fn some_are_freed_before_and_some_after_the_owner_exits() {
+    static POOL: Pool = Pool::new();
+    let owner = Worker::start();
+    let mut boxes = owner.run(|| make(&POOL, MANY));
+    let last = boxes.split_off(2000);
+    let middle = boxes.split_off(1000);
+    let freer = Worker::start();
+    freer.run(|| drop(boxes)); // part of them waits in the outbox
+    owner.run(|| drop(middle));
+    owner.end();
+    assert_eq!(
+        POOL.validate().capacity,
+        POOL.validate().free + POOL.validate().live
+    );
+    freer.run(|| drop(last));
+    freer.end();
+    assert_all_home(&POOL);
+    assert_eq!(
+        (POOL.stats().local_frees, POOL.stats().remote_frees),
+        (1000, 2000)
+    );
+}
+
+#[test]
+fn slots_come_home_to_a_running_owner() {
+    static POOL: Pool = Pool::new();
+    let owner = Worker::start();
+    let first = owner.run(|| make(&POOL, 1000));
+    let places = addresses(&first);
+    let segments = POOL.stats().segments;
+    thread::spawn(|| drop(first)).join().unwrap();
+    for _ in 0..10 {
+        let again = owner.run(|| make(&POOL, 1000));
+        let reused = addresses(&again).intersection(&places).count();
+        assert!(reused >= 900, "{reused} of 1000 places");
+        assert_eq!(POOL.stats().segments, segments);
+        thread::spawn(|| drop(again)).join().unwrap();
+    }
+    owner.end();
+    assert_all_home(&POOL);
+}
+
+#[test]
+fn flush_hands_slots_back_so_that_the_owner_reuses_them() {
+    static POOL: Pool = Pool::new();
+    let (owner, freer) = (Worker::start(), Worker::start());
+    let boxes = owner.run(|| make(&POOL, 10));
+    freer.run(|| drop(boxes));
+    let live = || POOL.validate().live;
+    assert_eq!(owner.run(live), 10, "they wait in the outbox");
+    freer.run(flush);
+    assert_eq!(owner.run(live), 0, "they are with their owner");
+    freer.run(flush);
+    let others = owner.run(|| make(&POOL, 2000));
+    assert_eq!(POOL.stats().remote_frees, 10);
+    owner.run(|| drop(others));
+    owner.end();
+    freer.end();
+    assert_all_home(&POOL);
+}
+
+#[test]
+fn an_owner_that_comes_back_finds_what_others_freed_meanwhile() {
+    static POOL: Pool = Pool::new();
+    let owner = Worker::start();
+    for round in 0..20 {
+        let boxes = owner.run(|| make(&POOL, MANY));
+        let segments = POOL.stats().segments;
+        assert!(segments <= 5, "round {round}: {segments} segments");
+        let parts: Vec<Boxed> = boxes;
+        thread::spawn(|| parts.into_iter().rev().for_each(drop))
+            .join()
+            .unwrap();
+    }
+    owner.end();
+    assert_all_home(&POOL);
+}
+
+#[test]
+fn a_consumer_that_never_allocates_has_no_heap() {
+    static POOL: Pool = Pool::new();
+    let (to, received) = mpsc::sync_channel::<Boxed>(1000);
+    let consumer = thread::spawn(|| received.into_iter().map(|b| u64::from(b.verify())).sum());
+    let producer = Worker::start();
+    producer.run(move || {
+        for n in 0..100_000 {
+            to.send(POOL.alloc(Contents::new(n))).unwrap();
+        }
+    });
+    let sum: u64 = consumer.join().unwrap();
+    assert_eq!((sum, POOL.stats().heaps), (99_999 * 50_000, 1));
+    assert_eq!(producer.run(|| POOL.validate().live), 0);
+    let segments = POOL.stats().segments;
+    assert!(
+        segments <= 12,
+        "{segments} segments for 1000 boxes under way"
+    );
+    producer.end();
+    assert_all_home(&POOL);
+    assert_eq!(POOL.stats().remote_frees, 100_000);
+}
+
+// --- Heaps left behind ----------------------------------------------------------------------------------------------
+
+/// Each thread makes one box, which outlives it in every second thread.
+#[test]
+fn ten_thousand_threads_one_after_the_other_share_one_heap() {
+    static POOL: Pool = Pool::new();
+    let mut kept = Vec::new();
+    for n in 0..10_000 {
+        let thread = thread::spawn(move || POOL.alloc(Contents::new(n)));
+        let boxed = thread.join().unwrap();
+        if n % 2 == 0 {
+            kept.push(boxed);
+        }
+    }
+    assert_eq!(POOL.stats().heaps, 1);
+    assert!(kept.iter().map(|b| b.verify()).eq((0..10_000).step_by(2)));
+    drop(kept);
+    flush();
+    assert_all_home(&POOL);
+}
+
+/// All of a round's threads have a heap before any of them ends.
+#[test]
+fn ten_thousand_threads_in_rounds_share_as_many_heaps_as_were_alive_at_once() {
+    const AT_ONCE: usize = 200;
+    static POOL: Pool = Pool::new();
+    let all_have_one = Arc::new(Barrier::new(AT_ONCE));
+    for _ in 0..50 {
+        let threads: Vec<_> = (0..AT_ONCE)
+            .map(|n| {
+                let all_have_one = all_have_one.clone();
+                thread::spawn(move || {
+                    let boxed = POOL.alloc(Contents::new(n as u32));
+                    all_have_one.wait();
+                    boxed
+                })
+            })
+            .collect();
+        for (n, thread) in threads.into_iter().enumerate() {
+            assert_eq!(thread.join().unwrap().verify(), n as u32);
+        }
+        flush();
+        assert_eq!(POOL.stats().heaps, AT_ONCE as u64);
+    }
+    assert_all_home(&POOL);
+}
+
+#[test]
+fn who_adopts_a_heap_gets_its_free_slots_and_frees_its_boxes_locally() {
+    static POOL: Pool = Pool::new();
+    let first = thread::spawn(|| make(&POOL, 500)).join().unwrap();
+    let segments = POOL.stats().segments;
+    let successor = thread::spawn(|| {
+        let second = make(&POOL, 400);
+        drop(first);
+        second
+    });
+    let second = successor.join().unwrap();
+    let stats = POOL.stats();
+    assert_eq!((stats.heaps, stats.segments), (1, segments));
+    assert_eq!((stats.local_frees, stats.remote_frees), (500, 0));
+    drop(second);
+    flush();
+    assert_all_home(&POOL);
+}
+
+/// The consumer frees boxes of a heap, then adopts that very heap while they are still in its outbox.
+#[test]
+fn a_heap_is_adopted_by_who_has_slots_of_it_in_the_outbox() {
+    static POOL: Pool = Pool::new();
+    let owner = Worker::start();
+    let boxes = owner.run(|| make(&POOL, 10));
+    let consumer = Worker::start();
+    consumer.run(|| drop(boxes));
+    owner.end();
+    let one = consumer.run(|| POOL.alloc(Contents::new(1)));
+    assert_eq!(POOL.stats().heaps, 1);
+    consumer.run(flush);
+    assert_eq!(consumer.run(|| POOL.validate().live), 1);
+    consumer.run(|| drop(one));
+    consumer.end();
+    assert_all_home(&POOL);
+}
+
+// --- Rings ----------------------------------------------------------------------------------------------------------
+
+/// Makes boxes for the next in the ring and drops what the one before has made, in turns.
+fn take_part(to_next: &SyncSender<Vec<Boxed>>, from_previous: &Receiver<Vec<Boxed>>) {
+    for lap in 0..200 {
+        to_next
+            .send(make(&POOL_OF_THE_RING, 50 + lap % 70))
+            .unwrap();
+        let boxes = from_previous.recv().unwrap();
+        assert!(boxes.iter().map(|b| b.verify()).eq(0..50 + lap % 70));
+    }
+}
+
+static POOL_OF_THE_RING: Pool = Pool::new();
+
+#[test]
+fn threads_in_a_ring_drop_what_the_previous_one_made() {
+    let pool = &POOL_OF_THE_RING;
+    let (senders, mut receivers): (Vec<_>, Vec<_>) = (0..6).map(|_| mpsc::sync_channel(2)).unzip();
+    receivers.rotate_left(1);
+    let threads: Vec<_> = senders
+        .into_iter()
+        .zip(receivers)
+        .map(|(to, from)| thread::spawn(move || take_part(&to, &from)))
+        .collect();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    assert_all_home(pool);
+    let stats = pool.stats();
+    assert_eq!(
+        (stats.local_frees, stats.remote_frees),
+        (0, stats.allocations)
+    );
+    assert!(stats.heaps <= 6, "{stats}");
+}
+
+/// Two workers free each other's boxes to and fro: what is freed here is made there next.
+#[test]
+fn two_threads_free_for_each_other_without_growing() {
+    static POOL: Pool = Pool::new();
+    let (left, right) = (Worker::start(), Worker::start());
+    for _ in 0..100 {
+        let (of_left, of_right) = (
+            left.run(|| make(&POOL, 700)),
+            right.run(|| make(&POOL, 700)),
+        );
+        left.run(|| drop(of_right));
+        right.run(|| drop(of_left));
+    }
+    let stats = POOL.stats();
+    assert!(stats.segments <= 6, "{stats}");
+    left.end();
+    right.end();
+    assert_all_home(&POOL);
+}
