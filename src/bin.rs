@@ -20,8 +20,9 @@
 
 use crate::free_list::{self, Depot, FreeList};
 use crate::layout::{Span, magazine_slots};
+use crate::lists::{Foreign, Loose, SegmentList};
 use crate::remote::{Listed, Taken};
-use crate::segment::{Foreign, HeapId, Loose, SegmentList, SegmentRef};
+use crate::segment::{HeapId, SegmentRef};
 use crate::slot::{self, SlotPtr};
 use crate::sync::{Cell, Counter, const_fn};
 

@@ -18,10 +18,11 @@
 //! There is no recursion: what one step leaves to do is a list of things that nobody else holds.
 
 use crate::heap::HeapRef;
+use crate::lists::{Loose, Outgoing};
 use crate::os;
 use crate::registry::{RegistryRef, registry_of};
 use crate::remote::{Delivered, Pushed};
-use crate::segment::{Loose, Outgoing, SegmentRef};
+use crate::segment::SegmentRef;
 use crate::slot::{self, Offset, SlotPtr};
 
 /// Abandoned heaps that one refill looks into.

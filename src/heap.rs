@@ -28,9 +28,10 @@ use crossbeam_utils::CachePadded;
 use crate::arena::Arenas;
 use crate::bin::{Bin, Leftovers};
 use crate::layout::{CLASSES, Span, stride_of};
+use crate::lists::{Loose, Outgoing, Queued};
 use crate::os;
 use crate::remote::Inbox;
-use crate::segment::{Claimed, HeapId, Loose, Outgoing, Queued, Segment, SegmentRef};
+use crate::segment::{Claimed, HeapId, Segment, SegmentRef};
 use crate::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Cell, Ordering, const_fn};
 
 /// Completed segments, in bytes, beyond which those who free the last slots of another give its pages back.

@@ -26,6 +26,11 @@
 //! [`PoolBox`] lists the guarantees, and the [`design`] page tells how it works and what is held back at most. A
 //! thread that waits for long should call [`idle`] first.
 
+#![cfg_attr(
+    loom,
+    allow(dead_code, reason = "the models do not reach the public surface")
+)]
+
 mod arena;
 mod bin;
 mod error;
@@ -33,6 +38,7 @@ mod free_list;
 mod handover;
 mod heap;
 mod layout;
+mod lists;
 mod os;
 mod outbox;
 mod registry;
@@ -70,6 +76,12 @@ pub fn slots_touched() -> u64 {
 }
 
 #[cfg(all(test, loom))]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    clippy::multiple_unsafe_ops_per_block,
+    clippy::missing_safety_doc,
+    reason = "a model plays every caller at once; loom is the judge of what it may do"
+)]
 mod models;
 
 #[doc = include_str!("design.md")]

@@ -99,6 +99,12 @@ fn free_both_remotely(a: Value, b: Value) {
     outbox.flush();
 }
 
+fn join<const N: usize>(threads: [thread::JoinHandle<()>; N]) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
 fn end(heap: HeapRef) {
     unsafe { handover::leave(heap) };
 }
@@ -151,7 +157,7 @@ fn remote_word_two_pushes_and_a_take() {
         };
         let first = take();
         read(first.head);
-        pushers.map(|pusher| pusher.join().unwrap());
+        join(pushers);
         let second = take();
         read(second.head);
         assert_eq!(first.count + second.count, 2);
@@ -226,7 +232,7 @@ fn inbox_push_against_abandon() {
             })
         });
         serve();
-        pushers.map(|pusher| pusher.join().unwrap());
+        join(pushers);
         assert!(shared.inbox.adopt());
         assert!(shared.inbox.is_empty());
         assert_eq!(shared.seen.with(|seen| unsafe { *seen }), 2);
@@ -281,7 +287,7 @@ fn segment_pushed_twice_and_collected_between() {
         let pushers = [a, b].map(|value| thread::spawn(move || value.free_remotely()));
         let again = alloc(heap); // collects what is there, or takes a new segment
         again.free_at_home(heap);
-        pushers.map(|pusher| pusher.join().unwrap());
+        join(pushers);
         end(heap);
         pool.close();
     });
@@ -333,7 +339,7 @@ fn tenure_after_the_owner_served_another_segment() {
         b.free_at_home(heap);
         let pushers = [a, c].map(|value| thread::spawn(move || value.free_remotely()));
         end(heap);
-        pushers.map(|pusher| pusher.join().unwrap());
+        join(pushers);
         pool.close();
     });
 }
@@ -599,7 +605,7 @@ fn two_arenas_become_idle_while_one_is_claimed_from() {
         release(second);
         let releasers = [first, third].map(|claimed| thread::spawn(move || release(claimed)));
         let again = claim();
-        releasers.map(|releaser| releaser.join().unwrap());
+        join(releasers);
         release(again);
         assert_eq!(arenas.mapped(), 0);
     });

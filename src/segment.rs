@@ -25,7 +25,7 @@ use crate::free_list;
 use crate::layout::{Span, first_slot};
 use crate::remote::{Listed, Node, Purge, Pushed, RemoteWord, Taken};
 use crate::slot::{self, Offset, SlotPtr};
-use crate::sync::{Alive, AtomicPtr, Cell, Ordering, UnsafeCell, const_fn};
+use crate::sync::{Alive, AtomicPtr, Cell, Ordering, UnsafeCell};
 
 /// The owner of segments, as far as a segment knows it: an address.
 #[derive(Debug)]
@@ -404,6 +404,16 @@ impl Segment {
         self.heap.load(Ordering::Acquire)
     }
 
+    /// The segment before it in a list, if the list has two ends. Owner only.
+    pub(crate) fn prev(&self) -> &Cell<Option<SegmentRef>> {
+        &self.owner.prev
+    }
+
+    /// The segment after it in a list. Owner only.
+    pub(crate) fn next(&self) -> &Cell<Option<SegmentRef>> {
+        &self.owner.next
+    }
+
     /// Moves the segment to another heap. By an owner of both.
     pub(crate) fn set_heap(&self, heap: *mut HeapId) {
         // Release: to `heap_to_enter`.
@@ -451,228 +461,15 @@ unsafe impl Node for Segment {
     }
 }
 
+impl From<NonNull<Segment>> for SegmentRef {
+    /// As for any maker of a reference: the segment is in use as long as the copy is used.
+    fn from(segment: NonNull<Segment>) -> Self {
+        Self(segment)
+    }
+}
+
 impl From<SegmentRef> for NonNull<Segment> {
     fn from(segment: SegmentRef) -> Self {
         segment.0
-    }
-}
-
-/// Loose segments, linked through themselves: taken from an inbox, or empty and on their way to the arena.
-#[derive(Debug)]
-pub(crate) struct Loose {
-    first: Cell<Option<SegmentRef>>,
-}
-
-impl Loose {
-    const_fn! {
-        pub(crate) fn new() -> Self {
-            Self { first: Cell::new(None) }
-        }
-    }
-
-    pub(crate) fn push(&self, segment: SegmentRef) {
-        segment.owner.next.set(self.first.get());
-        self.first.set(Some(segment));
-    }
-
-    pub(crate) fn pop(&self) -> Option<SegmentRef> {
-        let segment = self.first.get()?;
-        self.first.set(segment.owner.next.take());
-        Some(segment)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.get().is_none()
-    }
-}
-
-/// Segments whose QUEUED is on and that are in no inbox, linked as they were there: until their remote list is taken
-/// or they are put in an inbox, the links belong to who holds them.
-#[derive(Debug)]
-pub(crate) struct Queued {
-    first: Cell<Option<SegmentRef>>,
-}
-
-impl Queued {
-    const_fn! {
-        pub(crate) fn new() -> Self {
-            Self { first: Cell::new(None) }
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The caller turned QUEUED on, or took the segment out of an inbox, and has not done with it.
-    pub(crate) unsafe fn push(&self, segment: SegmentRef) {
-        let next = self.first.replace(Some(segment));
-        let next = next.map_or(ptr::null_mut(), |segment| segment.0.as_ptr());
-        // SAFETY: guaranteed by the caller.
-        unsafe { Segment::set_inbox_link(segment.0, next) };
-    }
-
-    pub(crate) fn pop(&self) -> Option<SegmentRef> {
-        let segment = self.first.get()?;
-        // SAFETY: the list holds the segment.
-        let next = unsafe { Segment::inbox_link(segment.0) };
-        self.first.set(NonNull::new(next).map(SegmentRef));
-        Some(segment)
-    }
-
-    /// Takes over a list out of an inbox, the newest there first, so that the oldest is popped first.
-    ///
-    /// # Safety
-    ///
-    /// The caller owns the heap and took `list` out of its inbox.
-    pub(crate) unsafe fn push_all(&self, mut list: *mut Segment) {
-        while let Some(node) = NonNull::new(list) {
-            // SAFETY: the caller took the node, and its remote list is not taken yet.
-            list = unsafe { Segment::inbox_link(node) };
-            // SAFETY: as above.
-            unsafe { self.push(SegmentRef(node)) };
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.get().is_none()
-    }
-}
-
-/// Free slots of other heaps' segments, by span, on their way home. Owned like a free list.
-#[derive(Debug)]
-pub(crate) struct Foreign {
-    first: [Cell<Option<SlotPtr>>; 3],
-}
-
-impl Foreign {
-    const_fn! {
-        pub(crate) fn new() -> Self {
-            Self {
-                first: [Cell::new(None), Cell::new(None), Cell::new(None)],
-            }
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The caller gives up a slot of a segment of this span.
-    pub(crate) unsafe fn push(&self, slot: SlotPtr, span: Span) {
-        let first = &self.first[span.index()];
-        // SAFETY: guaranteed by the caller.
-        unsafe { slot::set_link(slot, first.get()) };
-        first.set(Some(slot));
-    }
-
-    /// A slot and its segment.
-    pub(crate) fn pop(&self) -> Option<(SegmentRef, SlotPtr)> {
-        Span::ALL.into_iter().find_map(|span| {
-            let first = &self.first[span.index()];
-            let slot = first.get()?;
-            // SAFETY: the list owns its slots.
-            first.set(unsafe { slot::link(slot) });
-            // SAFETY: the slot is one of a segment of this span, in use while the slot is not at home.
-            Some((unsafe { SegmentRef::of(slot, span) }, slot))
-        })
-    }
-}
-
-/// What an owner has to pass on to other heaps when it is done with its own.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    /// Segments that came to the inbox of a heap they no longer belong to.
-    pub(crate) strays: Queued,
-    /// Slots of other heaps' segments.
-    pub(crate) foreign: Foreign,
-}
-
-impl Outgoing {
-    const_fn! {
-        pub(crate) fn new() -> Self {
-            Self {
-                strays: Queued::new(),
-                foreign: Foreign::new(),
-            }
-        }
-    }
-
-    /// Takes all that another one holds.
-    pub(crate) fn take_from(&self, other: &Self) {
-        while let Some(stray) = other.strays.pop() {
-            // SAFETY: held by the other list until now.
-            unsafe { self.strays.push(stray) };
-        }
-        while let Some((segment, slot)) = other.foreign.pop() {
-            // SAFETY: as above.
-            unsafe { self.foreign.push(slot, segment.identity().span) };
-        }
-    }
-}
-
-/// The segments of one bin, those with room in front. Owner only.
-#[derive(Debug)]
-pub(crate) struct SegmentList {
-    front: Cell<Option<SegmentRef>>,
-    back: Cell<Option<SegmentRef>>,
-}
-
-impl SegmentList {
-    const_fn! {
-        pub(crate) fn new() -> Self {
-            Self {
-                front: Cell::new(None),
-                back: Cell::new(None),
-            }
-        }
-    }
-
-    pub(crate) fn front(&self) -> Option<SegmentRef> {
-        self.front.get()
-    }
-
-    pub(crate) fn push_front(&self, segment: SegmentRef) {
-        let second = self.front.get();
-        self.link(None, Some(segment));
-        self.link(Some(segment), second);
-    }
-
-    fn push_back(&self, segment: SegmentRef) {
-        let last = self.back.get();
-        self.link(Some(segment), None);
-        self.link(last, Some(segment));
-    }
-
-    pub(crate) fn remove(&self, segment: SegmentRef) {
-        self.link(segment.owner.prev.get(), segment.owner.next.get());
-    }
-
-    /// To the place for segments that have room again.
-    pub(crate) fn move_to_front(&self, segment: SegmentRef) {
-        self.remove(segment);
-        self.push_front(segment);
-    }
-
-    /// To the place for segments without room.
-    pub(crate) fn move_to_back(&self, segment: SegmentRef) {
-        self.remove(segment);
-        self.push_back(segment);
-    }
-
-    pub(crate) fn after(&self, segment: SegmentRef) -> Option<SegmentRef> {
-        segment.owner.next.get()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = SegmentRef> {
-        core::iter::successors(self.front.get(), |&segment| self.after(segment))
-    }
-
-    /// Makes the two neighbours; `None` stands for the end of the list on that side.
-    fn link(&self, left: Option<SegmentRef>, right: Option<SegmentRef>) {
-        match left {
-            Some(left) => left.owner.next.set(right),
-            None => self.front.set(right),
-        }
-        match right {
-            Some(right) => right.owner.prev.set(left),
-            None => self.back.set(left),
-        }
     }
 }

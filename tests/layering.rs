@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 21] = [
     "sync",
     "error",
     "layout",
@@ -21,6 +21,7 @@ const LAYERS: [&str; 20] = [
     "free_list",
     "remote",
     "segment",
+    "lists",
     "os",
     "arena",
     "bin",
