@@ -28,7 +28,12 @@
 
 #![cfg_attr(
     loom,
-    allow(dead_code, reason = "the models do not reach the public surface")
+    allow(
+        dead_code,
+        unreachable_pub,
+        clippy::modulo_one,
+        reason = "the models do not reach the public surface, and have an outbox of one batch"
+    )
 )]
 
 mod arena;
