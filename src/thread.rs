@@ -108,16 +108,14 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
     // SAFETY: guaranteed by the caller.
     let segment = unsafe { SegmentRef::of(slot, span) };
     LOCAL.with(|local| {
-        let (heap, other) = (local.heap.get(), local.other.get());
-        let (mine, bin) = match segment.heap() {
-            id if id == heap.id() => (heap, class),
-            id if id == other.id() => (other, 0),
+        let heap = local.heap.get();
+        if segment.heap() != heap.id() {
             // SAFETY: guaranteed by the caller.
-            _ => return unsafe { local.give_elsewhere(segment, slot) },
-        };
-        // SAFETY: the segment is of this thread's heap, for the default pool or one with a single bin.
-        if unsafe { mine.bin(bin).give(slot) } {
-            stash(mine, bin);
+            return unsafe { local.give_elsewhere(segment, slot) };
+        }
+        // SAFETY: the segment is of this thread's heap for the default pool, and the slot of this class.
+        if unsafe { heap.bin(class).give(slot) } {
+            stash(heap, class);
         }
     });
 }
@@ -345,30 +343,45 @@ impl Local {
         slot
     }
 
-    /// Frees a slot that is not of this thread's default heap.
+    /// Frees a slot that is not of this thread's default heap. Out of line, so that the common path keeps its constant
+    /// offsets; the heap of another pool used last comes first.
     ///
     /// # Safety
     ///
     /// The caller gives up the slot, which is one of the segment's.
     #[inline(never)]
     unsafe fn give_elsewhere(&self, segment: SegmentRef, slot: SlotPtr) {
+        let other = self.other.get();
+        if segment.heap() != other.id() {
+            // SAFETY: guaranteed by the caller.
+            return unsafe { self.give_to_stranger(segment, slot) };
+        }
+        // SAFETY: the segment is of this thread's heap for a pool of one type, which has one bin.
+        if unsafe { other.bin(0).give(slot) } {
+            stash(other, 0);
+        }
+    }
+
+    /// Frees a slot of another thread's heap, or of one of this thread's that it did not use last.
+    ///
+    /// # Safety
+    ///
+    /// As for [`give_elsewhere`](Self::give_elsewhere).
+    #[inline(never)]
+    unsafe fn give_to_stranger(&self, segment: SegmentRef, slot: SlotPtr) {
         // SAFETY: the caller holds a slot of the segment.
         let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
         if heap.is_owned_by(self.token.get()) {
             debug_assert!(registry::registry_of(heap) != registry::default());
             self.other.set(heap);
-            let bin = segment.identity().bin;
             // SAFETY: the segment's heap is this thread's.
-            if unsafe { heap.bin(bin).give(slot) } {
-                stash(heap, bin);
-            }
-            return;
+            return unsafe { self.give_elsewhere(segment, slot) };
         }
         // SAFETY: guaranteed by the caller.
         unsafe {
             self.outbox
-                .add(segment, slot, |segment, slot| self.keep(segment, slot))
-        };
+                .add(segment, slot, |segment, slot| self.keep(segment, slot));
+        }
         if self.phase.get() != Phase::Guarded && self.has_ended() {
             self.outbox.flush();
         }
