@@ -13,6 +13,9 @@ use crate::heap::{Heap, HeapRef, PoolCore};
 use crate::os;
 use crate::sync::{Alive, AtomicPtr, AtomicUsize, Guess, Ordering};
 
+/// How often a thread without a heap looks through the list for an abandoned one.
+const ADOPTION_LOOKS: usize = if cfg!(loom) { 1 } else { 3 };
+
 /// See the module.
 #[derive(Debug)]
 #[repr(C)]
@@ -133,11 +136,11 @@ impl RegistryRef {
         self.get().core.refs.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Looks more than once, for a heap that a pusher has for a moment is soon abandoned again, and one more heap would
+    /// stay for ever.
     fn adopt(self, token: u64) -> Option<HeapRef> {
-        if !self.has_abandoned() {
-            return None;
-        }
-        let heap = self.heaps().find(|heap| self.adopt_one(*heap))?;
+        let mut looks = (0..ADOPTION_LOOKS).take_while(|_| self.has_abandoned());
+        let heap = looks.find_map(|_| self.heaps().find(|heap| self.adopt_one(*heap)))?;
         heap.set_owner(token);
         Some(heap)
     }
