@@ -9,15 +9,20 @@ use core::fmt;
 pub enum AllocErrorKind {
     /// The operating system refused to map memory.
     OutOfMemory,
+    /// A slice of that length would be larger than the address space allows.
+    CapacityOverflow,
 }
 
 impl fmt::Display for AllocErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfMemory => f.write_str("the operating system refused to map memory"),
+            Self::CapacityOverflow => f.write_str("the length overflows the address space"),
         }
     }
 }
+
+impl Error for AllocErrorKind {}
 
 /// An allocation that failed, with the value that was to be stored: nothing is lost.
 ///
@@ -75,3 +80,10 @@ impl<T> fmt::Display for AllocError<T> {
 }
 
 impl<T> Error for AllocError<T> {}
+
+/// For code that wants to know why, and nothing else.
+impl<T> From<AllocError<T>> for AllocErrorKind {
+    fn from(error: AllocError<T>) -> Self {
+        error.kind
+    }
+}

@@ -42,6 +42,13 @@ mod sync;
 #[cfg(not(loom))]
 mod boxed;
 #[cfg(not(loom))]
+#[doc(hidden)] // public for what the macro expands to
+pub mod coerce;
+#[cfg(not(loom))]
+mod forward;
+#[cfg(not(loom))]
+mod pointer;
+#[cfg(not(loom))]
 mod pool;
 #[cfg(not(loom))]
 mod stats;
@@ -50,7 +57,7 @@ mod thread;
 
 #[cfg(not(loom))]
 pub use self::{
-    boxed::PoolBox,
+    boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
     error::{AllocError, AllocErrorKind},
     pool::SegmentPool,
     stats::{Census, Stats, stats, validate},

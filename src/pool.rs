@@ -25,6 +25,30 @@ pub(crate) fn take<T>() -> Option<NonNull<T>> {
     }
 }
 
+/// Storage for a value whose layout is known only now; `None` when memory is refused.
+pub(crate) fn take_layout(layout: Layout) -> Option<NonNull<u8>> {
+    match route(layout) {
+        Route::Zero => NonNull::new(ptr::without_provenance_mut(layout.align())),
+        Route::Class(class, _) => thread::take(class).map(NonNull::cast),
+        Route::Own => os::map(layout.size(), layout.align()),
+    }
+}
+
+/// Whether storage of any pool for a value of layout `old` may be used, and given back, as storage for one of layout
+/// `new`: found by the same mask, listed in the same class, and as large and aligned as even a pool of its own, which
+/// packs tighter than the class, makes it.
+pub(crate) const fn interchangeable(old: Layout, new: Layout) -> bool {
+    match (route(old), route(new)) {
+        (Route::Class(old_class, _), Route::Class(new_class, _)) => {
+            old_class == new_class
+                && new.size() <= pool_stride(old)
+                && (new.align() <= old.align() || new.align() <= 8)
+        }
+        (Route::Own, Route::Own) => old.size() == new.size() && old.align() == new.align(),
+        _ => false,
+    }
+}
+
 #[cold]
 fn map_own<T>() -> Option<NonNull<T>> {
     os::map(size_of::<T>(), align_of::<T>()).map(NonNull::cast)
@@ -34,22 +58,22 @@ fn map_own<T>() -> Option<NonNull<T>> {
 ///
 /// # Safety
 ///
-/// `storage` came from [`take`] or a `SegmentPool`'s `take` for a type of this layout, with its provenance, and the
-/// caller gives it up.
+/// `storage` came from [`take`], [`take_layout`] or a `SegmentPool`'s `take` for this layout or one
+/// [`interchangeable`] with it, with its provenance, and the caller gives it up.
 #[inline(always)]
 pub(crate) unsafe fn return_slot(storage: NonNull<u8>, layout: Layout) {
     match route(layout) {
         Route::Zero => {}
         // SAFETY: the class and span of the layout; guaranteed by the caller.
         Route::Class(class, span) => unsafe { thread::give(storage.cast(), span, class) },
-        // SAFETY: mapped by `map_own` for this layout.
+        // SAFETY: mapped for this layout.
         Route::Own => unsafe { unmap_own(storage, layout) },
     }
 }
 
 /// # Safety
 ///
-/// The storage was mapped by [`map_own`] for this layout, and the caller gives it up.
+/// The storage was mapped for this layout, and the caller gives it up.
 #[cold]
 unsafe fn unmap_own(storage: NonNull<u8>, layout: Layout) {
     // SAFETY: guaranteed by the caller.

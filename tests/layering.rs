@@ -13,9 +13,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 21] = [
     "sync",
     "error",
+    "pointer",
     "layout",
     "slot",
     "free_list",
@@ -30,8 +31,10 @@ const LAYERS: [&str; 18] = [
     "thread",
     "stats",
     "pool",
+    "forward",
     "boxed",
     "arc",
+    "coerce",
 ];
 
 /// What only some layers may name, `lib.rs` neither.
