@@ -5,12 +5,14 @@
 //! made of it. The pointer is the handle's own throughout, so it keeps its provenance.
 
 use core::pin::Pin;
+use core::ptr::NonNull;
 
+use crate::arc::{Counted, PoolArc, PoolWeak};
 use crate::boxed::PoolBox;
 
 /// Turns a handle of a value into a handle of a trait object or slice: `coerce!(handle => dyn Trait)`.
 ///
-/// The handle is a [`PoolBox`], or one pinned. Whatever the compiler coerces for a `Box` it coerces here, and nothing
+/// The handle is a [`PoolBox`] or [`PoolArc`], either of them pinned, or a [`PoolWeak`]. Whatever the compiler coerces for a `Box` it coerces here, and nothing
 /// else: a value to any trait object that it implements, with auto traits and lifetime; an array to a slice; and, from
 /// Rust 1.86 on, a trait object to one of a supertrait.
 ///
@@ -105,6 +107,44 @@ unsafe impl<T: ?Sized> Coerce for PoolBox<T> {
     }
 }
 
+// SAFETY: both are the handle's own, and count as it does.
+unsafe impl<T: ?Sized> Coerce for PoolArc<T> {
+    type Value = T;
+    type Raw<U: ?Sized> = *mut Counted<U>;
+    type Handle<U: ?Sized> = PoolArc<U>;
+
+    #[inline(always)]
+    fn into_raw(self) -> *mut Counted<T> {
+        self.into_counted().as_ptr()
+    }
+
+    #[inline(always)]
+    unsafe fn from_raw<U: ?Sized>(raw: *mut Counted<U>) -> PoolArc<U> {
+        // SAFETY: it came from a handle.
+        let counted = unsafe { NonNull::new_unchecked(raw) };
+        // SAFETY: the handle that was counted for it.
+        unsafe { PoolArc::from_counted(counted) }
+    }
+}
+
+// SAFETY: both are the handle's own, and count as it does.
+unsafe impl<T: ?Sized> Coerce for PoolWeak<T> {
+    type Value = T;
+    type Raw<U: ?Sized> = *mut Counted<U>;
+    type Handle<U: ?Sized> = PoolWeak<U>;
+
+    #[inline(always)]
+    fn into_raw(self) -> *mut Counted<T> {
+        self.into_counted().as_ptr()
+    }
+
+    #[inline(always)]
+    unsafe fn from_raw<U: ?Sized>(raw: *mut Counted<U>) -> PoolWeak<U> {
+        // SAFETY: it came from a handle.
+        PoolWeak::from_counted(unsafe { NonNull::new_unchecked(raw) })
+    }
+}
+
 /// Pinned handles, one by one: `Pin` asks for a pointer that can be dereferenced, which a handle in general is not.
 macro_rules! coerce_pinned {
     ($($Handle:ident),*) => {$(
@@ -130,4 +170,4 @@ macro_rules! coerce_pinned {
         }
     )*};
 }
-coerce_pinned!(PoolBox);
+coerce_pinned!(PoolBox, PoolArc);

@@ -178,7 +178,8 @@ macro_rules! forward_to_value {
             $Handle<T>: Default,
         {
             fn default() -> Self {
-                $Handle::into_pin(<$Handle<T>>::default())
+                // SAFETY: made here, so there is no other handle that could move the value.
+                unsafe { core::pin::Pin::new_unchecked(<$Handle<T>>::default()) }
             }
         }
 

@@ -33,12 +33,16 @@ mod heap;
 mod layout;
 mod os;
 mod outbox;
+#[cfg_attr(loom, allow(dead_code))] // the models use what they check
+mod refcount;
 mod registry;
 mod remote;
 mod segment;
 mod slot;
 mod sync;
 
+#[cfg(not(loom))]
+mod arc;
 #[cfg(not(loom))]
 mod boxed;
 #[cfg(not(loom))]
@@ -57,6 +61,7 @@ mod thread;
 
 #[cfg(not(loom))]
 pub use self::{
+    arc::{Counted, PoolArc, PoolWeak},
     boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
     error::{AllocError, AllocErrorKind},
     pool::SegmentPool,

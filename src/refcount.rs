@@ -26,7 +26,7 @@ const STRONG: u64 = 1;
 /// One weak handle.
 const WEAK: u64 = 1 << 32;
 /// More handles of a kind than this abort the process.
-const MAX: u64 = if cfg!(loom) { 3 } else { i32::MAX as u64 };
+const MAX: u64 = i32::MAX as u64;
 
 /// A number of handles, of both kinds.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -181,12 +181,9 @@ impl RefCount {
         let mut current = self.counts(Ordering::Relaxed); // Relaxed: confirmed below
         loop {
             // Relaxed on failure: tried again.
-            let updated = self.0.compare_exchange_weak(
-                current.0,
-                next(current)?,
-                order,
-                Ordering::Relaxed,
-            );
+            let updated =
+                self.0
+                    .compare_exchange_weak(current.0, next(current)?, order, Ordering::Relaxed);
             match updated {
                 Ok(_) => return Some(current),
                 Err(found) => current = Counts(found),
@@ -199,4 +196,52 @@ impl RefCount {
 #[cold]
 fn too_many() -> ! {
     std::process::abort()
+}
+
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::env;
+    use std::process::Command;
+
+    use super::*;
+
+    /// The process that aborts is this test again, told by a variable what to overflow.
+    #[test]
+    fn too_many_handles_abort() {
+        const WHICH: &str = "REFCOUNT_OVERFLOW";
+        if let Ok(which) = env::var(WHICH) {
+            let count = RefCount(AtomicU64::new((MAX + 1) * (STRONG + WEAK)));
+            match which.as_str() {
+                "strong" => count.add_strong(),
+                "weak" => count.add_weak(),
+                _ => drop(count.upgrade()),
+            }
+            return;
+        }
+        for which in ["strong", "weak", "upgrade"] {
+            let this = env::current_exe().unwrap();
+            let mut child = Command::new(this);
+            child.args(["--exact", "refcount::tests::too_many_handles_abort"]);
+            let output = child.env(WHICH, which).output().unwrap();
+            assert!(!output.status.success(), "{which}: {output:?}");
+            assert!(
+                !String::from_utf8_lossy(&output.stdout).contains("test result"),
+                "{which} failed instead of aborting: {output:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_most_that_are_allowed_are_counted() {
+        let count = RefCount(AtomicU64::new(MAX * (STRONG + WEAK)));
+        count.add_strong();
+        count.add_weak();
+        assert_eq!(count.strong() as u64, MAX + 1);
+        assert_eq!(count.weak() as u64, MAX);
+        assert_eq!(count.drop_strong(), Left::Strong);
+        assert!(!count.drop_weak());
+    }
 }

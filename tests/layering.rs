@@ -13,8 +13,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "sync",
+    "refcount",
     "error",
     "pointer",
     "layout",
