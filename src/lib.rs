@@ -49,6 +49,8 @@ mod boxed;
 #[doc(hidden)] // public for what the macro expands to
 pub mod coerce;
 #[cfg(not(loom))]
+mod features;
+#[cfg(not(loom))]
 mod forward;
 #[cfg(not(loom))]
 mod pointer;
@@ -68,6 +70,9 @@ pub use self::{
     stats::{Census, Stats, stats, validate},
     thread::flush,
 };
+
+#[cfg(all(feature = "allocator-api2", not(loom)))]
+pub use self::features::Segments;
 
 #[cfg(all(test, loom))]
 mod models;

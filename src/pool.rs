@@ -34,19 +34,21 @@ pub(crate) fn take_layout(layout: Layout) -> Option<NonNull<u8>> {
     }
 }
 
-/// Whether storage of any pool for a value of layout `old` may be used, and given back, as storage for one of layout
-/// `new`: found by the same mask, listed in the same class, and as large and aligned as even a pool of its own, which
-/// packs tighter than the class, makes it.
-pub(crate) const fn interchangeable(old: Layout, new: Layout) -> bool {
+/// Whether storage of the default pool for layout `old` may be used, and given back, as storage for layout `new`.
+pub(crate) const fn same_slot(old: Layout, new: Layout) -> bool {
     match (route(old), route(new)) {
-        (Route::Class(old_class, _), Route::Class(new_class, _)) => {
-            old_class == new_class
-                && new.size() <= pool_stride(old)
-                && (new.align() <= old.align() || new.align() <= 8)
-        }
+        (Route::Class(old_class, _), Route::Class(new_class, _)) => old_class == new_class,
         (Route::Own, Route::Own) => old.size() == new.size() && old.align() == new.align(),
         _ => false,
     }
+}
+
+/// The same for storage of any pool: `new` must be no larger and no more aligned than a pool of one type, which packs
+/// tighter than a class, makes a slot for a value of layout `old`.
+pub(crate) const fn interchangeable(old: Layout, new: Layout) -> bool {
+    same_slot(old, new)
+        && new.size() <= pool_stride(old)
+        && (new.align() <= old.align() || new.align() <= 8)
 }
 
 #[cold]

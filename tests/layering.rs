@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 22] = [
+const LAYERS: [&str; 23] = [
     "sync",
     "refcount",
     "error",
@@ -36,6 +36,7 @@ const LAYERS: [&str; 22] = [
     "boxed",
     "arc",
     "coerce",
+    "features",
 ];
 
 /// What only some layers may name, `lib.rs` neither.
