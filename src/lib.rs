@@ -77,6 +77,10 @@ pub use self::features::Segments;
 #[cfg(all(test, loom))]
 mod models;
 
+#[cfg(doc)]
+#[doc = include_str!("boxed/surface.md")]
+pub mod surface {}
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

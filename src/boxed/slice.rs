@@ -277,6 +277,7 @@ impl<T: Clone> Clone for PoolBox<[T]> {
     }
 }
 
+// For `&mut PoolBox<[T]>` it would collide, too.
 impl<'a, T> IntoIterator for &'a PoolBox<[T]> {
     type Item = &'a T;
     type IntoIter = core::slice::Iter<'a, T>;
