@@ -37,9 +37,10 @@ impl<T> PoolBox<T> {
 
     /// Puts what `make` returns in the default pool.
     ///
-    /// The slot is taken first, so that the compiler can let `make` construct the value in it. That is an optimisation:
-    /// it usually happens in release builds, for closures that end in a constructor or an array expression, but a value
-    /// too large for the stack needs [`new_zeroed`](Self::new_zeroed) or [`new_uninit`](Self::new_uninit).
+    /// The slot is taken first, so that the compiler may let `make` construct the value in it. In release builds it does
+    /// for values it can keep in registers and for those whose bytes are all the same. No stable Rust can make it do so
+    /// for all: a value too large for the stack needs [`new_zeroed`](Self::new_zeroed), or
+    /// [`new_uninit`](Self::new_uninit) and writing it part by part.
     ///
     /// # Panics
     ///

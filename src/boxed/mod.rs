@@ -33,17 +33,38 @@ pub(crate) use self::vacant::Vacant;
 
 /// An owning pointer to a value in a pool: used like `Box`, faster where objects are small and many.
 ///
+/// What of `Box` it has, item by item, is listed in the page `surface` of this documentation. Where a `Box` would turn
+/// into a `Box<dyn Trait>` by itself, [`coerce!`](crate::coerce!) does it.
+///
 /// # Guarantees
 ///
-/// * As large as a pointer to `T` (8 bytes for a sized `T`), and so is `Option<PoolBox<T>>`.
-/// * The value does not move until it is dropped or taken out; moving the box does not touch it.
-/// * `Send` and `Sync` exactly if `T` is; covariant in `T`. Dropping works on any thread.
-/// * Valid until dropped: after the thread that made it has ended, after its [`SegmentPool`](crate::SegmentPool) was
-///   dropped, inside destructors of thread-local values.
-/// * The slot is freed when the value is dropped, also if the value's `Drop` panics. It may allocate, free, and send
-///   boxes to other threads meanwhile.
-/// * Not `noalias`: pointers into the value stay usable while the box is moved.
-/// * A box that is forgotten or leaked keeps its slot for ever.
+/// **Size.** As large as a pointer to `T` (8 bytes for a sized `T`), and so is `Option<PoolBox<T>>`. A value has its slot
+/// for itself and shares no header with it; a value of no size takes no memory.
+///
+/// **Address.** The value does not move until it is dropped or taken out, and is aligned as `T` asks, whatever that is.
+/// Moving the box, sending it, coercing or pinning it does not touch the value.
+///
+/// **Pinning.** The slot of a pinned value is not used again before the value was dropped. A box that is forgotten or
+/// leaked keeps its slot for ever, and with it its segment, also beyond the end of its pool.
+///
+/// **Aliasing.** Unlike a `Box`, a `PoolBox` is not `noalias`: a pointer to the value that was made by
+/// [`as_mut_ptr`](Self::as_mut_ptr) stays usable when the box is moved, so long as nobody makes a reference that conflicts
+/// with its use. A list may link nodes by pointers and own them by boxes.
+///
+/// **Provenance.** The pointer of [`into_raw`](Self::into_raw) is good for the value and for making a box again. A pointer
+/// made from a reference to the value is only good for the value.
+///
+/// **Threads.** `Send` and `Sync` exactly if `T` is; covariant in `T`. Dropping works on any thread.
+///
+/// **Lifetime.** Valid until dropped: after the thread that made it has ended, after its
+/// [`SegmentPool`](crate::SegmentPool) was dropped, inside destructors of thread-local values.
+///
+/// **Drop.** The value is dropped where it is, by the thread that drops the box, before its slot is freed; boxes in a
+/// scope or a struct are dropped in the order of any values there. The slot is freed also if the value's `Drop` panics.
+/// User code (destructors, closures, `Clone`) may allocate, free, and send boxes to other threads: no lock is held and no
+/// list is half changed while it runs.
+///
+/// **Unwinding.** Whatever a constructor or conversion calls may panic: no slot is lost, and no value dropped twice.
 ///
 /// # Examples
 ///

@@ -49,8 +49,11 @@ impl<T> PoolBox<MaybeUninit<T>> {
 
     /// Calls `make` with the slot held: if it panics, the slot is freed.
     #[inline(always)]
-    pub(super) fn fill_with(mut self, make: impl FnOnce() -> T) -> PoolBox<T> {
-        (*self).write(make());
+    pub(super) fn fill_with(self, make: impl FnOnce() -> T) -> PoolBox<T> {
+        let place = self.value.cast::<T>();
+        let value = make();
+        // SAFETY: the slot is for one `T`, and this box's alone.
+        unsafe { place.write(value) };
         // SAFETY: written above.
         unsafe { self.assume_init() }
     }
