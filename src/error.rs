@@ -11,6 +11,8 @@ pub enum AllocErrorKind {
     OutOfMemory,
     /// The pool has as much memory as its builder allowed.
     LimitReached,
+    /// A slice of that length would be larger than the address space allows.
+    CapacityOverflow,
 }
 
 impl fmt::Display for AllocErrorKind {
@@ -18,6 +20,7 @@ impl fmt::Display for AllocErrorKind {
         match self {
             Self::OutOfMemory => f.write_str("the operating system refused to map memory"),
             Self::LimitReached => f.write_str("the pool has reached its limit"),
+            Self::CapacityOverflow => f.write_str("the length overflows the address space"),
         }
     }
 }
@@ -80,3 +83,10 @@ impl<T> fmt::Display for AllocError<T> {
 }
 
 impl<T> Error for AllocError<T> {}
+
+/// For code that wants to know why, and nothing else.
+impl<T> From<AllocError<T>> for AllocErrorKind {
+    fn from(error: AllocError<T>) -> Self {
+        error.kind
+    }
+}

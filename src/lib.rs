@@ -46,6 +46,8 @@ mod layout;
 mod lists;
 mod os;
 mod outbox;
+#[cfg_attr(loom, allow(dead_code))] // the models use what they check
+mod refcount;
 mod registry;
 mod remote;
 mod segment;
@@ -53,9 +55,19 @@ mod slot;
 mod sync;
 
 #[cfg(not(loom))]
+mod arc;
+#[cfg(not(loom))]
 mod boxed;
+#[doc(hidden)] // public for what the macro expands to
+pub mod coerce;
+#[cfg(not(loom))]
+mod features;
+#[cfg(not(loom))]
+mod forward;
 #[cfg(not(loom))]
 mod own;
+#[cfg(not(loom))]
+mod pointer;
 #[cfg(not(loom))]
 mod pool;
 #[cfg(not(loom))]
@@ -65,7 +77,8 @@ mod thread;
 
 #[cfg(not(loom))]
 pub use self::{
-    boxed::PoolBox,
+    arc::{Counted, PoolArc, PoolWeak},
+    boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
     error::{AllocError, AllocErrorKind},
     pool::{SegmentPool, SegmentPoolBuilder},
     stats::{Census, Stats, stats, validate},
@@ -79,6 +92,8 @@ pub use self::{
 pub fn slots_touched() -> u64 {
     sync::slots_touched::total()
 }
+#[cfg(all(feature = "allocator-api2", not(loom)))]
+pub use self::features::Segments;
 
 #[cfg(all(test, loom))]
 #[allow(
@@ -91,6 +106,9 @@ mod models;
 
 #[doc = include_str!("design.md")]
 pub mod design {}
+#[cfg(doc)]
+#[doc = include_str!("boxed/surface.md")]
+pub mod surface {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

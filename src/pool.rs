@@ -28,12 +28,44 @@ pub(crate) fn take<T>() -> Option<NonNull<T>> {
     }
 }
 
+/// As [`take`], with the reason of a refusal.
+#[inline(always)]
+pub(crate) fn try_take<T>() -> Result<NonNull<T>, AllocErrorKind> {
+    take().ok_or(AllocErrorKind::OutOfMemory)
+}
+
+/// Storage for a value whose layout is known only now; `None` when memory is refused.
+pub(crate) fn take_layout(layout: Layout) -> Option<NonNull<u8>> {
+    match route(layout) {
+        Route::Zero => NonNull::new(ptr::without_provenance_mut(layout.align())),
+        Route::Class(class, _) => thread::take(class).map(NonNull::cast),
+        Route::Own => own::map(layout, None),
+    }
+}
+
+/// Whether storage of the default pool for layout `old` may be used, and given back, as storage for layout `new`.
+pub(crate) const fn same_slot(old: Layout, new: Layout) -> bool {
+    match (route(old), route(new)) {
+        (Route::Class(old_class, _), Route::Class(new_class, _)) => old_class == new_class,
+        (Route::Own, Route::Own) => old.size() == new.size() && old.align() == new.align(),
+        _ => false,
+    }
+}
+
+/// The same for storage of any pool: `new` must be no larger and no more aligned than a pool of one type, which packs
+/// tighter than a class, makes a slot for a value of layout `old`.
+pub(crate) const fn interchangeable(old: Layout, new: Layout) -> bool {
+    same_slot(old, new)
+        && new.size() <= pool_stride(old)
+        && (new.align() <= old.align() || new.align() <= 8)
+}
+
 /// Gives storage back, on whatever thread and from whatever pool.
 ///
 /// # Safety
 ///
-/// `storage` came from [`take`] or a `SegmentPool`'s `take` for a type of this layout, with its provenance, and the
-/// caller gives it up.
+/// `storage` came from [`take`], [`take_layout`] or a `SegmentPool`'s `take` for this layout or one
+/// [`interchangeable`] with it, with its provenance, and the caller gives it up.
 #[inline(always)]
 pub(crate) unsafe fn return_slot(storage: NonNull<u8>, layout: Layout) {
     match route(layout) {
@@ -188,8 +220,14 @@ impl<T> SegmentPool<T> {
         }
     }
 
-    /// Why an allocation was refused just now.
-    pub(crate) fn refusal(&self) -> AllocErrorKind {
+    /// As [`take`](Self::take), with the reason of a refusal.
+    #[inline(always)]
+    pub(crate) fn try_take(&self) -> Result<NonNull<T>, AllocErrorKind> {
+        self.take().ok_or_else(|| self.refusal())
+    }
+
+    #[cold]
+    fn refusal(&self) -> AllocErrorKind {
         match self.registry() {
             Some(registry) if registry.core().is_full() => AllocErrorKind::LimitReached,
             _ => AllocErrorKind::OutOfMemory,

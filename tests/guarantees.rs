@@ -68,7 +68,7 @@ assert_impl_all!(SegmentPool<Rc<u8>>: Send, Sync, Unpin, Default, Debug);
 // The rest.
 assert_impl_all!(PoolBox<std::marker::PhantomPinned>: Unpin);
 assert_impl_all!(PoolBox<u8>: UnwindSafe, RefUnwindSafe, Debug, Display);
-assert_not_impl_any!(PoolBox<u8>: Clone, Copy);
+assert_not_impl_any!(PoolBox<u8>: Copy);
 assert_impl_all!(AllocError<Vec<u8>>: Error, Send, Sync, Clone);
 assert_not_impl_any!(AllocError<Neither>: Send, Sync);
 assert_impl_all!(Stats: Copy, Debug, Display, Default, Send, Sync);

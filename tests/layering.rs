@@ -13,9 +13,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 26] = [
     "sync",
+    "refcount",
     "error",
+    "pointer",
     "layout",
     "slot",
     "free_list",
@@ -33,8 +35,11 @@ const LAYERS: [&str; 21] = [
     "stats",
     "own",
     "pool",
+    "forward",
     "boxed",
     "arc",
+    "coerce",
+    "features",
 ];
 
 /// What only some layers may name, `lib.rs` neither.

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod handles;
+
 use std::array;
 use std::env;
 use std::hint::black_box;

@@ -1,0 +1,183 @@
+//! Shared handles as pointers to their values and back; what the handles have in common.
+
+use core::mem::{ManuallyDrop, offset_of};
+use core::ptr::NonNull;
+
+use super::{Counted, PoolArc, PoolWeak};
+
+impl<T: ?Sized> PoolArc<T> {
+    /// Gives away the pointer to the value. The handle counts until one is made of the pointer again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let pointer = PoolArc::into_raw(PoolArc::new(7));
+    /// // SAFETY: the pointer came from `into_raw` and is used once.
+    /// assert_eq!(*unsafe { PoolArc::from_raw(pointer) }, 7);
+    /// ```
+    #[must_use = "the value is leaked unless a handle is made of the pointer"]
+    pub fn into_raw(this: Self) -> *const T {
+        ManuallyDrop::new(this).value()
+    }
+
+    /// Makes a handle of a pointer that [`into_raw`](Self::into_raw) gave.
+    ///
+    /// # Safety
+    ///
+    /// * The pointer came from `into_raw` of a handle of this type, or of one that it was cast or coerced from and whose
+    ///   value has the same size and alignment.
+    /// * It is that very pointer, or a copy of it: a pointer made from a reference to the value may not reach the count.
+    /// * No other handle is made of it.
+    ///
+    /// # Examples
+    ///
+    /// See [`into_raw`](Self::into_raw).
+    #[must_use = "the handle is given up at once"]
+    pub unsafe fn from_raw(value: *const T) -> Self {
+        // SAFETY: guaranteed by the caller.
+        let counted = unsafe { counted_of(value) };
+        // SAFETY: the handle that was counted for it.
+        unsafe { Self::from_counted(counted) }
+    }
+
+    /// Counts one more handle to what a pointer that [`into_raw`](Self::into_raw) gave points to.
+    ///
+    /// # Safety
+    ///
+    /// As for [`from_raw`](Self::from_raw), but a handle may still be made of the pointer: two now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let pointer = PoolArc::into_raw(PoolArc::new(7));
+    /// // SAFETY: the pointer came from `into_raw`, and what was counted is given up.
+    /// unsafe {
+    ///     PoolArc::increment_strong_count(pointer);
+    ///     PoolArc::decrement_strong_count(pointer);
+    ///     PoolArc::decrement_strong_count(pointer);
+    /// }
+    /// ```
+    pub unsafe fn increment_strong_count(value: *const T) {
+        // SAFETY: guaranteed by the caller.
+        let handle = ManuallyDrop::new(unsafe { Self::from_raw(value) });
+        handle.count().add_strong();
+    }
+
+    /// Gives up a handle to what a pointer that [`into_raw`](Self::into_raw) gave points to.
+    ///
+    /// # Safety
+    ///
+    /// As for [`from_raw`](Self::from_raw).
+    ///
+    /// # Examples
+    ///
+    /// See [`increment_strong_count`](Self::increment_strong_count).
+    pub unsafe fn decrement_strong_count(value: *const T) {
+        // SAFETY: guaranteed by the caller.
+        drop(unsafe { Self::from_raw(value) });
+    }
+
+    /// The value's address, as a pointer for reading while a handle lives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let seven = PoolArc::new(7);
+    /// assert_eq!(PoolArc::as_ptr(&seven), PoolArc::as_ptr(&seven.clone()));
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn as_ptr(this: &Self) -> *const T {
+        this.value()
+    }
+
+    /// Whether both are handles to the same value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let seven = PoolArc::new(7);
+    /// assert!(PoolArc::ptr_eq(&seven, &seven.clone()));
+    /// assert!(!PoolArc::ptr_eq(&seven, &PoolArc::new(7)));
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn ptr_eq(this: &Self, other: &Self) -> bool {
+        this.counted.addr() == other.counted.addr()
+    }
+
+    /// A handle that does not keep the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let seven = PoolArc::new(7);
+    /// let weak = PoolArc::downgrade(&seven);
+    /// assert_eq!(weak.upgrade().as_deref(), Some(&7));
+    /// drop(seven);
+    /// assert!(weak.upgrade().is_none());
+    /// ```
+    #[inline]
+    #[must_use = "a handle that is dropped at once does nothing"]
+    pub fn downgrade(this: &Self) -> PoolWeak<T> {
+        this.count().add_weak();
+        PoolWeak::from_counted(this.counted)
+    }
+
+    /// How many strong handles there are. Other threads may change it at any time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let seven = PoolArc::new(7);
+    /// let _other = PoolArc::clone(&seven);
+    /// assert_eq!(PoolArc::strong_count(&seven), 2);
+    /// ```
+    #[must_use]
+    pub fn strong_count(this: &Self) -> usize {
+        this.count().strong()
+    }
+
+    /// How many weak handles there are. Other threads may change it at any time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let seven = PoolArc::new(7);
+    /// let _weak = PoolArc::downgrade(&seven);
+    /// assert_eq!(PoolArc::weak_count(&seven), 1);
+    /// ```
+    #[must_use]
+    pub fn weak_count(this: &Self) -> usize {
+        this.count().weak()
+    }
+}
+
+/// The slot that a value is in.
+///
+/// # Safety
+///
+/// A handle to the value exists, the pointer has the provenance of its slot. The value may have been dropped.
+pub(super) unsafe fn counted_of<T: ?Sized>(value: *const T) -> NonNull<Counted<T>> {
+    // SAFETY: there is memory of a `T`. Of a value that was dropped only the metadata is looked at.
+    let align = align_of_val(unsafe { &*value });
+    let offset = offset_of!(Counted<()>, value).next_multiple_of(align);
+    // SAFETY: the count is that far before the value, in the same slot.
+    let counted = unsafe { value.byte_sub(offset) } as *mut Counted<T>;
+    // SAFETY: it points into a slot.
+    unsafe { NonNull::new_unchecked(counted) }
+}

@@ -1,0 +1,157 @@
+//! The only owner: the value taken out, or lent mutably.
+
+use core::ptr;
+
+use super::{PoolArc, Rest};
+use crate::refcount::Left;
+
+impl<T> PoolArc<T> {
+    /// Takes the value out, if this is the only strong handle.
+    ///
+    /// If the handles of several threads try this at the same time, it may be that none succeeds; see
+    /// [`into_inner`](Self::into_inner).
+    ///
+    /// # Errors
+    ///
+    /// The handle, if there are others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let seven = PoolArc::new(7);
+    /// let other = PoolArc::clone(&seven);
+    /// let seven = PoolArc::try_unwrap(seven).unwrap_err();
+    /// drop(other);
+    /// assert_eq!(PoolArc::try_unwrap(seven), Ok(7));
+    /// ```
+    pub fn try_unwrap(this: Self) -> Result<T, Self> {
+        match this.count().take_only_strong() {
+            // SAFETY: given up, as the only strong one.
+            Some(left) => Ok(unsafe { Self::move_out(this, left) }),
+            None => Err(this),
+        }
+    }
+
+    /// Gives the handle up, and takes the value out if it was the last strong one.
+    ///
+    /// Of handles that several threads give up so, exactly one gets the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let seven = PoolArc::new(7);
+    /// let other = PoolArc::clone(&seven);
+    /// assert_eq!(PoolArc::into_inner(seven), None);
+    /// assert_eq!(PoolArc::into_inner(other), Some(7));
+    /// ```
+    #[expect(clippy::must_use_candidate, reason = "giving the handle up is a use")]
+    pub fn into_inner(this: Self) -> Option<T> {
+        match this.count().drop_strong() {
+            Left::Strong => {
+                core::mem::forget(this);
+                None
+            }
+            // SAFETY: given up, as the last strong one.
+            left => Some(unsafe { Self::move_out(this, left) }),
+        }
+    }
+
+    /// Takes the value out if this is the only strong handle, and clones it if not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let seven = PoolArc::new(String::from("seven"));
+    /// let other = PoolArc::clone(&seven);
+    /// assert_eq!(PoolArc::unwrap_or_clone(seven), "seven"); // a clone
+    /// assert_eq!(PoolArc::unwrap_or_clone(other), "seven"); // the value
+    /// ```
+    #[must_use = "to drop the value, drop the handle"]
+    pub fn unwrap_or_clone(this: Self) -> T
+    where
+        T: Clone,
+    {
+        Self::try_unwrap(this).unwrap_or_else(|shared| (*shared).clone())
+    }
+
+    /// # Safety
+    ///
+    /// This handle was given up as the last strong one, with `left` left.
+    unsafe fn move_out(this: Self, left: Left) -> T {
+        let this = core::mem::ManuallyDrop::new(this);
+        // SAFETY: guaranteed by the caller.
+        let _rest = unsafe { Rest::of(this.counted, left) };
+        // SAFETY: the last strong handle owned the value. It is read once.
+        unsafe { this.value().read() }
+    }
+}
+
+impl<T: ?Sized> PoolArc<T> {
+    /// Lends the value mutably, if this is the only handle of either kind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let mut seven = PoolArc::new(7);
+    /// *PoolArc::get_mut(&mut seven).unwrap() += 1;
+    /// let other = PoolArc::clone(&seven);
+    /// assert!(PoolArc::get_mut(&mut seven).is_none());
+    /// assert_eq!(*other, 8);
+    /// ```
+    #[inline]
+    pub fn get_mut(this: &mut Self) -> Option<&mut T> {
+        if this.count().is_alone() {
+            // SAFETY: no other handle can come into being while this one is borrowed.
+            Some(unsafe { &mut *this.value() })
+        } else {
+            None
+        }
+    }
+}
+
+impl<T: Clone> PoolArc<T> {
+    /// Lends the value mutably; if others share it, this handle first gets a clone of its own.
+    ///
+    /// If there are only weak handles besides, the value is moved away from them, not cloned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let mut names = PoolArc::new(vec!["Ada"]);
+    /// let before = PoolArc::clone(&names);
+    /// PoolArc::make_mut(&mut names).push("Grace");
+    /// assert_eq!((before.len(), names.len()), (1, 2));
+    /// ```
+    pub fn make_mut(this: &mut Self) -> &mut T {
+        if !this.count().is_alone() {
+            Self::separate(this);
+        }
+        // SAFETY: this is the only handle, or a new one that is.
+        unsafe { &mut *this.value() }
+    }
+
+    /// Makes this the only handle, to the value or to a clone.
+    #[cold]
+    fn separate(this: &mut Self) {
+        let Some(left) = this.count().take_only_strong() else {
+            *this = Self::new((**this).clone());
+            return;
+        };
+        // SAFETY: the handle that was given up is read once, and replaced below. Nothing in between panics.
+        let given_up = unsafe { ptr::read(this) };
+        // SAFETY: given up, as the only strong one.
+        let value = unsafe { Self::move_out(given_up, left) };
+        // SAFETY: what was there has been moved away.
+        unsafe { ptr::write(this, Self::new(value)) };
+    }
+}

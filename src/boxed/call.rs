@@ -1,0 +1,103 @@
+//! Boxed closures that are called by value.
+
+use core::mem::ManuallyDrop;
+use core::ptr;
+
+use super::PoolBox;
+
+/// A function that is called by value, once, also through a box: what `Box<dyn FnOnce(A, B) -> R>` can do and no other
+/// pointer can on stable Rust.
+///
+/// Every `FnOnce` of up to six arguments is a `CallOnce` of the tuple of them, so a closure in a box is coerced to
+/// `dyn CallOnce<(A, B), Output = R>` instead of `dyn FnOnce(A, B) -> R`. [`PoolFnOnce`] is short for that.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::{CallOnce, PoolBox, coerce};
+///
+/// let name = String::from("Ada");
+/// let greet = PoolBox::new(move |hello: &str| hello.to_owned() + &name);
+/// let greet = coerce!(greet => dyn CallOnce<(&str,), Output = String>);
+/// assert_eq!(PoolBox::call_once(greet, ("Hello, ",)), "Hello, Ada");
+/// ```
+///
+/// # Safety
+///
+/// Implemented here for all functions there are. An implementation for a type of one's own does what `call_unboxed`
+/// demands.
+pub unsafe trait CallOnce<Args> {
+    /// What the function returns.
+    type Output;
+
+    /// Moves the function out of where it is, and calls it.
+    ///
+    /// # Safety
+    ///
+    /// The function is not used any more afterwards, nor dropped, whether it returns or panics.
+    unsafe fn call_unboxed(&mut self, args: Args) -> Self::Output;
+}
+
+/// A boxed function that is called once, and may be sent to another thread.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::{CallOnce, PoolBox, PoolFnOnce, coerce};
+///
+/// let mut jobs: Vec<PoolFnOnce<(), usize>> = Vec::new();
+/// for word in ["a", "list", "of jobs"] {
+///     let word = word.to_owned();
+///     jobs.push(coerce!(PoolBox::new(move || word.len()) => dyn CallOnce<(), Output = usize> + Send));
+/// }
+/// let worker = std::thread::spawn(|| {
+///     jobs.into_iter().map(|job| PoolBox::call_once(job, ())).sum::<usize>()
+/// });
+/// assert_eq!(worker.join().unwrap(), 12);
+/// ```
+pub type PoolFnOnce<Args, Output = ()> = PoolBox<dyn CallOnce<Args, Output = Output> + Send>;
+
+impl<T: ?Sized> PoolBox<T> {
+    /// Calls the function in the box, with a tuple of its arguments, and frees the slot.
+    ///
+    /// # Panics
+    ///
+    /// If the function does; the slot is free then.
+    ///
+    /// # Examples
+    ///
+    /// See [`CallOnce`] and [`PoolFnOnce`].
+    pub fn call_once<Args>(this: Self, args: Args) -> T::Output
+    where
+        T: CallOnce<Args>,
+    {
+        let function = PoolBox::into_raw(this) as *mut ManuallyDrop<T>;
+        // SAFETY: a box of the same layout, which frees the memory but does not drop the function.
+        let mut function = unsafe { PoolBox::from_raw(function) };
+        // SAFETY: the function is not used again.
+        unsafe { function.call_unboxed(args) }
+    }
+}
+
+macro_rules! call_once {
+    ($($Arg:ident $arg:ident),*) => {
+        // SAFETY: it does.
+        unsafe impl<F: FnOnce($($Arg),*) -> R, R, $($Arg),*> CallOnce<($($Arg,)*)> for F {
+            type Output = R;
+
+            unsafe fn call_unboxed(&mut self, args: ($($Arg,)*)) -> R {
+                // SAFETY: read once: the caller does not use it any more.
+                let function = unsafe { ptr::read(self) };
+                let ($($arg,)*) = args;
+                function($($arg),*)
+            }
+        }
+    };
+}
+call_once!();
+call_once!(A a);
+call_once!(A a, B b);
+call_once!(A a, B b, C c);
+call_once!(A a, B b, C c, D d);
+call_once!(A a, B b, C c, D d, E e);
+call_once!(A a, B b, C c, D d, E e, G g);

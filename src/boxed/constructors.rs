@@ -1,0 +1,512 @@
+//! Boxes from values, closures, and nothing: in the default pool, or in a given one.
+//!
+//! `new` and `alloc` are the fast paths. A constructor that runs a closure holds its slot as a box of `MaybeUninit`
+//! meanwhile, so that a panic frees the slot.
+
+use core::alloc::Layout;
+use core::mem::MaybeUninit;
+use core::pin::Pin;
+use core::ptr::NonNull;
+use std::alloc::handle_alloc_error;
+
+use super::PoolBox;
+use crate::error::{AllocError, AllocErrorKind};
+use crate::pool::{self, SegmentPool};
+
+impl<T> PoolBox<T> {
+    /// Puts a value in the default pool.
+    ///
+    /// Aborts the process, as `Box::new` does, when the operating system refuses memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// assert_eq!(*PoolBox::new(7), 7);
+    /// ```
+    #[inline(always)]
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        match pool::take() {
+            // SAFETY: the storage was just taken for a `T`.
+            Some(storage) => unsafe { Self::fill(storage, value) },
+            None => refused::<T>(),
+        }
+    }
+
+    /// Puts what `make` returns in the default pool.
+    ///
+    /// The slot is taken first, so that the compiler may let `make` construct the value in it. In release builds it does
+    /// for values it can keep in registers and for those whose bytes are all the same. No stable Rust can make it do so
+    /// for all: a value too large for the stack needs [`new_zeroed`](Self::new_zeroed), or
+    /// [`new_uninit`](Self::new_uninit) and writing it part by part.
+    ///
+    /// # Panics
+    ///
+    /// If `make` does; the slot is free then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let table = PoolBox::new_with(|| [1_u32; 256]);
+    /// assert_eq!(table[255], 1);
+    /// ```
+    #[inline(always)]
+    #[must_use]
+    pub fn new_with(make: impl FnOnce() -> T) -> Self {
+        Self::new_uninit().fill_with(make)
+    }
+
+    /// Takes a slot of the default pool for a value that is to come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let slot = PoolBox::<String>::new_uninit();
+    /// let text = PoolBox::write(slot, String::from("late"));
+    /// assert_eq!(*text, "late");
+    /// ```
+    #[inline(always)]
+    #[must_use]
+    pub fn new_uninit() -> PoolBox<MaybeUninit<T>> {
+        match pool::take() {
+            // SAFETY: the storage was just taken for a `T`, and nothing need be valid in it.
+            Some(storage) => unsafe { PoolBox::from_non_null(storage) },
+            None => refused::<T>(),
+        }
+    }
+
+    /// Takes a slot of the default pool and sets its bytes to zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let zeroed = PoolBox::<[u64; 1000]>::new_zeroed();
+    /// // SAFETY: zero is a valid `u64`.
+    /// assert_eq!(unsafe { zeroed.assume_init() }[999], 0);
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn new_zeroed() -> PoolBox<MaybeUninit<T>> {
+        Self::new_uninit().zeroed()
+    }
+
+    /// Puts a value in the default pool and pins it there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    /// use std::future::Future;
+    /// use std::pin::Pin;
+    ///
+    /// let future: Pin<PoolBox<_>> = PoolBox::pin(async { 7 });
+    /// # fn is_future(_: impl Future<Output = i32>) {}
+    /// # is_future(future);
+    /// ```
+    #[inline(always)]
+    #[must_use]
+    pub fn pin(value: T) -> Pin<Self> {
+        Self::into_pin(Self::new(value))
+    }
+
+    /// Puts a value in the default pool, or gives it back in the error.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// assert_eq!(*PoolBox::try_new(7)?, 7);
+    /// # Ok::<(), segment_pool::AllocError<i32>>(())
+    /// ```
+    #[inline]
+    pub fn try_new(value: T) -> Result<Self, AllocError<T>> {
+        Self::try_fill(pool::try_take(), value)
+    }
+
+    /// Puts what `make` returns in the default pool, or gives `make` back, not called, in the error.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses memory.
+    ///
+    /// # Panics
+    ///
+    /// If `make` does; the slot is free then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// match PoolBox::try_new_with(|| [7; 64]) {
+    ///     Ok(sevens) => assert_eq!(sevens[63], 7),
+    ///     Err(error) => assert_eq!(error.into_inner()()[63], 7),
+    /// }
+    /// ```
+    #[inline]
+    pub fn try_new_with<F: FnOnce() -> T>(make: F) -> Result<Self, AllocError<F>> {
+        Self::try_fill_with(pool::try_take(), make)
+    }
+
+    /// Takes a slot of the default pool for a value that is to come.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let slot = PoolBox::<i32>::try_new_uninit()?;
+    /// assert_eq!(*PoolBox::write(slot, 7), 7);
+    /// # Ok::<(), segment_pool::AllocErrorKind>(())
+    /// ```
+    #[inline]
+    pub fn try_new_uninit() -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
+        Self::try_slot(pool::try_take())
+    }
+
+    /// Takes a slot of the default pool and sets its bytes to zero.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let zeroed = PoolBox::<u64>::try_new_zeroed()?;
+    /// // SAFETY: zero is a valid `u64`.
+    /// assert_eq!(*unsafe { zeroed.assume_init() }, 0);
+    /// # Ok::<(), segment_pool::AllocErrorKind>(())
+    /// ```
+    #[inline]
+    pub fn try_new_zeroed() -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
+        Self::try_new_uninit().map(PoolBox::<MaybeUninit<T>>::zeroed)
+    }
+
+    /// Puts a value in the given pool: the same as [`SegmentPool::alloc`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{PoolBox, SegmentPool};
+    ///
+    /// let pool = SegmentPool::new();
+    /// assert_eq!(*PoolBox::new_in(7, &pool), 7);
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn new_in(value: T, pool: &SegmentPool<T>) -> Self {
+        pool.alloc(value)
+    }
+
+    /// Puts a value in the given pool, or gives it back in the error: the same as [`SegmentPool::try_alloc`].
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{PoolBox, SegmentPool};
+    ///
+    /// let pool = SegmentPool::new();
+    /// assert_eq!(*PoolBox::try_new_in(7, &pool)?, 7);
+    /// # Ok::<(), segment_pool::AllocError<i32>>(())
+    /// ```
+    #[inline]
+    pub fn try_new_in(value: T, pool: &SegmentPool<T>) -> Result<Self, AllocError<T>> {
+        pool.try_alloc(value)
+    }
+
+    /// Takes a slot of the given pool for a value that is to come: the same as [`SegmentPool::alloc_uninit`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{PoolBox, SegmentPool};
+    ///
+    /// let pool = SegmentPool::<i32>::new();
+    /// assert_eq!(*PoolBox::write(PoolBox::new_uninit_in(&pool), 7), 7);
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn new_uninit_in(pool: &SegmentPool<T>) -> PoolBox<MaybeUninit<T>> {
+        pool.alloc_uninit()
+    }
+
+    /// Takes a slot of the given pool and sets its bytes to zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{PoolBox, SegmentPool};
+    ///
+    /// let pool = SegmentPool::<u64>::new();
+    /// // SAFETY: zero is a valid `u64`.
+    /// assert_eq!(*unsafe { PoolBox::new_zeroed_in(&pool).assume_init() }, 0);
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn new_zeroed_in(pool: &SegmentPool<T>) -> PoolBox<MaybeUninit<T>> {
+        pool.alloc_uninit().zeroed()
+    }
+
+    /// Takes a slot of the given pool for a value that is to come: the same as [`SegmentPool::try_alloc_uninit`].
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{PoolBox, SegmentPool};
+    ///
+    /// let pool = SegmentPool::<i32>::new();
+    /// assert_eq!(*PoolBox::write(PoolBox::try_new_uninit_in(&pool)?, 7), 7);
+    /// # Ok::<(), segment_pool::AllocErrorKind>(())
+    /// ```
+    #[inline]
+    pub fn try_new_uninit_in(
+        pool: &SegmentPool<T>,
+    ) -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
+        pool.try_alloc_uninit()
+    }
+
+    /// Takes a slot of the given pool and sets its bytes to zero.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{PoolBox, SegmentPool};
+    ///
+    /// let pool = SegmentPool::<u64>::new();
+    /// let zeroed = PoolBox::try_new_zeroed_in(&pool)?;
+    /// // SAFETY: zero is a valid `u64`.
+    /// assert_eq!(*unsafe { zeroed.assume_init() }, 0);
+    /// # Ok::<(), segment_pool::AllocErrorKind>(())
+    /// ```
+    #[inline]
+    pub fn try_new_zeroed_in(
+        pool: &SegmentPool<T>,
+    ) -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
+        pool.try_alloc_uninit()
+            .map(PoolBox::<MaybeUninit<T>>::zeroed)
+    }
+
+    /// Puts a value in the given pool and pins it there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{PoolBox, SegmentPool};
+    ///
+    /// let pool = SegmentPool::new();
+    /// assert_eq!(*PoolBox::pin_in(7, &pool), 7);
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn pin_in(value: T, pool: &SegmentPool<T>) -> Pin<Self> {
+        Self::into_pin(pool.alloc(value))
+    }
+
+    /// # Safety
+    ///
+    /// The storage is for a `T` and the caller's.
+    #[inline(always)]
+    unsafe fn fill(storage: NonNull<T>, value: T) -> Self {
+        // SAFETY: guaranteed by the caller.
+        unsafe { storage.write(value) };
+        // SAFETY: the storage is the caller's, and holds a value now.
+        unsafe { Self::from_non_null(storage) }
+    }
+
+    /// `storage` is for a `T`, fresh from a pool.
+    #[inline(always)]
+    fn try_fill(
+        storage: Result<NonNull<T>, AllocErrorKind>,
+        value: T,
+    ) -> Result<Self, AllocError<T>> {
+        match storage {
+            // SAFETY: the storage was just taken for a `T`.
+            Ok(storage) => Ok(unsafe { Self::fill(storage, value) }),
+            Err(kind) => Err(AllocError::new(kind, value)),
+        }
+    }
+
+    /// As [`try_fill`](Self::try_fill).
+    #[inline(always)]
+    fn try_fill_with<F>(
+        storage: Result<NonNull<T>, AllocErrorKind>,
+        make: F,
+    ) -> Result<Self, AllocError<F>>
+    where
+        F: FnOnce() -> T,
+    {
+        match Self::try_slot(storage) {
+            Ok(slot) => Ok(slot.fill_with(make)),
+            Err(kind) => Err(AllocError::new(kind, make)),
+        }
+    }
+
+    /// As [`try_fill`](Self::try_fill).
+    #[inline(always)]
+    fn try_slot(
+        storage: Result<NonNull<T>, AllocErrorKind>,
+    ) -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
+        let storage = storage?;
+        // SAFETY: the storage was just taken for a `T`, and nothing need be valid in it.
+        Ok(unsafe { PoolBox::from_non_null(storage.cast()) })
+    }
+}
+
+#[cold]
+fn refused<T>() -> ! {
+    handle_alloc_error(Layout::new::<T>())
+}
+
+impl<T> SegmentPool<T> {
+    /// Puts a value in the pool.
+    ///
+    /// Aborts the process, as `Box::new` does, when the operating system refuses memory; also when the pool has
+    /// reached its limit, so a limited pool wants the form that starts with `try_`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// assert_eq!(*pool.alloc("seven"), "seven");
+    /// ```
+    #[inline(always)]
+    #[must_use]
+    pub fn alloc(&self, value: T) -> PoolBox<T> {
+        match self.take() {
+            // SAFETY: the storage was just taken for a `T`.
+            Some(storage) => unsafe { PoolBox::fill(storage, value) },
+            None => refused::<T>(),
+        }
+    }
+
+    /// Puts what `make` returns in the pool, constructed in its slot as [`PoolBox::new_with`] does.
+    ///
+    /// `make` may use the pool itself.
+    ///
+    /// # Panics
+    ///
+    /// If `make` does; the slot is free then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// assert_eq!(pool.alloc_with(|| [7; 64])[63], 7);
+    /// ```
+    #[inline(always)]
+    #[must_use]
+    pub fn alloc_with(&self, make: impl FnOnce() -> T) -> PoolBox<T> {
+        self.alloc_uninit().fill_with(make)
+    }
+
+    /// Takes a slot of the pool for a value that is to come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{PoolBox, SegmentPool};
+    ///
+    /// let pool = SegmentPool::<i32>::new();
+    /// assert_eq!(*PoolBox::write(pool.alloc_uninit(), 7), 7);
+    /// ```
+    #[inline(always)]
+    #[must_use]
+    pub fn alloc_uninit(&self) -> PoolBox<MaybeUninit<T>> {
+        match self.take() {
+            // SAFETY: the storage was just taken for a `T`, and nothing need be valid in it.
+            Some(storage) => unsafe { PoolBox::from_non_null(storage.cast()) },
+            None => refused::<T>(),
+        }
+    }
+
+    /// Puts a value in the pool, or gives it back in the error.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses memory, or the pool has reached its limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// assert_eq!(*pool.try_alloc(7)?, 7);
+    /// # Ok::<(), segment_pool::AllocError<i32>>(())
+    /// ```
+    #[inline]
+    pub fn try_alloc(&self, value: T) -> Result<PoolBox<T>, AllocError<T>> {
+        PoolBox::try_fill(self.try_take(), value)
+    }
+
+    /// Puts what `make` returns in the pool, or gives `make` back, not called, in the error.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses memory, or the pool has reached its limit.
+    ///
+    /// # Panics
+    ///
+    /// If `make` does; the slot is free then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// assert!(pool.try_alloc_with(|| [7; 64]).is_ok());
+    /// ```
+    #[inline]
+    pub fn try_alloc_with<F: FnOnce() -> T>(&self, make: F) -> Result<PoolBox<T>, AllocError<F>> {
+        PoolBox::try_fill_with(self.try_take(), make)
+    }
+
+    /// Takes a slot of the pool for a value that is to come.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses memory, or the pool has reached its limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{PoolBox, SegmentPool};
+    ///
+    /// let pool = SegmentPool::<i32>::new();
+    /// assert_eq!(*PoolBox::write(pool.try_alloc_uninit()?, 7), 7);
+    /// # Ok::<(), segment_pool::AllocErrorKind>(())
+    /// ```
+    #[inline]
+    pub fn try_alloc_uninit(&self) -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
+        PoolBox::try_slot(self.try_take())
+    }
+}

@@ -1,0 +1,183 @@
+//! Boxes as pointers and back.
+//!
+//! The pointers are the box's own, never made from a reference, so they reach the segment's header.
+
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::pin::Pin;
+use core::ptr::NonNull;
+
+use super::PoolBox;
+
+impl<T: ?Sized> PoolBox<T> {
+    /// Gives the pointer away. The value lives until a box is made of the pointer again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let pointer = PoolBox::into_raw(PoolBox::new(7));
+    /// // SAFETY: the pointer came from `into_raw` and is used once.
+    /// let boxed = unsafe { PoolBox::from_raw(pointer) };
+    /// assert_eq!(*boxed, 7);
+    /// ```
+    #[inline]
+    #[must_use = "the value is leaked unless a box is made of the pointer"]
+    pub fn into_raw(this: Self) -> *mut T {
+        Self::into_non_null(this).as_ptr()
+    }
+
+    /// Makes a box of a pointer that [`into_raw`](Self::into_raw) gave.
+    ///
+    /// # Safety
+    ///
+    /// * The pointer came from `into_raw` of a box of this type, or of one that it was cast or coerced from and whose
+    ///   value has the same size and alignment.
+    /// * It is that very pointer, or a copy of it: a pointer made from a reference to the value (as that of
+    ///   [`leak`](Self::leak) is) may not reach the segment's header.
+    /// * No other box is made of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let pointer: *mut [u8; 2] = PoolBox::into_raw(PoolBox::new([1, 2]));
+    /// // SAFETY: an array is a slice of the same size, and the pointer is used once.
+    /// let slice: PoolBox<[u8]> = unsafe { PoolBox::from_raw(pointer) };
+    /// assert_eq!(*slice, [1, 2]);
+    /// ```
+    #[inline]
+    #[must_use = "the value is dropped at once"]
+    pub unsafe fn from_raw(pointer: *mut T) -> Self {
+        // SAFETY: boxes never give out null.
+        let pointer = unsafe { NonNull::new_unchecked(pointer) };
+        // SAFETY: guaranteed by the caller.
+        unsafe { Self::from_non_null(pointer) }
+    }
+
+    /// Gives the pointer away, as [`into_raw`](Self::into_raw) does, in a type that says it is not null.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let pointer = PoolBox::into_non_null(PoolBox::new(7));
+    /// // SAFETY: the pointer came from `into_non_null` and is used once.
+    /// assert_eq!(*unsafe { PoolBox::from_non_null(pointer) }, 7);
+    /// ```
+    #[inline]
+    #[must_use = "the value is leaked unless a box is made of the pointer"]
+    pub fn into_non_null(this: Self) -> NonNull<T> {
+        ManuallyDrop::new(this).value
+    }
+
+    /// Makes a box of a pointer that [`into_non_null`](Self::into_non_null) gave.
+    ///
+    /// # Safety
+    ///
+    /// As for [`from_raw`](Self::from_raw).
+    ///
+    /// # Examples
+    ///
+    /// See [`into_non_null`](Self::into_non_null).
+    #[inline]
+    #[must_use = "the value is dropped at once"]
+    pub unsafe fn from_non_null(pointer: NonNull<T>) -> Self {
+        Self {
+            value: pointer,
+            owns: PhantomData,
+        }
+    }
+
+    /// The value's address, as a pointer for reading while the box lives.
+    ///
+    /// No reference to the value is made, so pointers got earlier stay usable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let boxed = PoolBox::new(7);
+    /// let moved = PoolBox::as_ptr(&boxed);
+    /// let boxed = Some(boxed);
+    /// assert_eq!(PoolBox::as_ptr(boxed.as_ref().unwrap()), moved);
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn as_ptr(this: &Self) -> *const T {
+        this.value.as_ptr()
+    }
+
+    /// The value's address, as a pointer for reading and writing while the box lives.
+    ///
+    /// No reference to the value is made, so pointers got earlier stay usable, also when the box has moved meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let mut boxed = PoolBox::new(7);
+    /// let pointer = PoolBox::as_mut_ptr(&mut boxed);
+    /// // SAFETY: the box lives, and nobody else uses the value.
+    /// unsafe { *pointer += 1 };
+    /// assert_eq!(*boxed, 8);
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn as_mut_ptr(this: &mut Self) -> *mut T {
+        this.value.as_ptr()
+    }
+
+    /// Never drops the value, and gives a reference that may live as long as its contents. The slot is in use for
+    /// ever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let seven: &'static mut i32 = PoolBox::leak(PoolBox::new(7));
+    /// *seven += 1;
+    /// assert_eq!(*seven, 8);
+    /// ```
+    #[inline]
+    #[must_use = "the value is leaked; a reference that is not used makes it useless too"]
+    pub fn leak<'a>(this: Self) -> &'a mut T
+    where
+        T: 'a,
+    {
+        // SAFETY: the value is valid, and nobody else will ever reach it.
+        unsafe { Self::into_non_null(this).as_mut() }
+    }
+
+    /// Pins the value where it is: from here on it cannot be moved out of its slot.
+    ///
+    /// `Pin::from` and `into` do the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    /// use std::pin::Pin;
+    ///
+    /// let pinned: Pin<PoolBox<i32>> = PoolBox::into_pin(PoolBox::new(7));
+    /// assert_eq!(*pinned, 7);
+    /// ```
+    #[inline]
+    #[must_use = "the value is dropped at once"]
+    pub fn into_pin(this: Self) -> Pin<Self> {
+        // SAFETY: the value stays in its slot until it is dropped, and a leaked slot is never used again.
+        unsafe { Pin::new_unchecked(this) }
+    }
+}
+
+impl<T: ?Sized> From<PoolBox<T>> for Pin<PoolBox<T>> {
+    fn from(boxed: PoolBox<T>) -> Self {
+        PoolBox::into_pin(boxed)
+    }
+}

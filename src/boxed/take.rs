@@ -1,0 +1,106 @@
+//! Values out of their boxes, and other values into the same slot.
+
+use core::alloc::Layout;
+use core::mem::MaybeUninit;
+
+use super::PoolBox;
+use crate::pool;
+
+impl<T> PoolBox<T> {
+    /// Takes the value out and frees its slot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let name: String = PoolBox::into_inner(PoolBox::new(String::from("Ada")));
+    /// assert_eq!(name, "Ada");
+    /// ```
+    #[inline]
+    #[must_use = "to drop the value, drop the box"]
+    pub fn into_inner(this: Self) -> T {
+        Self::take(this).0
+    }
+
+    /// Takes the value out and keeps its slot, for another value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let (seven, slot) = PoolBox::take(PoolBox::new(7));
+    /// let eight = PoolBox::write(slot, seven + 1);
+    /// assert_eq!(*eight, 8);
+    /// ```
+    #[inline]
+    #[must_use = "to drop the value, drop the box"]
+    pub fn take(this: Self) -> (T, PoolBox<MaybeUninit<T>>) {
+        let slot = Self::into_uninit(this);
+        // SAFETY: the box held a value a moment ago. It is read once: the slot is no longer known to hold one.
+        let value = unsafe { slot.assume_init_read() };
+        (value, slot)
+    }
+
+    /// Replaces the value by what `f` makes of it, in the same slot if that fits.
+    ///
+    /// It does when both types have the same size class, and always when they have the same size and alignment.
+    ///
+    /// # Panics
+    ///
+    /// If `f` does; the slot is free then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let number = PoolBox::new(7_i64);
+    /// let slot = PoolBox::as_ptr(&number).addr();
+    /// let text: PoolBox<[u8; 8]> = PoolBox::map(number, i64::to_be_bytes);
+    /// assert_eq!(PoolBox::as_ptr(&text).addr(), slot);
+    /// ```
+    pub fn map<U>(this: Self, f: impl FnOnce(T) -> U) -> PoolBox<U> {
+        let (value, slot) = Self::take(this);
+        slot.refill(f(value))
+    }
+
+    /// Replaces the value by what `f` makes of it, if it can; the slot is free if not.
+    ///
+    /// # Errors
+    ///
+    /// The error of `f`.
+    ///
+    /// # Panics
+    ///
+    /// If `f` does; the slot is free then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let number = PoolBox::try_map(PoolBox::new("7"), |text| text.parse::<u64>())?;
+    /// assert_eq!(*number, 7);
+    /// # Ok::<(), std::num::ParseIntError>(())
+    /// ```
+    pub fn try_map<U, E>(this: Self, f: impl FnOnce(T) -> Result<U, E>) -> Result<PoolBox<U>, E> {
+        let (value, slot) = Self::take(this);
+        f(value).map(|mapped| slot.refill(mapped))
+    }
+}
+
+impl<T> PoolBox<MaybeUninit<T>> {
+    /// Puts a value of another type in the slot, or in a new one if it does not fit.
+    fn refill<U>(self, value: U) -> PoolBox<U> {
+        if const { pool::interchangeable(Layout::new::<T>(), Layout::new::<U>()) } {
+            let slot = Self::into_non_null(self).cast::<MaybeUninit<U>>();
+            // SAFETY: the slot is good for this type too, and nothing need be valid in it.
+            PoolBox::write(unsafe { PoolBox::from_non_null(slot) }, value)
+        } else {
+            drop(self);
+            PoolBox::new(value)
+        }
+    }
+}

@@ -1,0 +1,54 @@
+use super::PoolBox;
+use crate::error::AllocErrorKind;
+use crate::os::refusal::while_refused;
+use crate::pool::SegmentPool;
+
+/// Refuses from the first heap on, on a thread that has none.
+#[test]
+fn refused_memory_gives_the_value_back() {
+    let thread = std::thread::spawn(|| {
+        // So many that no heap another test left behind can serve them all.
+        let mut kept = Vec::new();
+        let refused = while_refused(|| {
+            loop {
+                match PoolBox::try_new([7_u64; 100]) {
+                    Ok(boxed) => kept.push(boxed),
+                    Err(error) => break error,
+                }
+            }
+        });
+        assert_eq!(refused.kind(), AllocErrorKind::OutOfMemory);
+        assert_eq!(refused.into_inner(), [7; 100]);
+        assert_eq!(
+            *PoolBox::new([8_u64; 100]),
+            [8; 100],
+            "and goes on when there is memory"
+        );
+    });
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_refused_pool_is_as_before() {
+    let pool = SegmentPool::<String>::new();
+    let error = while_refused(|| pool.try_alloc("kept".to_owned())).unwrap_err();
+    assert_eq!(error.into_inner(), "kept");
+    assert_eq!(pool.stats(), SegmentPool::<String>::new().stats());
+    assert_eq!(*pool.alloc("later".to_owned()), "later");
+    let held = pool.alloc("one".to_owned());
+    let census = pool.validate();
+    assert_eq!(census.live, 1);
+    drop(held);
+}
+
+#[test]
+#[expect(clippy::result_large_err, reason = "large is the point")]
+fn a_value_with_a_mapping_of_its_own_comes_back_too() {
+    let on_a_large_stack = std::thread::Builder::new().stack_size(64 << 20).spawn(|| {
+        let big = [3_u8; 200_000];
+        let error = while_refused(|| PoolBox::try_new(big)).unwrap_err();
+        assert!(error.into_inner() == big);
+        assert!(*PoolBox::new(big) == big);
+    });
+    on_a_large_stack.unwrap().join().unwrap();
+}

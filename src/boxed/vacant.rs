@@ -1,0 +1,38 @@
+//! Storage between values.
+
+use core::alloc::Layout;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+
+use crate::pool;
+
+/// Storage without a value, given back when dropped.
+pub(crate) struct Vacant(pub(crate) NonNull<u8>, pub(crate) Layout);
+
+impl Vacant {
+    /// Storage of the default pool; `None` when memory is refused.
+    pub(crate) fn take(layout: Layout) -> Option<Self> {
+        pool::take_layout(layout).map(|storage| Self(storage, layout))
+    }
+
+    /// What dropping does, inlined.
+    #[inline(always)]
+    pub(crate) fn give_back(self) {
+        let Self(storage, layout) = *ManuallyDrop::new(self);
+        // SAFETY: as in `drop`, which will not run.
+        unsafe { pool::return_slot(storage, layout) }
+    }
+
+    /// The storage, for whoever frees it from here on.
+    #[inline]
+    pub(crate) fn keep(self) -> NonNull<u8> {
+        ManuallyDrop::new(self).0
+    }
+}
+
+impl Drop for Vacant {
+    fn drop(&mut self) {
+        // SAFETY: whoever makes one gives the storage of this layout to it.
+        unsafe { pool::return_slot(self.0, self.1) }
+    }
+}
