@@ -17,6 +17,8 @@
 //!
 //! There is no recursion: what one step leaves to do is a list of things that nobody else holds.
 
+use core::cell::Cell;
+
 use crate::heap::HeapRef;
 use crate::lists::{Loose, Outgoing};
 use crate::os;
@@ -27,50 +29,53 @@ use crate::slot::{self, Offset, SlotPtr};
 
 /// Abandoned heaps that one refill looks into.
 const DONORS: usize = 8;
+/// Slots that a pusher brings home before it leaves the rest for later.
+pub(crate) const TENURE_SLOTS: usize = if cfg!(loom) { 1 } else { 1024 };
 /// Segments that one refill takes out of a heap, and magazines that it brings home there first.
 const MERGED_SEGMENTS: usize = 4;
 
 /// A slot from a bin whose free list is empty, of a heap that the caller holds; `None` when memory is refused or the
 /// pool's limit is reached.
-pub(crate) fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
-    let filled =
-        heap.refill(bin) || (merge(heap, bin) && heap.refill(bin)) || heap.refill_from_new(bin);
-    pass_on(heap.outgoing());
+pub(crate) fn refill(heap: HeapRef, bin: usize, debts: &Debts) -> Option<SlotPtr> {
+    let filled = heap.refill(bin)
+        || (merge(heap, bin, debts) && heap.refill(bin))
+        || heap.refill_from_new(bin);
+    pass_on(heap.outgoing(), debts);
     if filled { heap.bin(bin).take() } else { None }
 }
 
 /// Stashes the full free list of a bin, of a heap that the caller holds.
-pub(crate) fn stash(heap: HeapRef, bin: usize) {
+pub(crate) fn stash(heap: HeapRef, bin: usize, debts: &Debts) {
     heap.stash(bin);
-    pass_on(heap.outgoing());
+    pass_on(heap.outgoing(), debts);
 }
 
 /// Brings everything home, of a heap that the caller holds, and releases what is empty.
-pub(crate) fn trim(heap: HeapRef) {
+pub(crate) fn trim(heap: HeapRef, debts: &Debts) {
     let released = heap.settle();
-    pass_on(heap.outgoing());
+    pass_on(heap.outgoing(), debts);
     // SAFETY: the released segments' references; the holder's own is left.
     unsafe { registry_of(heap).give_up(released) };
 }
 
 /// Brings everything home in the heaps of a pool that nobody holds.
-pub(crate) fn trim_abandoned(registry: RegistryRef, token: u64) {
+pub(crate) fn trim_abandoned(registry: RegistryRef, token: u64, debts: &Debts) {
     let adopted: Vec<_> = core::iter::from_fn(|| registry.acquire_abandoned(token)).collect();
     for heap in adopted {
         // SAFETY: acquired above.
-        unsafe { leave(heap) };
+        unsafe { leave(heap, debts) };
     }
 }
 
 /// A slot from a bin of a heap that the caller holds, without a new segment: the heap's own, or else out of any
 /// abandoned heap of the pool, however many have to be looked into.
-pub(crate) fn refill_from_others(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
+pub(crate) fn refill_from_others(heap: HeapRef, bin: usize, debts: &Debts) -> Option<SlotPtr> {
     let heaps = registry_of(heap).heaps().count();
     let mut filled = heap.refill(bin);
     for _ in 0..heaps.div_ceil(DONORS) {
-        filled = filled || (merge(heap, bin) && heap.refill(bin));
+        filled = filled || (merge(heap, bin, debts) && heap.refill(bin));
     }
-    pass_on(heap.outgoing());
+    pass_on(heap.outgoing(), debts);
     if filled { heap.bin(bin).take() } else { None }
 }
 
@@ -79,13 +84,13 @@ pub(crate) fn refill_from_others(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
 /// # Safety
 ///
 /// The calling thread got the heap from [`RegistryRef::acquire`] and does not use it any more.
-pub(crate) unsafe fn leave(heap: HeapRef) {
+pub(crate) unsafe fn leave(heap: HeapRef, debts: &Debts) {
     let registry = registry_of(heap);
     let settled = heap.settle();
     let outgoing = Outgoing::new();
     registry.count_abandoned();
     let released = settled + heap.abandon(&outgoing);
-    pass_on(&outgoing);
+    pass_on(&outgoing, debts);
     // SAFETY: the released segments' references and the thread's own.
     unsafe { registry.give_up(released + 1) };
 }
@@ -95,12 +100,12 @@ pub(crate) unsafe fn leave(heap: HeapRef) {
 /// # Safety
 ///
 /// As for [`leave`].
-pub(crate) unsafe fn lend(heap: HeapRef) {
+pub(crate) unsafe fn lend(heap: HeapRef, debts: &Debts) {
     let registry = registry_of(heap);
     let outgoing = Outgoing::new();
     registry.count_abandoned();
     let released = heap.abandon(&outgoing);
-    pass_on(&outgoing);
+    pass_on(&outgoing, debts);
     // SAFETY: the released segments' references and the thread's own.
     unsafe { registry.give_up(released + 1) };
 }
@@ -110,13 +115,13 @@ pub(crate) unsafe fn lend(heap: HeapRef) {
 /// # Safety
 ///
 /// The handle's reference was the caller's.
-pub(crate) unsafe fn close(registry: RegistryRef) {
+pub(crate) unsafe fn close(registry: RegistryRef, debts: &Debts) {
     registry.close();
     for heap in registry.heaps() {
         if registry.adopt_or_signal(heap) {
             registry.count_held();
             // SAFETY: adopted and counted above.
-            unsafe { leave(heap) };
+            unsafe { leave(heap, debts) };
         }
     }
     // SAFETY: guaranteed by the caller.
@@ -129,19 +134,19 @@ pub(crate) unsafe fn close(registry: RegistryRef) {
 ///
 /// The caller gives up the slots: one at least, all some, no more than a batch, of a segment whose heap it does not
 /// own.
-pub(crate) unsafe fn send_batch(segment: SegmentRef, offsets: &[Option<Offset>]) {
+pub(crate) unsafe fn send_batch(segment: SegmentRef, offsets: &[Option<Offset>], debts: &Debts) {
     let outgoing = Outgoing::new();
     // SAFETY: guaranteed by the caller.
     unsafe { push_batch(segment, offsets, &outgoing) };
-    pass_on(&outgoing);
+    pass_on(&outgoing, debts);
 }
 
 /// Puts strays in the inboxes of their heaps and foreign slots on the remote lists of their segments, and serves heaps
 /// that are acquired thereby.
-fn pass_on(outgoing: &Outgoing) {
+fn pass_on(outgoing: &Outgoing, debts: &Debts) {
     loop {
         while let Some(segment) = outgoing.strays.pop() {
-            deliver(segment, outgoing);
+            deliver(segment, outgoing, debts);
         }
         let Some((segment, slot)) = outgoing.foreign.pop() else {
             return;
@@ -152,13 +157,13 @@ fn pass_on(outgoing: &Outgoing) {
 }
 
 /// Puts a segment, whose QUEUED is on and which is in no inbox, in that of its heap.
-fn deliver(segment: SegmentRef, outgoing: &Outgoing) {
+fn deliver(segment: SegmentRef, outgoing: &Outgoing, debts: &Debts) {
     // SAFETY: QUEUED keeps the segment in use, and so its heap alive.
     let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
     // SAFETY: the segment is queued and in no inbox; if the heap is not its own any more, it will be forwarded.
     if unsafe { heap.inbox().push(segment.into()) } == Delivered::Acquired {
         // SAFETY: as `Acquired` says.
-        unsafe { serve(heap, outgoing) };
+        unsafe { serve(heap, outgoing, debts) };
     }
 }
 
@@ -167,11 +172,83 @@ fn deliver(segment: SegmentRef, outgoing: &Outgoing) {
 /// # Safety
 ///
 /// The push returned `Delivered::Acquired`.
-unsafe fn serve(heap: HeapRef, outgoing: &Outgoing) {
+unsafe fn serve(heap: HeapRef, outgoing: &Outgoing, debts: &Debts) {
     let registry = registry_of(heap);
-    let released = heap.abandon(outgoing);
-    // SAFETY: the released segments' references; if there are none, nothing is touched.
-    unsafe { registry.give_up(released) };
+    let Some(debt) = debts.vacant() else {
+        let released = heap.abandon(outgoing);
+        // SAFETY: the released segments' references; if there are none, nothing is touched.
+        return unsafe { registry.give_up(released) };
+    };
+    // The reference of the debt, in case there will be one: the queued segment keeps the pool alive until then.
+    registry.count_held();
+    let (released, served) = heap.abandon_soon(TENURE_SLOTS, outgoing);
+    if served {
+        // SAFETY: the released segments' references and that of the debt, which was not incurred.
+        unsafe { registry.give_up(released + 1) };
+    } else {
+        debt.set(Some(heap));
+        // SAFETY: the released segments' references.
+        unsafe { registry.give_up(released) };
+    }
+}
+
+/// Heaps that a thread left before it had served all that came in while it had them. It comes back to each: a little in
+/// every slow path, and to the end when it flushes, idles or ends. Each is held by a reference to its pool.
+#[derive(Debug)]
+pub(crate) struct Debts {
+    heaps: [Cell<Option<HeapRef>>; 4],
+}
+
+impl Debts {
+    pub(crate) const fn new() -> Self {
+        Self {
+            heaps: [const { Cell::new(None) }; 4],
+        }
+    }
+
+    fn vacant(&self) -> Option<&Cell<Option<HeapRef>>> {
+        self.heaps.iter().find(|debt| debt.get().is_none())
+    }
+
+    #[inline]
+    pub(crate) fn are_paid(&self) -> bool {
+        self.heaps.iter().all(|debt| debt.get().is_none())
+    }
+
+    /// Visits each heap once, for so many slots.
+    pub(crate) fn pay(&self, most: usize) {
+        for debt in &self.heaps {
+            if let Some(heap) = debt.take() {
+                let outgoing = Outgoing::new();
+                if !visit(heap, most, &outgoing) {
+                    debt.set(Some(heap));
+                }
+                pass_on(&outgoing, self);
+            }
+        }
+    }
+
+    /// Visits the heaps until nothing is owed.
+    pub(crate) fn pay_all(&self) {
+        while !self.are_paid() {
+            self.pay(usize::MAX);
+        }
+    }
+}
+
+/// Serves a heap that is owed a visit, if nobody has it: who has it sees to it. Returns whether the debt is paid, and if
+/// so gives its reference up.
+fn visit(heap: HeapRef, most: usize, outgoing: &Outgoing) -> bool {
+    let registry = registry_of(heap);
+    let (released, paid) = if registry.adopt_one(heap) {
+        registry.count_abandoned();
+        heap.abandon_soon(most, outgoing)
+    } else {
+        (0, true)
+    };
+    // SAFETY: the released segments' references, and that of the debt.
+    unsafe { registry.give_up(released + usize::from(paid)) };
+    paid
 }
 
 /// Pushes a batch; a segment that is to be put in an inbox goes to `outgoing`.
@@ -213,7 +290,7 @@ unsafe fn push_batch(segment: SegmentRef, offsets: &[Option<Offset>], outgoing: 
 
 /// Moves a few segments with room into a bin of a heap that the caller holds, out of abandoned heaps of the pool;
 /// true if there were any.
-fn merge(heap: HeapRef, bin: usize) -> bool {
+fn merge(heap: HeapRef, bin: usize, debts: &Debts) -> bool {
     let registry = registry_of(heap);
     if !registry.has_abandoned() {
         return false;
@@ -223,7 +300,10 @@ fn merge(heap: HeapRef, bin: usize) -> bool {
         let Some(candidate) = donor.or_else(|| registry.heaps().next()) else {
             break;
         };
-        if candidate != heap && registry.adopt_one(candidate) && merge_from(candidate, heap, bin) {
+        if candidate != heap
+            && registry.adopt_one(candidate)
+            && merge_from(candidate, heap, bin, debts)
+        {
             heap.donor().set(Some(candidate));
             return true;
         }
@@ -234,17 +314,28 @@ fn merge(heap: HeapRef, bin: usize) -> bool {
 }
 
 /// Moves a few segments of an abandoned heap, which the caller adopted and leaves again.
-fn merge_from(donor: HeapRef, heap: HeapRef, bin: usize) -> bool {
+fn merge_from(donor: HeapRef, heap: HeapRef, bin: usize, debts: &Debts) -> bool {
     let registry = registry_of(heap);
     let (parted, outgoing) = (Loose::new(), Outgoing::new());
     let released = donor.part_with(bin, MERGED_SEGMENTS, heap, &parted);
     registry.count_abandoned();
-    let released = released + donor.abandon(&outgoing);
+    let debt = debts.vacant();
+    let most = if debt.is_some() {
+        TENURE_SLOTS
+    } else {
+        usize::MAX
+    };
+    let (served_segments, served) = donor.abandon_soon(most, &outgoing);
+    if let (Some(debt), false) = (debt, served) {
+        registry.count_held();
+        debt.set(Some(donor));
+    }
+    let released = released + served_segments;
     let merged = !parted.is_empty();
     while let Some(segment) = parted.pop() {
         heap.take_over(segment);
     }
-    pass_on(&outgoing);
+    pass_on(&outgoing, debts);
     // SAFETY: the released segments' references; the caller's own keeps the pool alive.
     unsafe { registry.give_up(released) };
     merged

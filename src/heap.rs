@@ -38,8 +38,8 @@ use crate::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Cell, Ordering, cons
 const COMPLETED_BYTES: usize = if cfg!(loom) { 1 } else { 1 << 20 };
 /// Empty segments that a heap keeps as spares, in bytes.
 const SPARE_BYTES: usize = if cfg!(loom) { 0 } else { 256 << 10 };
-/// Slots that one refill takes out of remote lists, but for the last list, which is taken whole.
-const COLLECT_SLOTS: usize = 4096;
+/// Slots that one refill or stash takes out of remote lists, but for the last list, which is taken whole.
+const COLLECT_SLOTS: usize = 1024;
 
 /// What the heaps of one pool have in common.
 #[derive(Debug)]
@@ -536,20 +536,32 @@ impl HeapRef {
     /// Brings what waits in the inbox straight home and releases what is empty. Returns the references to give up.
     /// Owner only.
     pub(crate) fn serve(self) -> usize {
+        self.serve_some(usize::MAX).0
+    }
+
+    /// As [`serve`](Self::serve), until so many slots were brought home; also whether nothing waits any more.
+    fn serve_some(self, most: usize) -> (usize, bool) {
         let left = Leftovers::new();
-        while let Some(segment) = self.next_waiting() {
+        let mut slots = 0;
+        let mut served = false;
+        while slots < most {
+            let Some(segment) = self.next_waiting() else {
+                served = true;
+                break;
+            };
             // SAFETY: the segment came out of the inbox.
             let received = unsafe {
                 self.bin(segment.identity().bin)
                     .receive_home(segment, &left)
             };
             self.count_received(segment, received);
+            slots += received.max(1);
         }
-        self.release(&left, 0)
+        (self.release(&left, 0), served)
     }
 
-    /// Abandons the heap, its lists as they are unless its pool was closed, and hands `outgoing` over to the caller, who passes it on now.
-    /// Returns the references to give up. Owner only, and not any more.
+    /// Abandons the heap, its lists as they are unless its pool was closed, and hands `outgoing` over to the caller,
+    /// who passes it on now. Returns the references to give up. Owner only, and not any more.
     ///
     /// An owner leaves only an empty inbox, for nobody else need come who would empty it. It comes to an end, since
     /// each push that keeps it here frees a slot and none are handed out.
@@ -557,14 +569,35 @@ impl HeapRef {
         self.set_owner(0);
         let mut released = 0;
         loop {
-            released += self.serve();
-            if self.own.closing.get() {
-                released += self.settle();
-            }
+            released += self.serve() + self.settle_if_closing();
             outgoing.take_from(&self.own.outgoing);
             if self.inbox().try_abandon() {
                 return released;
             }
+        }
+    }
+
+    /// As [`abandon`](Self::abandon), but serves no more than about so many slots. Also whether nothing waits any more;
+    /// if something does, the caller owes the heap another visit.
+    pub(crate) fn abandon_soon(self, most: usize, outgoing: &Outgoing) -> (usize, bool) {
+        self.set_owner(0);
+        let (mut released, served) = self.serve_some(most);
+        released += self.settle_if_closing();
+        outgoing.take_from(&self.own.outgoing);
+        if served && self.inbox().try_abandon() {
+            return (released, true);
+        }
+        if self.inbox().try_abandon_with_list() {
+            return (released, false);
+        }
+        (released + self.abandon(outgoing), true)
+    }
+
+    fn settle_if_closing(self) -> usize {
+        if self.own.closing.get() {
+            self.settle()
+        } else {
+            0
         }
     }
 

@@ -33,6 +33,7 @@ pub(crate) enum Route {
 }
 
 /// Where a value of this layout lives. A const for every sized `T`.
+#[inline]
 pub(crate) const fn route(layout: Layout) -> Route {
     let size = layout.pad_to_align().size();
     if size == 0 {
@@ -48,6 +49,7 @@ pub(crate) const fn route(layout: Layout) -> Route {
 ///
 /// A size that is a multiple of an alignment gets a stride that is, too: where classes lie closer than the alignment
 /// the size is itself a class, and elsewhere their distance is a multiple of it.
+#[inline]
 pub(crate) const fn class_of(size: usize) -> usize {
     if size <= 128 {
         return size.div_ceil(8) - 1;
@@ -58,6 +60,7 @@ pub(crate) const fn class_of(size: usize) -> usize {
 }
 
 /// Bytes from one slot of a class to the next.
+#[inline]
 pub(crate) const fn stride_of(class: usize) -> usize {
     if class < 16 {
         return (class + 1) * 8;
@@ -67,6 +70,7 @@ pub(crate) const fn stride_of(class: usize) -> usize {
 }
 
 /// The stride of a pool of one type: tighter than a class, and found in the same span.
+#[inline]
 pub(crate) const fn pool_stride(layout: Layout) -> usize {
     let unit = if layout.size() > 1024 { 64 } else { 8 };
     layout.pad_to_align().size().next_multiple_of(unit)
@@ -88,6 +92,7 @@ impl Span {
     pub(crate) const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
 
     /// The span of segments with this stride, or of the class of this size: the borders are classes.
+    #[inline]
     pub(crate) const fn of(stride: usize) -> Self {
         match stride {
             0..=1024 => Self::Small,
@@ -96,10 +101,12 @@ impl Span {
         }
     }
 
+    #[inline]
     pub(crate) const fn shift(self) -> u32 {
         self as u32
     }
 
+    #[inline]
     pub(crate) const fn bytes(self) -> usize {
         1 << self.shift()
     }
@@ -115,6 +122,7 @@ impl Span {
     }
 
     /// Log2 of the unit of a slot's offset, chosen so that every offset plus one fits 16 bits.
+    #[inline]
     pub(crate) const fn offset_shift(self) -> u32 {
         match self {
             Self::Small => 3,

@@ -58,6 +58,7 @@ mod sync;
 mod arc;
 #[cfg(not(loom))]
 mod boxed;
+#[cfg(not(loom))]
 #[doc(hidden)] // public for what the macro expands to
 pub mod coerce;
 #[cfg(not(loom))]

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 use loom::thread;
 
 use crate::arena::Arenas;
-use crate::handover;
+use crate::handover::{self, Debts};
 use crate::heap::HeapRef;
 use crate::layout::Span;
 use crate::outbox::Outbox;
@@ -37,7 +37,7 @@ impl Pool {
 
     /// Drops the handle and checks that no arena is left.
     fn close(self) {
-        unsafe { handover::close(self.registry) };
+        close(self.registry);
         self.check_arenas();
     }
 
@@ -57,7 +57,7 @@ fn alloc(heap: HeapRef) -> Value {
     let slot = heap
         .bin(0)
         .take()
-        .or_else(|| handover::refill(heap, 0))
+        .or_else(|| with_debts(|debts| handover::refill(heap, 0, debts)))
         .unwrap();
     slot::erase(slot);
     Value(slot)
@@ -77,7 +77,7 @@ impl Value {
     fn free_at_home(self, heap: HeapRef) {
         slot::erase(self.0);
         if unsafe { heap.bin(0).give(self.0) } {
-            handover::stash(heap, 0);
+            with_debts(|debts| handover::stash(heap, 0, debts));
         }
     }
 
@@ -85,8 +85,10 @@ impl Value {
     fn free_remotely(self) {
         slot::erase(self.0);
         let outbox = Outbox::new();
-        unsafe { outbox.add(self.segment(), self.0, |_, _| false) };
-        outbox.flush();
+        with_debts(|debts| {
+            unsafe { outbox.add(self.segment(), self.0, debts, |_, _| false) };
+            outbox.flush(debts);
+        });
     }
 }
 
@@ -94,9 +96,12 @@ fn free_both_remotely(a: Value, b: Value) {
     slot::erase(a.0);
     slot::erase(b.0);
     let outbox = Outbox::new();
-    unsafe { outbox.add(a.segment(), a.0, |_, _| false) };
-    unsafe { outbox.add(b.segment(), b.0, |_, _| false) };
-    outbox.flush();
+    with_debts(|debts| {
+        for value in [a, b] {
+            unsafe { outbox.add(value.segment(), value.0, debts, |_, _| false) };
+        }
+        outbox.flush(debts);
+    });
 }
 
 fn join<const N: usize>(threads: [thread::JoinHandle<()>; N]) {
@@ -106,7 +111,19 @@ fn join<const N: usize>(threads: [thread::JoinHandle<()>; N]) {
 }
 
 fn end(heap: HeapRef) {
-    unsafe { handover::leave(heap) };
+    with_debts(|debts| unsafe { handover::leave(heap, debts) });
+}
+
+fn close(registry: RegistryRef) {
+    with_debts(|debts| unsafe { handover::close(registry, debts) });
+}
+
+/// Does something that may leave heaps too soon, and comes back to them, as a thread does at its end at the latest.
+fn with_debts<R>(work: impl FnOnce(&Debts) -> R) -> R {
+    let debts = Debts::new();
+    let result = work(&debts);
+    debts.pay_all();
+    result
 }
 
 fn model(run: impl Fn() + Sync + Send + 'static) {
@@ -375,7 +392,7 @@ fn pool_dropped_from_three_sides() {
         let registry = Send_(pool.registry);
         let dropper = thread::spawn(move || {
             let Send_(registry) = { registry };
-            unsafe { handover::close(registry) };
+            close(registry);
         });
         end(heap);
         pusher.join().unwrap();
@@ -449,7 +466,7 @@ fn pool_dropped_against_merge_and_push() {
             end(mine);
         });
         merger.join().unwrap();
-        unsafe { handover::close(pool.registry) };
+        close(pool.registry);
         pusher.join().unwrap();
         pool.check_arenas();
     });
@@ -469,7 +486,7 @@ fn pool_dropped_against_thread_end() {
             let registry = Send_(pool.registry);
             let dropper = thread::spawn(move || {
                 let Send_(registry) = { registry };
-                unsafe { handover::close(registry) };
+                close(registry);
             });
             end(heap);
             dropper.join().unwrap();
@@ -491,9 +508,9 @@ fn pool_dropped_against_lend_and_push() {
         let lender = Send_(heap);
         let lender = thread::spawn(move || {
             let Send_(heap) = { lender };
-            unsafe { handover::lend(heap) };
+            with_debts(|debts| unsafe { handover::lend(heap, debts) });
         });
-        unsafe { handover::close(pool.registry) };
+        close(pool.registry);
         lender.join().unwrap();
         pusher.join().unwrap();
         pool.check_arenas();
@@ -515,7 +532,7 @@ fn box_dropped_after_owner_end_and_pool_drop() {
         });
         let a = owner.join().unwrap();
         let third = thread::spawn(move || a.free_remotely());
-        unsafe { handover::close(pool.registry) };
+        close(pool.registry);
         third.join().unwrap();
         pool.check_arenas();
     });

@@ -17,7 +17,7 @@
 
 use core::cell::Cell;
 
-use crate::handover;
+use crate::handover::{self, Debts};
 use crate::layout::{BATCH_SLOTS, batch_slots};
 use crate::segment::SegmentRef;
 use crate::slot::{Offset, SlotPtr};
@@ -59,22 +59,23 @@ impl Outbox {
         &self,
         segment: SegmentRef,
         slot: SlotPtr,
+        debts: &Debts,
         keep: impl Fn(SegmentRef, SlotPtr) -> bool,
     ) {
         let entry = &self.entries[entry_index(slot)];
         if entry.segment.get() != Some(segment) {
             entry.thin_out(keep);
-            entry.send();
+            entry.send(debts);
             entry.open(segment);
         }
         if entry.push(segment.offset_of(slot)) {
-            entry.send();
+            entry.send(debts);
         }
     }
 
     /// Sends every open batch.
-    pub(crate) fn flush(&self) {
-        self.entries.iter().for_each(Entry::send);
+    pub(crate) fn flush(&self, debts: &Debts) {
+        self.entries.iter().for_each(|entry| entry.send(debts));
     }
 }
 
@@ -123,7 +124,7 @@ impl Entry {
     }
 
     /// Sends the batch, if there is one, and closes the entry.
-    fn send(&self) {
+    fn send(&self, debts: &Debts) {
         let len = self.len.replace(0);
         let Some(segment) = self.segment.take() else {
             return;
@@ -134,7 +135,7 @@ impl Entry {
         }
         if len > 0 {
             // SAFETY: the slots were given to the outbox.
-            unsafe { handover::send_batch(segment, &offsets[..len]) };
+            unsafe { handover::send_batch(segment, &offsets[..len], debts) };
         }
     }
 }

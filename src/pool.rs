@@ -9,7 +9,6 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
 use crate::error::AllocErrorKind;
-use crate::handover;
 use crate::layout::{Route, Span, pool_stride, route};
 use crate::own;
 use crate::registry::{Registry, RegistryRef};
@@ -304,8 +303,7 @@ impl<T> Drop for SegmentPool<T> {
     fn drop(&mut self) {
         if let Some(registry) = self.registry() {
             // SAFETY: the handle's reference.
-            unsafe { handover::close(registry) };
-            thread::announce_closing();
+            unsafe { thread::close(registry) };
         }
     }
 }

@@ -13,8 +13,8 @@
 //!   unless it still waits in an inbox. An owner that takes PURGING does nothing, for the segment will come again.
 //! * An inbox belongs to the thread that owns the heap, or to nobody: ABANDONED. A pusher that meets ABANDONED takes
 //!   the heap over with the same compare-and-swap that adds its segment, so a push is never left unseen.
-//! * Only an inbox that is empty and not SIGNALLED is abandoned: an owner cannot leave without having seen that its
-//!   pool was closed.
+//! * Nobody leaves an inbox that is SIGNALLED, and so nobody leaves without having seen that the pool was closed. Who
+//!   leaves one with a list in it has to see to it that somebody comes back.
 //!
 //! Both lists are pushed to by many and taken whole by one, so there is no ABA. Pushes *and* takes are AcqRel: the
 //! push reads what the last take wrote (QUEUED off) and so is ordered behind the owner's reading of the inbox link;
@@ -226,7 +226,7 @@ pub(crate) struct Mail<N> {
     pub(crate) signalled: bool,
 }
 
-/// Nobody owns the heap; the list is empty.
+/// Nobody owns the heap.
 const ABANDONED: usize = 1;
 /// The heap has an owner, who must take before it can leave.
 const SIGNALLED: usize = 2;
@@ -311,23 +311,43 @@ impl<N: Node> Inbox<N> {
             .is_ok()
     }
 
+    /// Gives the heap up with whatever waits, unless there is a signal; false then, and still the caller's. Owner only.
+    pub(crate) fn try_abandon_with_list(&self) -> bool {
+        let mut old = self.0.guess();
+        while !has(old, SIGNALLED) {
+            // Release: as in `try_abandon`. Relaxed on failure: only another guess.
+            let swapped = self.0.compare_exchange_weak(
+                old,
+                with(old, ABANDONED),
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+            match swapped {
+                Ok(_) => return true,
+                Err(current) => old = current,
+            }
+        }
+        false
+    }
+
     /// Makes the caller the owner of an abandoned heap; false if it has one or another was faster.
     pub(crate) fn adopt(&self) -> bool {
-        let empty = ptr::null_mut();
-        // Relaxed: a hint that saves the compare-and-swap, where heaps are looked through.
-        if !cfg!(loom) && !has(self.0.load(Ordering::Relaxed), ABANDONED) {
-            return false;
+        let mut old = match self.0.guess() {
+            guess if cfg!(loom) => with(guess, ABANDONED),
+            guess => guess,
+        };
+        while has(old, ABANDONED) {
+            // Acquire: from the Release of the abandoning thread, everything it did to the heap; pushes since are
+            // read-modify-writes and so carry that release on. Relaxed on failure: only another guess.
+            let swapped =
+                self.0
+                    .compare_exchange_weak(old, first(old), Ordering::Acquire, Ordering::Relaxed);
+            match swapped {
+                Ok(_) => return true,
+                Err(current) => old = current,
+            }
         }
-        // Acquire: from the Release of the abandoning thread, everything it did to the heap. Relaxed on failure:
-        // nothing was read.
-        self.0
-            .compare_exchange(
-                with(empty, ABANDONED),
-                empty,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            )
-            .is_ok()
+        false
     }
 
     /// As [`adopt`](Self::adopt), but if the heap has an owner, leaves it a signal to settle before it leaves.

@@ -7,7 +7,6 @@
 use core::fmt;
 use std::collections::HashMap;
 
-use crate::handover;
 use crate::heap::HeapRef;
 use crate::layout::Span;
 use crate::registry::{self, RegistryRef};
@@ -131,7 +130,7 @@ impl Census {
         for heap in adopted {
             census.visit(heap);
             // SAFETY: acquired above.
-            unsafe { handover::leave(heap) };
+            unsafe { thread::leave(heap) };
         }
         census
     }

@@ -14,7 +14,7 @@
 
 use core::cell::Cell;
 
-use crate::handover;
+use crate::handover::{self, Debts};
 use crate::heap::HeapRef;
 use crate::layout::Span;
 use crate::outbox::Outbox;
@@ -49,6 +49,8 @@ struct Local {
     /// `CLOSINGS` when the thread last looked.
     closings: Cell<usize>,
     outbox: Outbox,
+    /// Heaps that the thread has to come back to.
+    debts: Debts,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -143,7 +145,7 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
 /// .unwrap();
 /// ```
 pub fn flush() {
-    LOCAL.with(|local| local.outbox.flush());
+    LOCAL.with(Local::flush);
 }
 
 /// Calls `visit` with every heap that this thread holds.
@@ -196,21 +198,47 @@ pub fn idle() {
 /// assert_eq!(segment_pool::stats().segments, 0);
 /// ```
 pub fn trim() {
-    flush();
-    for_each_held(handover::trim);
+    LOCAL.with(|local| {
+        local.flush();
+        for_each_held(|heap| handover::trim(heap, &local.debts));
+    });
     registry::trim_arenas();
 }
 
 /// As [`trim`], for one pool, and for those of its heaps that no thread holds.
 pub(crate) fn trim_pool(pool: RegistryRef) {
-    flush();
-    for_each_held(|heap| {
-        if registry::registry_of(heap) == pool {
-            handover::trim(heap);
-        }
+    LOCAL.with(|local| {
+        local.flush();
+        for_each_held(|heap| {
+            if registry::registry_of(heap) == pool {
+                handover::trim(heap, &local.debts);
+            }
+        });
+        handover::trim_abandoned(pool, local.token(), &local.debts);
     });
-    handover::trim_abandoned(pool, token());
     registry::trim_arenas();
+}
+
+/// Ends the holding of a heap that was acquired outside of the fast paths.
+///
+/// # Safety
+///
+/// As for [`handover::leave`].
+pub(crate) unsafe fn leave(heap: HeapRef) {
+    // SAFETY: guaranteed by the caller.
+    LOCAL.with(|local| unsafe { handover::leave(heap, &local.debts) });
+}
+
+/// Drops the handle of a pool.
+///
+/// # Safety
+///
+/// As for [`handover::close`].
+pub(crate) unsafe fn close(pool: RegistryRef) {
+    // SAFETY: guaranteed by the caller.
+    LOCAL.with(|local| unsafe { handover::close(pool, &local.debts) });
+    // Relaxed: a hint.
+    CLOSINGS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Adds so many segments to this thread's heap of a pool, with their pages if `touch`; false when memory is refused or
@@ -223,12 +251,6 @@ pub(crate) fn map_ahead(pool: RegistryRef, segments: usize, touch: bool) -> bool
         let heap = local.heap_of(pool);
         heap.is_some_and(|heap| (0..segments).all(|_| heap.add_segment(0, touch)))
     })
-}
-
-/// Asks threads to look for closed pools in their next slow path.
-pub(crate) fn announce_closing() {
-    // Relaxed: a hint.
-    CLOSINGS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Pools that were ever closed.
@@ -246,8 +268,10 @@ fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
 #[cold]
 #[inline(never)]
 fn stash(heap: HeapRef, bin: usize) {
-    handover::stash(heap, bin);
-    LOCAL.with(Local::let_go_of_closed);
+    LOCAL.with(|local| {
+        handover::stash(heap, bin, &local.debts);
+        local.let_go_of_closed();
+    });
 }
 
 impl Local {
@@ -262,6 +286,7 @@ impl Local {
             lent: Cell::new(None),
             closings: Cell::new(0),
             outbox: Outbox::new(),
+            debts: Debts::new(),
         }
     }
 
@@ -302,14 +327,16 @@ impl Local {
 
     /// A slot from a bin, whose free list may have some after its heap was adopted.
     fn refill(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
-        let slot = heap.bin(bin).take().or_else(|| handover::refill(heap, bin));
+        self.debts.pay(handover::TENURE_SLOTS);
+        let slot = heap.bin(bin).take();
+        let slot = slot.or_else(|| handover::refill(heap, bin, &self.debts));
         if slot.is_some() || !registry::registry_of(heap).core().is_full() {
             return slot;
         }
         // Before a limit refuses, everything this thread can reach is tried.
-        self.outbox.flush();
+        self.flush();
         heap.collect_all();
-        handover::refill_from_others(heap, bin)
+        handover::refill_from_others(heap, bin, &self.debts)
     }
 
     #[inline(always)]
@@ -339,7 +366,8 @@ impl Local {
         let heap = pool.acquire(self.token())?;
         let slot = self.refill(heap, bin);
         // SAFETY: acquired above.
-        unsafe { handover::leave(heap) };
+        unsafe { handover::leave(heap, &self.debts) };
+        self.debts.pay_all();
         slot
     }
 
@@ -377,14 +405,21 @@ impl Local {
             // SAFETY: the segment's heap is this thread's.
             return unsafe { self.give_elsewhere(segment, slot) };
         }
+        let keep = |segment, slot| self.keep(segment, slot);
         // SAFETY: guaranteed by the caller.
-        unsafe {
-            self.outbox
-                .add(segment, slot, |segment, slot| self.keep(segment, slot));
+        unsafe { self.outbox.add(segment, slot, &self.debts, keep) };
+        if !self.debts.are_paid() {
+            self.debts.pay(handover::TENURE_SLOTS);
         }
         if self.phase.get() != Phase::Guarded && self.has_ended() {
-            self.outbox.flush();
+            self.flush();
         }
+    }
+
+    /// Sends the open batches and comes back to the heaps that were left too soon.
+    fn flush(&self) {
+        self.outbox.flush(&self.debts);
+        self.debts.pay_all();
     }
 
     /// Takes a slot of another thread's segment into the thread's own bin of that pool, if that runs low.
@@ -430,20 +465,20 @@ impl Local {
     }
 
     fn idle(&self) {
-        self.outbox.flush();
+        self.flush();
         if self.heap.get() != HeapRef::EMPTY {
             self.lent.set(Some(self.heap.get()));
         }
         // SAFETY: called with heaps acquired by this thread, which no variable names as its own any more.
-        self.hand_over(|heap| unsafe { handover::lend(heap) });
+        self.hand_over(|heap| unsafe { handover::lend(heap, &self.debts) });
     }
 
     /// Pushes the open batches and leaves the heaps to others.
     fn end(&self) {
         self.phase.set(Phase::Ended);
-        self.outbox.flush();
+        self.flush();
         // SAFETY: as in `idle`.
-        self.hand_over(|heap| unsafe { handover::leave(heap) });
+        self.hand_over(|heap| unsafe { handover::leave(heap, &self.debts) });
     }
 
     /// Forgets every heap of the thread and calls `leave` with each.
@@ -455,6 +490,7 @@ impl Local {
             held = heap.next_held().take();
             leave(heap);
         }
+        self.debts.pay_all();
     }
 
     fn forget_pools(&self) {
@@ -475,7 +511,7 @@ impl Local {
             rest = heap.next_held().take();
             if registry::registry_of(heap).is_closed() {
                 // SAFETY: acquired by this thread and taken out of its variables.
-                unsafe { handover::leave(heap) };
+                unsafe { handover::leave(heap, &self.debts) };
             } else {
                 heap.next_held().set(self.held.replace(Some(heap)));
             }
