@@ -233,6 +233,22 @@ fn a_pool_of_shared_values() {
     assert_eq!(*last, 7);
 }
 
+#[test]
+fn a_handle_from_a_thread_that_ended_to_a_pool_that_is_gone() {
+    let drops = Drops::default();
+    let value = drops.value();
+    let made = thread::spawn(move || {
+        let pool = SegmentPool::<Counted<Counts>>::new();
+        let strong = PoolArc::new_in(value, &pool);
+        (PoolArc::downgrade(&strong), strong)
+    });
+    let (weak, strong) = made.join().unwrap();
+    drop(weak.upgrade().unwrap());
+    thread::spawn(move || drop(strong)).join().unwrap();
+    assert_eq!(drops.count(), 1);
+    assert!(weak.upgrade().is_none());
+}
+
 const ROUNDS: usize = if cfg!(miri) { 10 } else { 1000 };
 
 #[test]

@@ -5,14 +5,25 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use segment_pool::PoolBox;
 
 /// Counts the drops of the values made of it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Drops(Arc<AtomicUsize>);
+
+/// Reachable for leak checkers, which do not look into segments for what a leaked value holds.
+static ALL_DROPS: Mutex<Vec<Drops>> = Mutex::new(Vec::new());
+
+impl Default for Drops {
+    fn default() -> Self {
+        let drops = Self(Arc::default());
+        ALL_DROPS.lock().unwrap().push(drops.clone());
+        drops
+    }
+}
 
 impl Drops {
     pub(crate) fn value(&self) -> Counts {
