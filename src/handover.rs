@@ -59,21 +59,26 @@ pub(crate) fn trim(heap: HeapRef, debts: &Debts) {
 }
 
 /// Brings everything home in the heaps of a pool that nobody holds.
-pub(crate) fn trim_abandoned(registry: RegistryRef, token: u64, debts: &Debts) {
-    let adopted: Vec<_> = core::iter::from_fn(|| registry.acquire_abandoned(token)).collect();
-    for heap in adopted {
-        // SAFETY: acquired above.
-        unsafe { leave(heap, debts) };
+pub(crate) fn trim_abandoned(registry: RegistryRef, debts: &Debts) {
+    for heap in registry.heaps() {
+        if registry.adopt_one(heap) {
+            registry.count_held();
+            // SAFETY: adopted and counted above.
+            unsafe { leave(heap, debts) };
+        }
     }
 }
 
 /// A slot from a bin of a heap that the caller holds, without a new segment: the heap's own, or else out of any
 /// abandoned heap of the pool, however many have to be looked into.
 pub(crate) fn refill_from_others(heap: HeapRef, bin: usize, debts: &Debts) -> Option<SlotPtr> {
-    let heaps = registry_of(heap).heaps().count();
+    let registry = registry_of(heap);
     let mut filled = heap.refill(bin);
-    for _ in 0..heaps.div_ceil(DONORS) {
-        filled = filled || (merge(heap, bin, debts) && heap.refill(bin));
+    for donor in registry.heaps() {
+        if !filled && donor != heap && registry.adopt_one(donor) {
+            merge_from(donor, heap, bin, usize::MAX, debts);
+            filled = heap.refill(bin);
+        }
     }
     pass_on(heap.outgoing(), debts);
     if filled { heap.bin(bin).take() } else { None }
@@ -95,7 +100,8 @@ pub(crate) unsafe fn leave(heap: HeapRef, debts: &Debts) {
     unsafe { registry.give_up(released + 1) };
 }
 
-/// Ends a thread's holding of a heap for now: its lists stay as they are, for whoever takes it next.
+/// Ends a thread's holding of a heap for now: its lists stay as they are, for whoever takes it next, but its spare
+/// segments go. The thread keeps its reference to the pool.
 ///
 /// # Safety
 ///
@@ -103,11 +109,12 @@ pub(crate) unsafe fn leave(heap: HeapRef, debts: &Debts) {
 pub(crate) unsafe fn lend(heap: HeapRef, debts: &Debts) {
     let registry = registry_of(heap);
     let outgoing = Outgoing::new();
+    let spares = heap.release_spares();
     registry.count_abandoned();
-    let released = heap.abandon(&outgoing);
+    let released = spares + heap.abandon(&outgoing);
     pass_on(&outgoing, debts);
-    // SAFETY: the released segments' references and the thread's own.
-    unsafe { registry.give_up(released + 1) };
+    // SAFETY: the released segments' references.
+    unsafe { registry.give_up(released) };
 }
 
 /// Drops a pool's handle: its heaps that nobody holds are emptied, and threads are asked to let go of the others.
@@ -302,7 +309,7 @@ fn merge(heap: HeapRef, bin: usize, debts: &Debts) -> bool {
         };
         if candidate != heap
             && registry.adopt_one(candidate)
-            && merge_from(candidate, heap, bin, debts)
+            && merge_from(candidate, heap, bin, MERGED_SEGMENTS, debts)
         {
             heap.donor().set(Some(candidate));
             return true;
@@ -313,11 +320,12 @@ fn merge(heap: HeapRef, bin: usize, debts: &Debts) -> bool {
     false
 }
 
-/// Moves a few segments of an abandoned heap, which the caller adopted and leaves again.
-fn merge_from(donor: HeapRef, heap: HeapRef, bin: usize, debts: &Debts) -> bool {
+/// Moves at most `most` segments of an abandoned heap, which the caller adopted and leaves again; first brings as many
+/// magazines home there.
+fn merge_from(donor: HeapRef, heap: HeapRef, bin: usize, most: usize, debts: &Debts) -> bool {
     let registry = registry_of(heap);
     let (parted, outgoing) = (Loose::new(), Outgoing::new());
-    let released = donor.part_with(bin, MERGED_SEGMENTS, heap, &parted);
+    let released = donor.part_with(bin, most, heap, &parted);
     registry.count_abandoned();
     let debt = debts.vacant();
     let most = if debt.is_some() {

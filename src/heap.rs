@@ -522,7 +522,8 @@ impl HeapRef {
         served + self.release(&left, 0) + self.release_spares()
     }
 
-    fn release_spares(self) -> usize {
+    /// Gives the spare segments back. Returns the references to give up. Owner only.
+    pub(crate) fn release_spares(self) -> usize {
         let left = Leftovers::new();
         for spares in &self.own.spares {
             while let Some(spare) = spares.pop() {

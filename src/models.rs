@@ -12,7 +12,7 @@ use crate::handover::{self, Debts};
 use crate::heap::HeapRef;
 use crate::layout::Span;
 use crate::outbox::Outbox;
-use crate::registry::RegistryRef;
+use crate::registry::{RegistryRef, registry_of};
 use crate::remote::{Delivered, Inbox, Node, Pushed, RemoteWord, Taken};
 use crate::segment::{Claimed, SegmentRef};
 use crate::slot::{self, Offset, SlotPtr};
@@ -112,6 +112,13 @@ fn join<const N: usize>(threads: [thread::JoinHandle<()>; N]) {
 
 fn end(heap: HeapRef) {
     with_debts(|debts| unsafe { handover::leave(heap, debts) });
+}
+
+/// Lends a heap and forgets it.
+fn lend(heap: HeapRef) {
+    let registry = registry_of(heap);
+    with_debts(|debts| unsafe { handover::lend(heap, debts) });
+    unsafe { registry.give_up(1) };
 }
 
 fn close(registry: RegistryRef) {
@@ -508,7 +515,7 @@ fn pool_dropped_against_lend_and_push() {
         let lender = Send_(heap);
         let lender = thread::spawn(move || {
             let Send_(heap) = { lender };
-            with_debts(|debts| unsafe { handover::lend(heap, debts) });
+            lend(heap);
         });
         close(pool.registry);
         lender.join().unwrap();

@@ -123,13 +123,6 @@ impl RegistryRef {
         Some(heap)
     }
 
-    /// An abandoned heap for the thread with this token, if there is any.
-    pub(crate) fn acquire_abandoned(self, token: u64) -> Option<HeapRef> {
-        let heap = self.adopt(token)?;
-        self.count_held();
-        Some(heap)
-    }
-
     /// Counts the reference of a heap that was adopted.
     pub(crate) fn count_held(self) {
         // Relaxed: the caller knows of a reference, so the count is not zero.

@@ -119,18 +119,19 @@ pub struct Census {
 impl Census {
     /// Counts the heaps of a pool that this thread or no thread holds.
     pub(crate) fn of(pool: RegistryRef) -> Self {
-        let token = thread::token();
-        let adopted: Vec<_> = core::iter::from_fn(|| pool.acquire_abandoned(token)).collect();
         let mut census = Self::default();
         thread::for_each_held(|heap| {
             if registry::registry_of(heap) == pool {
                 census.visit(heap);
             }
         });
-        for heap in adopted {
-            census.visit(heap);
-            // SAFETY: acquired above.
-            unsafe { thread::leave(heap) };
+        for heap in pool.heaps() {
+            if pool.adopt_one(heap) {
+                pool.count_held();
+                census.visit(heap);
+                // SAFETY: adopted and counted above.
+                unsafe { thread::leave(heap) };
+            }
         }
         census
     }

@@ -4,8 +4,8 @@
 //! thread runs, in any other destructor too. `GUARD` has nothing but the destructor; touching it once, with the first
 //! heap or the first remote free, gets [`Local::end`] called when the thread ends.
 //!
-//! A thread that idles lends its heaps: the default pool's is remembered and taken back by the next allocation, unless
-//! another thread has it then. When a pool is dropped, threads that hold heaps of it let go in their next slow path.
+//! A thread that idles lends its heaps: it remembers them, with a reference to their pools, and takes one back by the next
+//! allocation from its pool, unless another thread has it then. When a pool is dropped, threads that hold heaps of it let go in their next slow path.
 //!
 //! After the end (other thread-local values may be dropped later, and use the pool) an allocation borrows a heap for
 //! one slot, and a free is a batch of one.
@@ -33,6 +33,9 @@ const NO_TOKEN: u64 = u64::MAX;
 /// Pools whose heaps a thread finds at once; it looks for the others in the list of those it holds.
 const CACHED_POOLS: usize = 8;
 
+/// Heaps that a thread may lend; it leaves the others for good when it idles.
+const LENT_HEAPS: usize = 8;
+
 struct Local {
     /// The default pool's heap, or the placeholder.
     heap: Cell<HeapRef>,
@@ -44,8 +47,8 @@ struct Local {
     pools: [Cell<Option<(RegistryRef, HeapRef)>>; CACHED_POOLS],
     /// The heap of another pool that this thread looked for last, or the placeholder.
     other: Cell<HeapRef>,
-    /// The default pool's heap, lent while the thread idles. Heaps of that pool live for ever.
-    lent: Cell<Option<HeapRef>>,
+    /// Heaps lent while the thread idles. The thread keeps its references to their pools.
+    lent: [Cell<Option<HeapRef>>; LENT_HEAPS],
     /// `CLOSINGS` when the thread last looked.
     closings: Cell<usize>,
     outbox: Outbox,
@@ -154,11 +157,6 @@ pub(crate) fn for_each_held(mut visit: impl FnMut(HeapRef)) {
     core::iter::successors(held, |heap| heap.next_held().get()).for_each(&mut visit);
 }
 
-/// This thread's token, for a heap acquired outside the fast paths.
-pub(crate) fn token() -> u64 {
-    LOCAL.with(Local::token)
-}
-
 /// Lets other threads have what this thread does not need while it waits: pushes the open batches of remote frees and
 /// hands the thread's heaps to whoever needs them.
 ///
@@ -210,11 +208,11 @@ pub(crate) fn trim_pool(pool: RegistryRef) {
     LOCAL.with(|local| {
         local.flush();
         for_each_held(|heap| {
-            if registry::registry_of(heap) == pool {
+            if of_pool(heap, pool) {
                 handover::trim(heap, &local.debts);
             }
         });
-        handover::trim_abandoned(pool, local.token(), &local.debts);
+        handover::trim_abandoned(pool, &local.debts);
     });
     registry::trim_arenas();
 }
@@ -256,6 +254,10 @@ pub(crate) fn map_ahead(pool: RegistryRef, segments: usize, touch: bool) -> bool
 /// Pools that were ever closed.
 static CLOSINGS: AtomicUsize = AtomicUsize::new(0);
 
+fn of_pool(heap: HeapRef, pool: RegistryRef) -> bool {
+    registry::registry_of(heap) == pool
+}
+
 #[cold]
 #[inline(never)]
 fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
@@ -283,7 +285,7 @@ impl Local {
             held: Cell::new(None),
             pools: [const { Cell::new(None) }; CACHED_POOLS],
             other: Cell::new(HeapRef::EMPTY),
-            lent: Cell::new(None),
+            lent: [const { Cell::new(None) }; LENT_HEAPS],
             closings: Cell::new(0),
             outbox: Outbox::new(),
             debts: Debts::new(),
@@ -321,7 +323,8 @@ impl Local {
     /// The thread's heap of a pool other than the default one.
     fn heap_of(&self, pool: RegistryRef) -> Option<HeapRef> {
         let mut held = core::iter::successors(self.held.get(), |heap| heap.next_held().get());
-        held.find(|heap| registry::registry_of(*heap) == pool)
+        held.find(|heap| of_pool(*heap, pool))
+            .or_else(|| self.take_back(pool))
             .or_else(|| self.acquire(pool))
     }
 
@@ -352,13 +355,59 @@ impl Local {
         Some(heap)
     }
 
-    /// The default pool's heap that the thread lent, if nobody has it.
+    /// The heap of a pool that the thread lent, if nobody else has it now.
     fn take_back(&self, pool: RegistryRef) -> Option<HeapRef> {
-        let heap = self.lent.take().filter(|&heap| pool.adopt_one(heap))?;
-        pool.count_held();
+        let lent = self
+            .lent
+            .iter()
+            .find(|lent| lent.get().is_some_and(|heap| of_pool(heap, pool)))?;
+        let heap = lent.take()?;
+        if !pool.adopt_one(heap) {
+            // SAFETY: the reference that the thread kept.
+            unsafe { pool.give_up(1) };
+            return None;
+        }
         heap.set_owner(self.token());
         heap.next_held().set(self.held.replace(Some(heap)));
         Some(heap)
+    }
+
+    /// Lends a heap, or leaves it if the thread has lent as many as it may.
+    ///
+    /// # Safety
+    ///
+    /// As for [`handover::leave`].
+    unsafe fn lend(&self, heap: HeapRef) {
+        match self.lent.iter().find(|lent| lent.get().is_none()) {
+            // SAFETY: guaranteed by the caller.
+            None => unsafe { handover::leave(heap, &self.debts) },
+            Some(vacant) => {
+                vacant.set(Some(heap));
+                // SAFETY: guaranteed by the caller.
+                unsafe { handover::lend(heap, &self.debts) };
+            }
+        }
+    }
+
+    /// Leaves the lent heaps for good that `leaves` says.
+    fn leave_lent(&self, leaves: impl Fn(RegistryRef) -> bool) {
+        for lent in &self.lent {
+            let Some(heap) = lent
+                .get()
+                .filter(|heap| leaves(registry::registry_of(*heap)))
+            else {
+                continue;
+            };
+            lent.set(None);
+            let pool = registry::registry_of(heap);
+            if pool.adopt_one(heap) {
+                // SAFETY: adopted, with the reference that the thread kept.
+                unsafe { handover::leave(heap, &self.debts) };
+            } else {
+                // SAFETY: the reference that the thread kept.
+                unsafe { pool.give_up(1) };
+            }
+        }
     }
 
     /// A slot for a thread that has ended: acquires a heap for this one.
@@ -366,7 +415,9 @@ impl Local {
         let heap = pool.acquire(self.token())?;
         let slot = self.refill(heap, bin);
         // SAFETY: acquired above.
-        unsafe { handover::leave(heap, &self.debts) };
+        unsafe { handover::lend(heap, &self.debts) };
+        // SAFETY: the reference of the heap.
+        unsafe { pool.give_up(1) };
         self.debts.pay_all();
         slot
     }
@@ -466,11 +517,8 @@ impl Local {
 
     fn idle(&self) {
         self.flush();
-        if self.heap.get() != HeapRef::EMPTY {
-            self.lent.set(Some(self.heap.get()));
-        }
         // SAFETY: called with heaps acquired by this thread, which no variable names as its own any more.
-        self.hand_over(|heap| unsafe { handover::lend(heap, &self.debts) });
+        self.hand_over(|heap| unsafe { self.lend(heap) });
     }
 
     /// Pushes the open batches and leaves the heaps to others.
@@ -479,6 +527,8 @@ impl Local {
         self.flush();
         // SAFETY: as in `idle`.
         self.hand_over(|heap| unsafe { handover::leave(heap, &self.debts) });
+        self.leave_lent(|_| true);
+        self.debts.pay_all();
     }
 
     /// Forgets every heap of the thread and calls `leave` with each.
@@ -505,6 +555,7 @@ impl Local {
         if self.closings.replace(closings) == closings {
             return;
         }
+        self.leave_lent(RegistryRef::is_closed);
         self.forget_pools();
         let mut rest = self.held.take();
         while let Some(heap) = rest {
