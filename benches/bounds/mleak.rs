@@ -1,10 +1,10 @@
 //! Rounds of ten threads, each of which makes one object of 128 bytes, leaves it in one of 1000 places, frees what
-//! lay there, and ends: every object outlives its thread. The ten are alive at once, in every round, for otherwise it
-//! would be chance when the most threads are, and so how much the process needs.
+//! lay there, and ends: every object outlives its thread.
 //!
 //! If something of a thread stayed behind, the process would grow. The bound: after round 50 all that is resident of it
-//! is never more than 5 % larger than then. In these first rounds each thread leaves two objects in places of its own
-//! instead, so that every place is full when the measuring begins.
+//! is never more than 5 % larger than then. In these first rounds twenty threads are alive at once, each of which
+//! leaves an object in a place of its own: so the places are full, and there are as many heaps as ten threads can ever
+//! need, one each and one each that they serve for a moment. What the process has then depends on chance no more.
 
 use std::sync::{Barrier, Mutex, PoisonError};
 use std::thread;
@@ -17,20 +17,18 @@ use crate::resident::resident;
 use crate::rng::Rng;
 
 const PLACES: usize = 1000;
-const THREADS: u64 = 10;
-const WARM_UP: u64 = 50;
+const THREADS: usize = 10;
+const WARM_UP: usize = 50;
 
 type Place = Mutex<Option<PoolBox<[u64; 16]>>>;
 
 pub(crate) fn run(scale: Scale) -> Vec<Figure> {
     let places: Vec<Place> = (0..PLACES).map(|_| Mutex::new(None)).collect();
-    (0..WARM_UP).for_each(|number| round(number, &|seed| fill_two(seed, &places)));
-    let before = resident();
-    let mut most = before;
-    for number in WARM_UP..scale.pick(5000, 1000) {
-        round(number, &|seed| leave_one(seed, &places));
-        most = most.max(resident());
-    }
+    let before = (0..WARM_UP).map(|round| fill(round, &places)).last();
+    let before = before.expect("there is a first round");
+    let rounds = WARM_UP..scale.pick(5000, 1000);
+    let most = rounds.map(|round| exchange(round, &places)).max();
+    let most = most.expect("there are more rounds").max(before);
     eprintln!(
         "   {} KiB after round {WARM_UP}, {} KiB at the most",
         before >> 10,
@@ -44,32 +42,35 @@ pub(crate) fn run(scale: Scale) -> Vec<Figure> {
     }]
 }
 
-/// Ten threads that do the work, each with a number of its own.
-fn round(number: u64, work: &(impl Fn(u64) + Sync)) {
-    let all_have_worked = Barrier::new(THREADS as usize);
+/// A round of the first ones; what is resident after it.
+fn fill(round: usize, places: &[Place]) -> usize {
+    let threads = PLACES / WARM_UP;
+    let all_have_one = Barrier::new(threads);
     thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let all_have_worked = &all_have_worked;
-            scope.spawn(move || {
-                work(number * THREADS + thread);
-                all_have_worked.wait();
+        for place in &places[round * threads..][..threads] {
+            scope.spawn(|| {
+                leave(round, place);
+                all_have_one.wait();
             });
         }
     });
+    resident()
 }
 
-fn fill_two(seed: u64, places: &[Place]) {
-    let first = 2 * seed as usize;
-    leave(seed, &places[first]);
-    leave(seed, &places[first + 1]);
+/// A round of the others; what is resident after it.
+fn exchange(round: usize, places: &[Place]) -> usize {
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let seed = round * THREADS + thread;
+            let place = &places[Rng::new(seed as u64).below(PLACES)];
+            scope.spawn(move || leave(seed, place));
+        }
+    });
+    resident()
 }
 
-fn leave_one(seed: u64, places: &[Place]) {
-    leave(seed, &places[Rng::new(seed).below(PLACES)]);
-}
-
-fn leave(seed: u64, place: &Place) {
-    let object = PoolBox::new([seed; 16]);
+fn leave(n: usize, place: &Place) {
+    let object = PoolBox::new([n as u64; 16]);
     let found = place
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
