@@ -119,26 +119,31 @@ fn a_free_for_the_old_heap_is_forwarded_to_the_new_one() {
     assert_all_home(&POOL);
 }
 
+/// Each leaves to the consumer every second box of some hundred.
+fn spawn_short_ones(pool: &'static Pool, to: mpsc::SyncSender<Vec<Boxed>>) {
+    for n in 0..200 {
+        let to = to.clone();
+        let short = move || to.send(thin_out(make(pool, 500 + n))).unwrap();
+        thread::spawn(short).join().unwrap();
+    }
+}
+
 /// Merging, pushing and ending all at once: nothing is lost, and there are no more heaps than can be in use.
 #[test]
 fn merging_goes_on_while_heaps_are_left_and_served() {
     const LIVING: u64 = 4;
     static POOL: Pool = Pool::new();
     let (to, from) = mpsc::sync_channel::<Vec<Boxed>>(20);
-    thread::scope(|scope| {
-        scope.spawn(|| from.into_iter().for_each(drop));
-        for _ in 1..LIVING {
-            let to = to.clone();
-            scope.spawn(move || {
-                for n in 0..200 {
-                    let to = to.clone();
-                    let short = move || to.send(thin_out(make(&POOL, 500 + n))).unwrap();
-                    thread::spawn(short).join().unwrap();
-                }
-            });
-        }
-        drop(to);
-    });
+    let consumer = thread::spawn(|| from.into_iter().for_each(drop));
+    let parents: Vec<_> = (1..LIVING)
+        .map(|_| to.clone())
+        .map(|to| thread::spawn(|| spawn_short_ones(&POOL, to)))
+        .collect();
+    drop(to);
+    parents
+        .into_iter()
+        .chain([consumer])
+        .for_each(|thread| thread.join().unwrap());
     assert!(POOL.stats().heaps <= 2 * LIVING, "{}", POOL.stats());
     assert_all_home(&POOL);
 }
@@ -437,6 +442,17 @@ fn an_idle_thread_drops_boxes() {
     assert_eq!(POOL.stats().remote_frees, 500);
     assert_eq!(POOL.alloc(Contents::new(3)).verify(), 3);
     assert_eq!(POOL.stats().heaps, 1);
+}
+
+/// As it would if it had not idled before.
+#[test]
+fn a_thread_that_ends_while_it_idles_leaves_no_empty_segment() {
+    static POOL: Pool = Pool::new();
+    let sleeper = Worker::start();
+    sleeper.run(|| drop(make(&POOL, 3 * A_SEGMENT)));
+    sleeper.run(idle);
+    sleeper.end();
+    assert_all_home(&POOL);
 }
 
 #[test]

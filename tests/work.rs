@@ -374,6 +374,7 @@ const STORIES: [Story; 10] = [
 #[test]
 fn no_call_touches_many_slots() {
     let mut all = Meter::default();
+    let mut too_many = Vec::new();
     for (name, story) in STORIES {
         let sum = Sum::default();
         story(&sum, SHARE);
@@ -383,15 +384,14 @@ fn no_call_touches_many_slots() {
             "{name}: {} made, at most {} touches, {longest:.0?}",
             meter.made, meter.touches.most
         );
+        if meter.touches.most > MOST {
+            too_many.push((name, meter.touches.most));
+        }
         all.merge(&meter);
     }
     println!("{} made, touches per call:\n{}", all.made, all.touches);
     println!("nanoseconds per call:\n{}", all.nanos);
-    assert!(
-        all.touches.most <= MOST,
-        "{} touches, more than {MOST}",
-        all.touches.most
-    );
+    assert!(too_many.is_empty(), "more than {MOST}: {too_many:?}");
     assert!(
         all.made as usize >= OBJECTS * 9 / 10,
         "the stories made {}",

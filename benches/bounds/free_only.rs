@@ -75,9 +75,7 @@ fn replace(
     count: usize,
 ) {
     // First each place once, so that all are alive from then on.
-    for index in 0..LIVE {
-        live[index] = from.recv().ok();
-    }
+    live.fill_with(|| from.recv().ok());
     for _ in LIVE..count {
         live[place()] = from.recv().ok();
     }

@@ -2,9 +2,9 @@
 //! lay there, and ends: every object outlives its thread.
 //!
 //! If something of a thread stayed behind, the process would grow. The bound: after round 50 all that is resident of it
-//! is never more than 5 % larger than then. In these first rounds twenty threads are alive at once, each of which
-//! leaves an object in a place of its own: so the places are full, and there are as many heaps as ten threads can ever
-//! need, one each and one each that they serve for a moment. What the process has then depends on chance no more.
+//! is never more than 5 % larger than then. In these first rounds the ten threads are alive at once, and each leaves
+//! two objects in places of their own: so the places are full and there are ten heaps when the measuring begins, and
+//! what the process has then does not depend on chance.
 
 use std::sync::{Barrier, Mutex, PoisonError};
 use std::thread;
@@ -24,8 +24,10 @@ type Place = Mutex<Option<PoolBox<[u64; 16]>>>;
 
 pub(crate) fn run(scale: Scale) -> Vec<Figure> {
     let places: Vec<Place> = (0..PLACES).map(|_| Mutex::new(None)).collect();
-    let before = (0..WARM_UP).map(|round| fill(round, &places)).last();
-    let before = before.expect("there is a first round");
+    let mut before = 0;
+    for round in 0..WARM_UP {
+        before = fill(round, &places);
+    }
     let rounds = WARM_UP..scale.pick(5000, 1000);
     let most = rounds.map(|round| exchange(round, &places)).max();
     let most = most.expect("there are more rounds").max(before);
@@ -44,29 +46,36 @@ pub(crate) fn run(scale: Scale) -> Vec<Figure> {
 
 /// A round of the first ones; what is resident after it.
 fn fill(round: usize, places: &[Place]) -> usize {
-    let threads = PLACES / WARM_UP;
-    let all_have_one = Barrier::new(threads);
-    thread::scope(|scope| {
-        for place in &places[round * threads..][..threads] {
-            scope.spawn(|| {
-                leave(round, place);
-                all_have_one.wait();
-            });
-        }
+    let all_have_left_theirs = Barrier::new(THREADS);
+    let pairs: Vec<_> = places.chunks(PLACES / WARM_UP / THREADS).collect();
+    all_at_once(&pairs[round * THREADS..][..THREADS], |pair| {
+        pair.iter().for_each(|place| leave(round, place));
+        all_have_left_theirs.wait();
     });
     resident()
 }
 
 /// A round of the others; what is resident after it.
 fn exchange(round: usize, places: &[Place]) -> usize {
-    thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let seed = round * THREADS + thread;
-            let place = &places[Rng::new(seed as u64).below(PLACES)];
-            scope.spawn(move || leave(seed, place));
-        }
+    let seeds: Vec<usize> = (round * THREADS..(round + 1) * THREADS).collect();
+    all_at_once(&seeds, |&seed| {
+        leave(seed, &places[Rng::new(seed as u64).below(PLACES)]);
     });
     resident()
+}
+
+/// Does the work for each in a thread of its own. A scope alone does not wait until its threads have ended.
+fn all_at_once<A: Sync>(args: &[A], work: impl Fn(&A) + Sync) {
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = args
+            .iter()
+            .map(|arg| scope.spawn(move || work(arg)))
+            .collect();
+        for thread in threads {
+            thread.join().expect("a thread of the round ends");
+        }
+    });
 }
 
 fn leave(n: usize, place: &Place) {
