@@ -1,0 +1,168 @@
+//! A child of `fork` has but one thread, and a copy of every thread's boxes. It may drop and make any, and what it
+//! does to the heaps of threads that it does not have disturbs nobody.
+//!
+//! A program and not a test for libtest, which runs threads of its own. Each story forks once; the child says by its
+//! exit status whether it came to the end, and the parent checks that its own boxes are as they were.
+
+#[cfg(all(target_os = "linux", not(loom)))]
+mod common;
+
+#[cfg(all(target_os = "linux", not(loom)))]
+fn main() {
+    stories::run();
+}
+
+#[cfg(not(all(target_os = "linux", not(loom))))]
+fn main() {}
+
+#[cfg(all(target_os = "linux", not(loom)))]
+mod stories {
+    use std::panic::{self, AssertUnwindSafe};
+
+    use crate::common::{Checked, Parcel, Worker};
+    use segment_pool::{PoolBox, SegmentPool, flush, idle, trim};
+
+    type Contents = Checked<8>;
+    type Boxes = Vec<PoolBox<Contents>>;
+
+    static POOL: SegmentPool<Contents> = SegmentPool::new();
+
+    const COUNT: u32 = 3000;
+
+    pub(crate) fn run() {
+        let stories: [(&str, fn()); 5] = [
+            ("a child drops what its own thread made", own_boxes),
+            ("a child drops what other threads made", boxes_of_others),
+            (
+                "a child makes boxes beside those of others",
+                a_child_makes_boxes,
+            ),
+            ("a child sends what waits in the outbox", a_child_flushes),
+            ("a child adopts what threads had left", abandoned_heaps),
+        ];
+        for (name, story) in stories {
+            story();
+            println!("{name} ... ok");
+        }
+    }
+
+    fn make(pool: bool) -> Boxes {
+        let make = |n| match pool {
+            true => POOL.alloc(Contents::new(n)),
+            false => PoolBox::new(Contents::new(n)),
+        };
+        (0..COUNT).map(make).collect()
+    }
+
+    fn make_both() -> Boxes {
+        make(true).into_iter().chain(make(false)).collect()
+    }
+
+    fn assert_intact(boxes: &Boxes) {
+        let cookies = boxes.iter().map(|boxed| boxed.verify());
+        assert!(cookies.eq((0..COUNT).chain(0..COUNT)));
+    }
+
+    /// Does the work in a child, which must come to the end of it.
+    fn in_child(work: impl FnOnce()) {
+        // SAFETY: the child calls what POSIX allows a child of a process with threads, and this crate and glibc's
+        // `malloc`, which allow it, too; it leaves by `_exit`.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0, "fork fails");
+        if child == 0 {
+            let result = panic::catch_unwind(AssertUnwindSafe(work));
+            let status = if result.is_ok() { 0 } else { 1 };
+            // SAFETY: ends the process, and runs nothing of it.
+            unsafe { libc::_exit(status) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child above; `status` is this function's.
+        let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(waited, child);
+        assert!(libc::WIFEXITED(status), "the child was killed: {status:#x}");
+        assert_eq!(libc::WEXITSTATUS(status), 0, "the child panicked");
+    }
+
+    fn own_boxes() {
+        let mut boxes = make_both();
+        in_child(|| {
+            assert_intact(&boxes);
+            boxes = Boxes::new();
+            trim();
+            assert_intact(&make_both());
+        });
+        assert_intact(&boxes);
+    }
+
+    /// The child's frees go to the inboxes of threads that it does not have.
+    fn boxes_of_others() {
+        let worker = Worker::start();
+        let mut boxes = worker.run(make_both);
+        in_child(|| {
+            let kept = boxes.split_off(boxes.len() / 2);
+            boxes = Boxes::new();
+            flush();
+            kept.iter()
+                .for_each(|boxed| assert!(boxed.verify() < COUNT));
+            drop(kept);
+            idle();
+        });
+        assert_intact(&boxes);
+        worker.run(|| drop(boxes));
+        worker.end();
+    }
+
+    /// None of them lies where another box, of whatever thread, lies.
+    fn a_child_makes_boxes() {
+        let worker = Worker::start();
+        let (own, others) = (make_both(), worker.run(make_both));
+        in_child(|| {
+            let new = make_both();
+            assert_intact(&own);
+            assert_intact(&others);
+            drop(own);
+            let more = make_both();
+            assert_intact(&others);
+            assert_intact(&new);
+            assert_intact(&more);
+        });
+        assert_intact(&others);
+        worker.run(|| drop(others));
+        assert_intact(&worker.run(make_both));
+        worker.end();
+    }
+
+    /// Both processes have the same open batches, and each sends its own.
+    fn a_child_flushes() {
+        let worker = Worker::start();
+        let mut boxes = worker.run(make_both);
+        let ten = boxes.drain(..10).collect::<Boxes>();
+        drop(ten);
+        in_child(flush);
+        flush();
+        boxes
+            .iter()
+            .for_each(|boxed| assert!(boxed.verify() < COUNT));
+        worker.run(|| drop((boxes, make_both())));
+        worker.end();
+        assert_eq!(POOL.validate().live, 0);
+    }
+
+    fn abandoned_heaps() {
+        let workers: Vec<_> = (0..3).map(|_| Worker::start()).collect();
+        let mut left: Vec<_> = workers.iter().map(|worker| worker.run(make_both)).collect();
+        workers.into_iter().for_each(Worker::end);
+        let heaps = POOL.stats().heaps;
+        in_child(|| {
+            left.pop();
+            let new = make_both();
+            left.iter().for_each(assert_intact);
+            assert_intact(&new);
+            assert_eq!(POOL.stats().heaps, heaps);
+        });
+        left.iter().for_each(assert_intact);
+        drop(left);
+        flush();
+        assert_eq!(POOL.validate().live, 0);
+    }
+}

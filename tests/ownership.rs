@@ -1,0 +1,720 @@
+//! Stories of owners: what becomes of heaps and segments when threads end, idle or trim, and pools are dropped, limited
+//! or filled ahead.
+//!
+//! Every pool counts for itself. A pool that was dropped counts no more, so what is left of it is looked for among the
+//! mappings of the process, by tests that run in a process of their own.
+
+#![cfg(not(loom))]
+
+mod common;
+
+use std::collections::HashSet;
+use std::sync::mpsc;
+use std::thread;
+
+use common::{Checked, Parcel, Worker, address};
+use segment_pool::{AllocErrorKind, PoolBox, SegmentPool, flush, idle};
+
+/// 64 bytes.
+type Contents = Checked<8>;
+type Pool = SegmentPool<Contents>;
+type Boxed = PoolBox<Contents>;
+
+/// Slots of 64 bytes in a segment, or a few less.
+const A_SEGMENT: u32 = 1000;
+
+fn make(pool: &Pool, count: u32) -> Vec<Boxed> {
+    (0..count).map(|n| pool.alloc(Contents::new(n))).collect()
+}
+
+/// Which segments the boxes lie in.
+fn segments<'a>(boxes: impl IntoIterator<Item = &'a Boxed>) -> HashSet<usize> {
+    let segment = |boxed: &Boxed| address(&**boxed) >> 16;
+    boxes.into_iter().map(segment).collect()
+}
+
+/// Drops every second box.
+fn thin_out(boxes: Vec<Boxed>) -> Vec<Boxed> {
+    let numbered = boxes.into_iter().enumerate();
+    numbered
+        .filter(|(n, _)| n % 2 == 0)
+        .map(|(_, b)| b)
+        .collect()
+}
+
+fn assert_intact(boxes: &[Boxed]) {
+    for boxed in boxes {
+        boxed.verify();
+    }
+}
+
+/// Nobody holds a slot, no heap has a segment, and the counters agree.
+fn assert_all_home(pool: &Pool) {
+    let (census, stats) = (pool.validate(), pool.stats());
+    assert_eq!(census.heaps as u64, stats.heaps, "every heap was visited");
+    assert_eq!((census.live, census.segments), (0, 0), "{census}");
+    assert_eq!((stats.live(), stats.segments), (0, 0), "{stats}");
+}
+
+// --- Merging --------------------------------------------------------------------------------------------------------
+
+/// Two heaps, because both threads make a box before either goes on; then the one's thread ends.
+fn beside_an_abandoned_heap(pool: &'static Pool, left: u32) -> (Worker, Boxed, Vec<Boxed>) {
+    let (heir, other) = (Worker::start(), Worker::start());
+    let own = heir.run(|| pool.alloc(Contents::new(0)));
+    let boxes = other.run(move || thin_out(make(pool, 2 * left)));
+    assert_eq!(pool.stats().heaps, 2);
+    other.end();
+    (heir, own, boxes)
+}
+
+#[test]
+fn a_thread_with_a_heap_takes_segments_out_of_an_abandoned_one() {
+    static POOL: Pool = Pool::new();
+    let (heir, own, left) = beside_an_abandoned_heap(&POOL, 5000);
+    let old = POOL.stats().segments;
+    let new = heir.run(|| make(&POOL, 5000));
+    let places = segments(&left);
+    let in_old = |boxed: &&Boxed| places.contains(&(address(&***boxed) >> 16));
+    let reused = new.iter().filter(in_old).count();
+    assert!(reused >= 3900, "{reused}, the others in its own segment");
+    assert_eq!((POOL.stats().heaps, POOL.stats().segments), (2, old));
+    assert_intact(&left);
+    heir.run(|| drop((own, new, left)));
+    heir.end();
+    assert_all_home(&POOL);
+}
+
+/// The heir frees both what it made and what it inherited: they lie in the same segments, now its own.
+#[test]
+fn boxes_in_merged_segments_are_freed_at_home() {
+    static POOL: Pool = Pool::new();
+    let (heir, own, left) = beside_an_abandoned_heap(&POOL, 1500);
+    let freed_before = POOL.stats().local_frees;
+    heir.run(move || {
+        let new = make(&POOL, 2000); // no room is left, so every segment was merged
+        drop((own, new, left));
+    });
+    assert_eq!(POOL.stats().local_frees - freed_before, 1 + 2000 + 1500);
+    assert_eq!(POOL.stats().remote_frees, 0);
+    heir.end();
+    assert_all_home(&POOL);
+}
+
+/// A third thread holds boxes of a segment, in its outbox too, while the segment moves from heap to heap.
+#[test]
+fn a_free_for_the_old_heap_is_forwarded_to_the_new_one() {
+    static POOL: Pool = Pool::new();
+    let (heir, own, mut left) = beside_an_abandoned_heap(&POOL, 1500);
+    let freer = Worker::start();
+    let first = left.split_off(750);
+    freer.run(|| drop(first));
+    let new = heir.run(|| make(&POOL, 2000));
+    freer.run(|| drop(left));
+    freer.run(flush);
+    assert_eq!(heir.run(|| POOL.validate()).live, 2001);
+    heir.run(|| drop((own, new)));
+    heir.end();
+    freer.end();
+    assert_all_home(&POOL);
+}
+
+/// Each leaves to the consumer every second box of some hundred.
+fn spawn_short_ones(pool: &'static Pool, to: mpsc::SyncSender<Vec<Boxed>>) {
+    for n in 0..200 {
+        let to = to.clone();
+        let short = move || to.send(thin_out(make(pool, 500 + n))).unwrap();
+        thread::spawn(short).join().unwrap();
+    }
+}
+
+/// Merging, pushing and ending all at once: nothing is lost, and there are no more heaps than can be in use.
+#[test]
+fn merging_goes_on_while_heaps_are_left_and_served() {
+    const LIVING: u64 = 4;
+    static POOL: Pool = Pool::new();
+    let (to, from) = mpsc::sync_channel::<Vec<Boxed>>(20);
+    let consumer = thread::spawn(|| from.into_iter().for_each(drop));
+    let parents: Vec<_> = (1..LIVING)
+        .map(|_| to.clone())
+        .map(|to| thread::spawn(|| spawn_short_ones(&POOL, to)))
+        .collect();
+    drop(to);
+    parents
+        .into_iter()
+        .chain([consumer])
+        .for_each(|thread| thread.join().unwrap());
+    assert!(POOL.stats().heaps <= 2 * LIVING, "{}", POOL.stats());
+    assert_all_home(&POOL);
+}
+
+// --- Ten thousand threads -------------------------------------------------------------------------------------------
+
+/// A new thread begins as soon as the oldest of two hundred has ended. Each makes one box and waits to be called.
+#[test]
+fn ten_thousand_threads_two_hundred_at_a_time_share_as_many_heaps() {
+    const AT_ONCE: usize = 200;
+    static POOL: Pool = Pool::new();
+    let mut alive = std::collections::VecDeque::new();
+    for n in 0..10_000 {
+        let (call, called) = mpsc::channel::<()>();
+        let (to, from) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            to.send(POOL.alloc(Contents::new(n))).unwrap();
+            let _ = called.recv();
+        });
+        alive.push_back((from.recv().unwrap(), call, thread));
+        if alive.len() == AT_ONCE {
+            let (boxed, call, thread) = alive.pop_front().unwrap();
+            drop(call);
+            thread.join().unwrap();
+            assert_eq!(boxed.verify(), n + 1 - AT_ONCE as u32);
+        }
+    }
+    assert!(POOL.stats().heaps <= 201, "{}", POOL.stats());
+    for (boxed, call, thread) in alive {
+        drop(call);
+        thread.join().unwrap();
+        drop(boxed); // after its thread
+    }
+    flush();
+    assert_all_home(&POOL);
+}
+
+// --- Pools that are dropped -----------------------------------------------------------------------------------------
+
+/// Every worker makes so many boxes of the pool.
+fn make_on_each(workers: &[Worker], pool: &std::sync::Arc<Pool>, count: u32) -> Vec<Vec<Boxed>> {
+    let boxes = workers.iter().map(|worker| {
+        let pool = pool.clone();
+        worker.run(move || make(&pool, count))
+    });
+    boxes.collect()
+}
+
+fn workers(count: usize) -> Vec<Worker> {
+    (0..count).map(|_| Worker::start()).collect()
+}
+
+#[test]
+fn boxes_of_many_threads_outlive_their_pool() {
+    let (workers, pool) = (workers(3), std::sync::Arc::new(Pool::new()));
+    let mut boxes = make_on_each(&workers, &pool, 2500);
+    drop(pool);
+    boxes.iter().for_each(|boxes| assert_intact(boxes));
+    boxes.rotate_left(1);
+    for (worker, boxes) in workers.iter().zip(boxes) {
+        worker.run(move || drop(thin_out(boxes)));
+    }
+    workers.into_iter().for_each(Worker::end);
+}
+
+#[test]
+fn a_leaked_box_outlives_its_pool_and_all_threads() {
+    let pool = std::sync::Arc::new(Pool::new());
+    let maker = Worker::start();
+    let boxes = make_on_each(std::slice::from_ref(&maker), &pool, 2000).remove(0);
+    drop(pool);
+    let mut boxes = boxes.into_iter();
+    let leaked = PoolBox::leak(boxes.nth(1234).unwrap());
+    maker.run(move || drop(boxes));
+    maker.end();
+    let others: Vec<_> = (0..5000).map(|n| PoolBox::new(Contents::new(n))).collect();
+    assert_eq!(leaked.verify(), 1234);
+    assert_intact(&others);
+}
+
+#[test]
+fn a_large_value_outlives_its_pool() {
+    let pool = SegmentPool::new();
+    let boxed = pool.alloc([7_u8; 200_000]);
+    drop(pool);
+    let boxed = thread::spawn(|| boxed).join().unwrap();
+    assert!(boxed.iter().all(|&byte| byte == 7));
+}
+
+/// A thread-local value that was made before the pool's thread-local variables and so is dropped after them.
+#[test]
+fn a_box_is_dropped_after_its_pool_and_after_its_thread_let_go() {
+    thread_local! {
+        static LAST: std::cell::RefCell<Option<Boxed>> = const { std::cell::RefCell::new(None) };
+    }
+    thread::spawn(|| {
+        LAST.with(|last| drop(last.borrow())); // registered first, dropped last
+        let pool = Pool::new();
+        let boxed = pool.alloc(Contents::new(9));
+        drop(pool);
+        LAST.with(|last| *last.borrow_mut() = Some(boxed));
+    })
+    .join()
+    .unwrap();
+}
+
+#[cfg(target_os = "linux")]
+mod mappings {
+    //! What is left of dropped pools.
+
+    use super::*;
+    use common::in_own_process;
+    use std::fs;
+
+    fn mappings() -> usize {
+        fs::read_to_string("/proc/self/maps")
+            .unwrap()
+            .lines()
+            .count()
+    }
+
+    /// Two mappings are the registry and a heap of a pool; of 2000 pools, a few per hundred would show.
+    fn assert_flat(mut step: impl FnMut()) {
+        (0..50).for_each(|_| step());
+        let before = mappings();
+        (0..2000).for_each(|_| step());
+        let after = mappings();
+        println!("{before} mappings, then {after}");
+        assert!(after <= before + 40, "{before} mappings, then {after}");
+    }
+
+    /// Three threads use each pool, which is dropped; then each drops what another has made.
+    #[test]
+    fn nothing_is_left_of_two_thousand_pools_when_their_boxes_are_dropped() {
+        in_own_process(
+            "mappings::nothing_is_left_of_two_thousand_pools_when_their_boxes_are_dropped",
+            || {
+                let workers = workers(3);
+                assert_flat(|| {
+                    let pool = std::sync::Arc::new(Pool::new());
+                    let mut boxes = make_on_each(&workers, &pool, 40);
+                    drop(pool);
+                    boxes.rotate_left(1);
+                    for (worker, boxes) in workers.iter().zip(boxes) {
+                        worker.run(|| drop(boxes));
+                        worker.run(flush);
+                    }
+                    take_a_slow_path(&workers);
+                });
+            },
+        );
+    }
+
+    /// Asks for a segment of another pool.
+    fn take_a_slow_path(workers: &[Worker]) {
+        for worker in workers {
+            worker.run(|| drop(Pool::new().alloc(Contents::new(1))));
+        }
+    }
+
+    /// The same with threads that end before the pool is dropped, and others that end after.
+    #[test]
+    fn nothing_is_left_of_two_thousand_pools_when_their_threads_end() {
+        in_own_process(
+            "mappings::nothing_is_left_of_two_thousand_pools_when_their_threads_end",
+            || {
+                assert_flat(|| {
+                    let (workers, pool) = (workers(2), std::sync::Arc::new(Pool::new()));
+                    let boxes = make_on_each(&workers, &pool, 40);
+                    let mut workers = workers.into_iter();
+                    workers.next().unwrap().end();
+                    drop(pool);
+                    workers.next().unwrap().end();
+                    drop(boxes);
+                    flush();
+                });
+            },
+        );
+    }
+
+    /// Heaps that are lent when their pool is dropped are nobody's.
+    #[test]
+    fn nothing_is_left_of_two_thousand_pools_of_idle_threads() {
+        in_own_process(
+            "mappings::nothing_is_left_of_two_thousand_pools_of_idle_threads",
+            || {
+                let workers = workers(2);
+                assert_flat(|| {
+                    let pool = std::sync::Arc::new(Pool::new());
+                    let boxes = make_on_each(&workers, &pool, 40);
+                    workers.iter().for_each(|worker| worker.run(idle));
+                    drop(pool);
+                    drop(boxes);
+                    flush();
+                });
+            },
+        );
+    }
+}
+
+// --- Idle threads ---------------------------------------------------------------------------------------------------
+
+#[test]
+fn an_idle_thread_takes_its_heap_back() {
+    static POOL: Pool = Pool::new();
+    let boxes = make(&POOL, 10);
+    for n in 0..1000 {
+        idle();
+        idle();
+        assert_eq!(POOL.alloc(Contents::new(n)).verify(), n);
+    }
+    assert_eq!(POOL.stats().heaps, 1);
+    assert_eq!(POOL.stats().segments, 1);
+    drop(boxes);
+    assert_eq!(POOL.stats().remote_frees, 0, "they were at home again");
+}
+
+#[test]
+fn another_thread_uses_the_free_slots_of_an_idle_one() {
+    static POOL: Pool = Pool::new();
+    let (sleeper, other) = (Worker::start(), Worker::start());
+    let own = other.run(|| POOL.alloc(Contents::new(0)));
+    let kept = sleeper.run(|| {
+        let kept = thin_out(make(&POOL, 6 * A_SEGMENT));
+        idle();
+        kept
+    });
+    let before = POOL.stats().segments;
+    let new = other.run(|| make(&POOL, 3 * A_SEGMENT));
+    let in_old = segments(&new).intersection(&segments(&kept)).count();
+    assert!(in_old >= 3, "{in_old} segments");
+    assert!(POOL.stats().segments <= before + 3, "{}", POOL.stats());
+    assert_eq!(POOL.stats().heaps, 2);
+    drop((own, new, kept));
+    sleeper.end();
+    other.end();
+    flush();
+    assert_all_home(&POOL);
+}
+
+/// A thread without a heap gets the whole heap of the idle one, which makes another for itself when it wakes.
+#[test]
+fn a_new_thread_adopts_the_heap_of_an_idle_one() {
+    static POOL: Pool = Pool::new();
+    let (sleeper, new) = (Worker::start(), Worker::start());
+    let places: HashSet<usize> = sleeper.run(|| {
+        let boxes = make(&POOL, 100);
+        let places = boxes.iter().map(|b| address(&**b)).collect();
+        drop(boxes);
+        idle();
+        places
+    });
+    let adopted = new.run(|| make(&POOL, 100));
+    assert!(adopted.iter().all(|b| places.contains(&address(&**b))));
+    assert_eq!(POOL.stats().heaps, 1);
+    let own = sleeper.run(|| make(&POOL, 100));
+    assert_eq!(POOL.stats().heaps, 2);
+    sleeper.run(|| drop(adopted));
+    new.run(|| drop(own));
+    sleeper.end();
+    new.end();
+    assert_all_home(&POOL);
+}
+
+#[test]
+fn what_others_free_of_an_idle_thread_is_brought_home_by_them() {
+    static POOL: Pool = Pool::new();
+    let sleeper = Worker::start();
+    let boxes = sleeper.run(|| {
+        let boxes = make(&POOL, 3 * A_SEGMENT);
+        idle();
+        boxes
+    });
+    drop(boxes);
+    flush();
+    assert_eq!(POOL.stats().remote_frees, u64::from(3 * A_SEGMENT));
+    assert!(
+        POOL.stats().segments <= 1,
+        "the sleeper's few free slots: {}",
+        POOL.stats()
+    );
+    sleeper.end();
+    POOL.trim();
+    assert_all_home(&POOL);
+}
+
+/// It frees, too: its own boxes are another's while its heap is lent.
+#[test]
+fn an_idle_thread_drops_boxes() {
+    static POOL: Pool = Pool::new();
+    let boxes = make(&POOL, 500);
+    idle();
+    drop(boxes);
+    idle();
+    assert_eq!(POOL.stats().live(), 0);
+    assert_eq!(POOL.stats().remote_frees, 500);
+    assert_eq!(POOL.alloc(Contents::new(3)).verify(), 3);
+    assert_eq!(POOL.stats().heaps, 1);
+}
+
+/// As it would if it had not idled before.
+#[test]
+fn a_thread_that_ends_while_it_idles_leaves_no_empty_segment() {
+    static POOL: Pool = Pool::new();
+    let sleeper = Worker::start();
+    sleeper.run(|| drop(make(&POOL, 3 * A_SEGMENT)));
+    sleeper.run(idle);
+    sleeper.end();
+    assert_all_home(&POOL);
+}
+
+#[test]
+fn several_idle_threads_of_the_default_pool_take_their_own_heaps_back() {
+    let workers = workers(3);
+    let place = |worker: &Worker| {
+        worker.run(|| {
+            let place = address(&*PoolBox::new(Contents::new(0)));
+            idle();
+            place
+        })
+    };
+    let first: Vec<_> = workers.iter().map(place).collect();
+    assert!(
+        first[0] >> 16 == first[1] >> 16,
+        "the second adopted what the first lent"
+    );
+    let all_hold: Vec<_> = workers
+        .iter()
+        .map(|w| w.run(|| PoolBox::new(Contents::new(1))))
+        .collect();
+    workers.iter().for_each(|worker| worker.run(idle));
+    let again: Vec<_> = workers
+        .iter()
+        .rev()
+        .map(|w| w.run(|| PoolBox::new(Contents::new(2))))
+        .collect();
+    let segment = |boxed: &Boxed| address(&**boxed) >> 16;
+    let before: Vec<_> = all_hold.iter().map(segment).collect();
+    let after: Vec<_> = again.iter().rev().map(segment).collect();
+    assert_eq!(before, after, "each has its own heap again");
+    drop((all_hold, again));
+    workers.into_iter().for_each(Worker::end);
+}
+
+// --- Trimming -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn trim_brings_all_home_and_keeps_what_is_in_use() {
+    static POOL: Pool = Pool::new();
+    let mut boxes = make(&POOL, 20 * A_SEGMENT);
+    let kept = boxes.split_off(boxes.len() - 10);
+    drop(boxes);
+    POOL.trim();
+    let stats = POOL.stats();
+    assert!(stats.segments <= 2 && stats.segments >= 1, "{stats}");
+    assert_intact(&kept);
+    drop(kept);
+    POOL.trim();
+    assert_all_home(&POOL);
+}
+
+#[test]
+fn trim_serves_heaps_that_nobody_holds_and_what_waits_in_the_outbox() {
+    static POOL: Pool = Pool::new();
+    let sleeper = Worker::start();
+    let boxes = sleeper.run(|| {
+        drop(make(&POOL, 3 * A_SEGMENT));
+        let boxes = make(&POOL, 10);
+        idle();
+        boxes
+    });
+    drop(boxes); // waits in the outbox
+    POOL.trim();
+    assert_eq!((POOL.stats().segments, POOL.stats().live()), (0, 0));
+    sleeper.end();
+    assert_all_home(&POOL);
+}
+
+// --- Limits ---------------------------------------------------------------------------------------------------------
+
+/// As many boxes as the pool allows, and what it says then.
+fn fill<T>(pool: &SegmentPool<T>, make: impl Fn(u32) -> T) -> (Vec<PoolBox<T>>, AllocErrorKind) {
+    let mut boxes = Vec::new();
+    loop {
+        match pool.try_alloc(make(boxes.len() as u32)) {
+            Ok(boxed) => boxes.push(boxed),
+            Err(refused) => return (boxes, refused.kind()),
+        }
+    }
+}
+
+#[test]
+fn a_limit_by_segments_refuses_returns_the_value_and_goes_on() {
+    static POOL: Pool = Pool::builder().max_segments(3).build();
+    let (mut boxes, kind) = fill(&POOL, Contents::new);
+    assert_eq!(
+        (kind, POOL.stats().segments),
+        (AllocErrorKind::LimitReached, 3)
+    );
+    assert!(boxes.len() >= 3 * A_SEGMENT as usize);
+    let refused = POOL.try_alloc(Contents::new(77)).unwrap_err();
+    assert_eq!(refused.into_inner().verify(), 77);
+    for n in 0..100 {
+        boxes.pop();
+        boxes.push(POOL.try_alloc(Contents::new(n)).unwrap());
+        assert!(POOL.try_alloc(Contents::new(n)).is_err());
+    }
+    drop(boxes);
+    let again = fill(&POOL, Contents::new).0;
+    assert!(again.len() >= 3 * A_SEGMENT as usize);
+}
+
+#[test]
+fn a_limit_by_bytes_counts_segments() {
+    static POOL: Pool = Pool::builder().max_bytes((2 << 16) + 5).build();
+    let (boxes, kind) = fill(&POOL, Contents::new);
+    assert_eq!(kind, AllocErrorKind::LimitReached);
+    assert_eq!(POOL.stats().segment_bytes, 2 << 16);
+    drop(boxes);
+    static NONE: Pool = Pool::builder().max_bytes(1000).build();
+    assert_eq!(
+        NONE.try_alloc(Contents::new(1)).unwrap_err().kind(),
+        AllocErrorKind::LimitReached
+    );
+}
+
+#[test]
+fn values_with_a_mapping_of_their_own_are_limited() {
+    const BYTES: usize = 150_000;
+    static POOL: SegmentPool<[u8; BYTES]> = SegmentPool::builder().max_segments(3).build();
+    static BY_BYTES: SegmentPool<[u8; BYTES]> = SegmentPool::builder().max_bytes(5 * BYTES).build();
+    let (boxes, kind) = fill(&POOL, |n| [n as u8; BYTES]);
+    assert_eq!((boxes.len(), kind), (3, AllocErrorKind::LimitReached));
+    assert_eq!(
+        fill(&BY_BYTES, |_| [0; BYTES]).0.len(),
+        4,
+        "each has a header, too"
+    );
+    thread::spawn(move || drop(boxes)).join().unwrap();
+    assert_eq!(fill(&POOL, |n| [n as u8; BYTES]).0.len(), 3);
+}
+
+#[test]
+fn what_another_thread_freed_is_found_before_a_limit_refuses() {
+    static POOL: Pool = Pool::builder().max_segments(2).build();
+    let (boxes, _) = fill(&POOL, Contents::new);
+    let (count, other) = (boxes.len(), Worker::start());
+    other.run(|| drop(boxes));
+    other.run(flush);
+    let again = fill(&POOL, Contents::new).0;
+    assert_eq!(again.len(), count);
+    drop(again);
+    other.end();
+}
+
+/// A full pool's slots are all in this thread's outbox, and their heap is nobody's.
+#[test]
+fn what_this_thread_freed_for_others_is_found_before_a_limit_refuses() {
+    static POOL: Pool = Pool::builder().max_segments(2).build();
+    let owner = Worker::start();
+    let mut boxes = owner.run(|| fill(&POOL, Contents::new).0);
+    owner.end();
+    let last = boxes.split_off(boxes.len() - 5);
+    drop(last);
+    assert_eq!(fill(&POOL, Contents::new).0.len(), 5);
+}
+
+/// Fills the pool from a thread with a heap of its own, beside another whose thread prepares and leaves.
+fn filled_beside(
+    pool: &'static Pool,
+    leave: impl FnOnce() -> Vec<Boxed> + Send + 'static,
+) -> usize {
+    let (asker, other) = (Worker::start(), Worker::start());
+    let own = asker.run(|| pool.alloc(Contents::new(0)));
+    let kept = other.run(leave);
+    let count = asker.run(|| {
+        let (boxes, _) = fill(pool, Contents::new);
+        boxes.len()
+    });
+    drop((own, kept));
+    asker.end();
+    other.end();
+    count
+}
+
+#[test]
+fn free_slots_of_an_idle_thread_are_found_before_a_limit_refuses() {
+    static POOL: Pool = Pool::builder().max_segments(4).build();
+    let count = filled_beside(&POOL, || {
+        let kept = thin_out(make(&POOL, 3 * A_SEGMENT));
+        idle();
+        kept
+    });
+    let free = 4 * A_SEGMENT as usize - 1 - 3 * A_SEGMENT as usize / 2;
+    assert!(count >= free, "{count} of {free}");
+}
+
+/// So many that they fill dozens of magazines in the lists of the idle thread's heap.
+#[test]
+fn all_free_slots_of_a_large_idle_heap_are_found_before_a_limit_refuses() {
+    static POOL: Pool = Pool::builder().max_segments(101).build();
+    let count = filled_beside(&POOL, || {
+        let kept = thin_out(make(&POOL, 100 * A_SEGMENT));
+        idle();
+        kept
+    });
+    let free = 50 * A_SEGMENT as usize;
+    assert!(count >= free, "{count} of {free}");
+}
+
+/// Empty segments that an idle thread's heap keeps count towards the limit, and nobody uses them there.
+#[test]
+fn spare_segments_of_an_idle_thread_are_found_before_a_limit_refuses() {
+    static POOL: Pool = Pool::builder().max_segments(40).build();
+    let count = filled_beside(&POOL, || {
+        drop(make(&POOL, 39 * A_SEGMENT));
+        idle();
+        Vec::new()
+    });
+    let free = 40 * A_SEGMENT as usize - 1;
+    assert!(count >= free, "{count} of {free}");
+}
+
+// --- Filling ahead --------------------------------------------------------------------------------------------------
+
+#[test]
+fn reserved_segments_are_used_and_unused_ones_go_back() {
+    static POOL: Pool = Pool::new();
+    POOL.reserve(10 * A_SEGMENT as usize).unwrap();
+    let reserved = POOL.stats().segments;
+    assert!(reserved >= 9 && POOL.stats().allocations == 0);
+    let boxes = make(&POOL, 5 * A_SEGMENT);
+    assert_eq!(POOL.stats().segments, reserved);
+    drop(boxes);
+    POOL.trim();
+    assert_all_home(&POOL);
+}
+
+#[test]
+fn prefaulted_segments_hold_values() {
+    static POOL: Pool = Pool::new();
+    POOL.prefault(3 * A_SEGMENT as usize).unwrap();
+    let reserved = POOL.stats().segments;
+    let boxes = make(&POOL, 3 * A_SEGMENT - 100);
+    assert_eq!(POOL.stats().segments, reserved);
+    assert_intact(&boxes);
+    drop(boxes);
+    POOL.trim();
+    assert_all_home(&POOL);
+}
+
+#[test]
+fn reserve_stops_at_a_limit_and_keeps_what_it_got() {
+    static POOL: Pool = Pool::builder().max_segments(3).build();
+    assert_eq!(
+        POOL.reserve(10 * A_SEGMENT as usize),
+        Err(AllocErrorKind::LimitReached)
+    );
+    assert_eq!(POOL.stats().segments, 3);
+    assert!(fill(&POOL, Contents::new).0.len() >= 3 * A_SEGMENT as usize);
+    POOL.trim();
+    assert_all_home(&POOL);
+}
+
+#[test]
+fn a_thread_that_ends_leaves_what_it_reserved() {
+    static POOL: Pool = Pool::new();
+    thread::spawn(|| POOL.reserve(3 * A_SEGMENT as usize))
+        .join()
+        .unwrap()
+        .unwrap();
+    assert_eq!(POOL.stats().segments, 0, "they were empty, and went back");
+    assert_all_home(&POOL);
+}
