@@ -181,22 +181,11 @@ fn deliver(segment: SegmentRef, outgoing: &Outgoing, debts: &Debts) {
 /// The push returned `Delivered::Acquired`.
 unsafe fn serve(heap: HeapRef, outgoing: &Outgoing, debts: &Debts) {
     let registry = registry_of(heap);
-    let Some(debt) = debts.vacant() else {
-        let released = heap.abandon(outgoing);
-        // SAFETY: the released segments' references; if there are none, nothing is touched.
-        return unsafe { registry.give_up(released) };
-    };
-    // The reference of the debt, in case there will be one: the queued segment keeps the pool alive until then.
-    registry.count_held();
-    let (released, served) = heap.abandon_soon(TENURE_SLOTS, outgoing);
-    if served {
-        // SAFETY: the released segments' references and that of the debt, which was not incurred.
-        unsafe { registry.give_up(released + 1) };
-    } else {
-        debt.set(Some(heap));
-        // SAFETY: the released segments' references.
-        unsafe { registry.give_up(released) };
-    }
+    // Noted before the heap is left, for then the pool may end; the queued segment keeps it alive until then.
+    let owed = debts.owe(heap);
+    let (released, served) = heap.abandon_soon(owed.slots(), outgoing);
+    // SAFETY: the released segments' references and that of the debt; if there are none, nothing is touched.
+    unsafe { registry.give_up(released + owed.cancel_if(served)) };
 }
 
 /// Heaps that a thread left before it had served all that came in while it had them. It comes back to each: a little in
@@ -213,8 +202,17 @@ impl Debts {
         }
     }
 
-    fn vacant(&self) -> Option<&Cell<Option<HeapRef>>> {
-        self.heaps.iter().find(|debt| debt.get().is_none())
+    /// Notes a heap that the caller has for a moment, with a reference to its pool.
+    fn owe(&self, heap: HeapRef) -> Owed<'_> {
+        if self.heaps.iter().any(|debt| debt.get() == Some(heap)) {
+            return Owed::Before;
+        }
+        let Some(vacant) = self.heaps.iter().find(|debt| debt.get().is_none()) else {
+            return Owed::Never;
+        };
+        registry_of(heap).count_held();
+        vacant.set(Some(heap));
+        Owed::Now(vacant)
     }
 
     #[inline]
@@ -239,6 +237,37 @@ impl Debts {
     pub(crate) fn pay_all(&self) {
         while !self.are_paid() {
             self.pay(usize::MAX);
+        }
+    }
+}
+
+/// Whether a heap is among the debts.
+enum Owed<'a> {
+    /// It was.
+    Before,
+    /// It is from now on.
+    Now(&'a Cell<Option<HeapRef>>),
+    /// There was no room: it must be served to the end.
+    Never,
+}
+
+impl Owed<'_> {
+    /// How many slots to serve.
+    fn slots(&self) -> usize {
+        match self {
+            Self::Never => usize::MAX,
+            Self::Before | Self::Now(_) => TENURE_SLOTS,
+        }
+    }
+
+    /// Takes a new debt back if the heap was served to the end. Returns how many references are to be given up for it.
+    fn cancel_if(self, served: bool) -> usize {
+        match self {
+            Self::Now(debt) if served => {
+                debt.set(None);
+                1
+            }
+            _ => 0,
         }
     }
 }
@@ -327,18 +356,9 @@ fn merge_from(donor: HeapRef, heap: HeapRef, bin: usize, most: usize, debts: &De
     let (parted, outgoing) = (Loose::new(), Outgoing::new());
     let released = donor.part_with(bin, most, heap, &parted);
     registry.count_abandoned();
-    let debt = debts.vacant();
-    let most = if debt.is_some() {
-        TENURE_SLOTS
-    } else {
-        usize::MAX
-    };
-    let (served_segments, served) = donor.abandon_soon(most, &outgoing);
-    if let (Some(debt), false) = (debt, served) {
-        registry.count_held();
-        debt.set(Some(donor));
-    }
-    let released = released + served_segments;
+    let owed = debts.owe(donor);
+    let (more_released, served) = donor.abandon_soon(owed.slots(), &outgoing);
+    let released = released + more_released + owed.cancel_if(served);
     let merged = !parted.is_empty();
     while let Some(segment) = parted.pop() {
         heap.take_over(segment);
