@@ -75,6 +75,8 @@ pub(crate) struct Counts {
     pub(crate) segments: Counter,
     pub(crate) remote_frees: Counter,
     pub(crate) batches: Counter,
+    /// Slots freed here that were of other heaps' segments and went on to those, to be counted there.
+    forwarded: Counter,
     /// The length of a full free list: part of the equation for the allocations.
     full: Counter,
 }
@@ -96,6 +98,7 @@ impl Bin {
                     segments: Counter::new(0),
                     remote_frees: Counter::new(0),
                     batches: Counter::new(0),
+                    forwarded: Counter::new(0),
                     full: Counter::new(0),
                 },
             }
@@ -250,6 +253,7 @@ impl Bin {
                 // SAFETY: the slot just left the bin's lists, and the segment is the heap's own.
                 unsafe { self.bring_home(segment, slot, left) };
             } else {
+                self.counts.forwarded.add(1);
                 // SAFETY: the slot just left the bin's lists.
                 unsafe { left.foreign.push(slot, span) };
             }
@@ -373,9 +377,11 @@ impl Bin {
         }
     }
 
-    /// Slots freed by the owner, ever. Any thread may ask; the answer may lag.
+    /// Slots freed by the owner, ever, but for those it sent home since. Any thread may ask; the answer may lag.
     pub(crate) fn local_frees(&self) -> u64 {
-        self.free.pushes()
+        self.free
+            .pushes()
+            .saturating_sub(self.counts.forwarded.get())
     }
 
     /// The slots in the bin's own lists. Owner only.

@@ -4,6 +4,7 @@
 //! handle is taken apart into its raw pointer, the compiler coerces that (or refuses), and a handle of the new type is
 //! made of it. The pointer is the handle's own throughout, so it keeps its provenance.
 
+use core::marker::PhantomData;
 use core::pin::Pin;
 use core::ptr::NonNull;
 
@@ -41,14 +42,24 @@ use crate::boxed::PoolBox;
 /// ```
 #[macro_export]
 macro_rules! coerce {
-    ($handle:expr => $($Unsized:tt)+) => {
-        match $handle {
-            handle => {
+    // A type, not tokens: nothing of the caller's may stand inside the unsafe block.
+    ($handle:expr => $Unsized:ty) => {
+        match ($handle, $crate::coerce::Target::<$Unsized>::NEW) {
+            (handle, target) => {
                 // SAFETY: the closure returns its argument, coerced.
-                unsafe { $crate::coerce::coerced::<_, $($Unsized)+>(handle, |pointer| pointer) }
+                unsafe { $crate::coerce::coerced(handle, target, |pointer| pointer) }
             }
         }
     };
+}
+
+/// The type to coerce to.
+#[derive(Debug)]
+pub struct Target<U: ?Sized>(PhantomData<U>);
+
+impl<U: ?Sized> Target<U> {
+    /// The only value.
+    pub const NEW: Self = Self(PhantomData);
 }
 
 /// A handle that [`coerce!`](crate::coerce) can take apart.
@@ -83,6 +94,7 @@ pub unsafe trait Coerce: Sized {
 #[inline(always)]
 pub unsafe fn coerced<H: Coerce, U: ?Sized>(
     handle: H,
+    _target: Target<U>,
     coerce: impl FnOnce(H::Raw<H::Value>) -> H::Raw<U>,
 ) -> H::Handle<U> {
     // SAFETY: guaranteed by the caller.

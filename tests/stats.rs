@@ -1,0 +1,44 @@
+//! The numbers add up: whatever way a slot went, its box was made once and freed once.
+
+#![cfg(not(loom))]
+
+use std::thread;
+
+use segment_pool::{PoolBox, SegmentPool};
+
+/// 63 to a segment.
+type Kilobyte = [u64; 128];
+
+static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
+
+/// Each in another segment than the one before: batches of one, which a thread that needs such slots keeps.
+fn drop_scattered(boxes: &mut [Option<PoolBox<Kilobyte>>]) {
+    for first in 0..4 {
+        for boxed in boxes.iter_mut().skip(first).step_by(63) {
+            drop(boxed.take());
+        }
+    }
+}
+
+#[test]
+fn a_slot_that_was_kept_and_then_sent_home_is_counted_once() {
+    let mut boxes: Vec<_> = (0..63 * 128).map(|n| Some(POOL.alloc([n; 128]))).collect();
+    let keeper = thread::spawn(move || {
+        let used: Vec<_> = (0..15).map(|n| POOL.alloc([n; 128])).collect();
+        drop_scattered(&mut boxes);
+        let kept = POOL.validate().kept;
+        drop(used);
+        (boxes, kept)
+    });
+    let (boxes, kept) = keeper.join().unwrap();
+    assert!(kept > 0, "nothing was kept");
+    drop(boxes);
+    POOL.trim();
+    let stats = POOL.stats();
+    assert_eq!(
+        stats.allocations,
+        stats.local_frees + stats.remote_frees,
+        "{stats}"
+    );
+    assert_eq!((stats.live(), stats.segments), (0, 0));
+}
