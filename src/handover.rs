@@ -50,6 +50,12 @@ pub(crate) fn stash(heap: HeapRef, bin: usize, debts: &Debts) {
     pass_on(heap.outgoing(), debts);
 }
 
+/// Serves everything that waits for a heap that the caller holds.
+pub(crate) fn collect(heap: HeapRef, debts: &Debts) {
+    heap.collect_all();
+    pass_on(heap.outgoing(), debts);
+}
+
 /// Brings everything home, of a heap that the caller holds, and releases what is empty.
 pub(crate) fn trim(heap: HeapRef, debts: &Debts) {
     let released = heap.settle();
@@ -183,9 +189,9 @@ unsafe fn serve(heap: HeapRef, outgoing: &Outgoing, debts: &Debts) {
     let registry = registry_of(heap);
     // Noted before the heap is left, for then the pool may end; the queued segment keeps it alive until then.
     let owed = debts.owe(heap);
-    let (released, served) = heap.abandon_soon(owed.slots(), outgoing);
+    let released = owed.abandon(heap, outgoing);
     // SAFETY: the released segments' references and that of the debt; if there are none, nothing is touched.
-    unsafe { registry.give_up(released + owed.cancel_if(served)) };
+    unsafe { registry.give_up(released) };
 }
 
 /// Heaps that a thread left before it had served all that came in while it had them. It comes back to each: a little in
@@ -252,22 +258,19 @@ enum Owed<'a> {
 }
 
 impl Owed<'_> {
-    /// How many slots to serve.
-    fn slots(&self) -> usize {
-        match self {
-            Self::Never => usize::MAX,
-            Self::Before | Self::Now(_) => TENURE_SLOTS,
-        }
-    }
-
-    /// Takes a new debt back if the heap was served to the end. Returns how many references are to be given up for it.
-    fn cancel_if(self, served: bool) -> usize {
+    /// Serves and abandons the heap: a little of it if it is owed a visit, else to the end. Returns the references to
+    /// give up, also that of a debt that was not needed after all.
+    fn abandon(self, heap: HeapRef, outgoing: &Outgoing) -> usize {
+        let (released, served) = match self {
+            Self::Never => (heap.abandon(outgoing), true),
+            Self::Before | Self::Now(_) => heap.abandon_soon(TENURE_SLOTS, outgoing),
+        };
         match self {
             Self::Now(debt) if served => {
                 debt.set(None);
-                1
+                released + 1
             }
-            _ => 0,
+            _ => released,
         }
     }
 }
@@ -357,8 +360,7 @@ fn merge_from(donor: HeapRef, heap: HeapRef, bin: usize, most: usize, debts: &De
     let released = donor.part_with(bin, most, heap, &parted);
     registry.count_abandoned();
     let owed = debts.owe(donor);
-    let (more_released, served) = donor.abandon_soon(owed.slots(), &outgoing);
-    let released = released + more_released + owed.cancel_if(served);
+    let released = released + owed.abandon(donor, &outgoing);
     let merged = !parted.is_empty();
     while let Some(segment) = parted.pop() {
         heap.take_over(segment);

@@ -139,6 +139,7 @@ impl Census {
     /// Owner only.
     fn visit(&mut self, heap: HeapRef) {
         self.heaps += 1;
+        thread::collect(heap);
         for bin in heap.used_bins() {
             let mut segments: HashMap<SegmentRef, Marks> = bin
                 .segments()
@@ -200,31 +201,16 @@ impl Marks {
             free: vec![false; segment.bumped()],
         };
         segment.home().for_each(|slot| marks.mark(slot));
-        marks.mark_remote();
         marks
     }
 
-    /// The remote list only grows at its head while its owner looks.
-    fn mark_remote(&mut self) {
-        let segment = self.segment;
-        let listed = match segment.remote_word().peek() {
-            Taken::List(listed) => listed,
-            Taken::Purging | Taken::Purged { .. } => {
-                assert!(
-                    !self.free.contains(&true),
-                    "a purged segment has no slot elsewhere"
-                );
-                return self.free.fill(true);
-            }
-        };
-        let mut found = 0;
-        let receive = |slot| {
-            self.mark(slot);
-            found += 1;
-        };
-        // SAFETY: the owner, who alone takes lists, only looks.
-        unsafe { segment.unpack(listed, receive) };
-        assert_eq!(found, listed.count, "the remote list is as long as it says");
+    /// Slots on the remote list, which came since the owner collected: not looked at, for whoever frees the last one may
+    /// purge them all.
+    fn remote(&self) -> usize {
+        match self.segment.remote_word().peek() {
+            Taken::List(listed) => listed.count,
+            Taken::Purging | Taken::Purged { .. } => self.segment.identity().capacity,
+        }
     }
 
     fn mark(&mut self, slot: SlotPtr) {

@@ -199,6 +199,7 @@ pub fn trim() {
     LOCAL.with(|local| {
         local.flush();
         for_each_held(|heap| handover::trim(heap, &local.debts));
+        local.debts.pay_all();
     });
     registry::trim_arenas();
 }
@@ -213,6 +214,7 @@ pub(crate) fn trim_pool(pool: RegistryRef) {
             }
         });
         handover::trim_abandoned(pool, &local.debts);
+        local.debts.pay_all();
     });
     registry::trim_arenas();
 }
@@ -223,8 +225,16 @@ pub(crate) fn trim_pool(pool: RegistryRef) {
 ///
 /// As for [`handover::leave`].
 pub(crate) unsafe fn leave(heap: HeapRef) {
-    // SAFETY: guaranteed by the caller.
-    LOCAL.with(|local| unsafe { handover::leave(heap, &local.debts) });
+    LOCAL.with(|local| {
+        // SAFETY: guaranteed by the caller.
+        unsafe { handover::leave(heap, &local.debts) };
+        local.debts.pay_all();
+    });
+}
+
+/// Serves everything that waits for a heap that this thread owns.
+pub(crate) fn collect(heap: HeapRef) {
+    LOCAL.with(|local| handover::collect(heap, &local.debts));
 }
 
 /// Drops the handle of a pool.
@@ -233,8 +243,11 @@ pub(crate) unsafe fn leave(heap: HeapRef) {
 ///
 /// As for [`handover::close`].
 pub(crate) unsafe fn close(pool: RegistryRef) {
-    // SAFETY: guaranteed by the caller.
-    LOCAL.with(|local| unsafe { handover::close(pool, &local.debts) });
+    LOCAL.with(|local| {
+        // SAFETY: guaranteed by the caller.
+        unsafe { handover::close(pool, &local.debts) };
+        local.debts.pay_all();
+    });
     // Relaxed: a hint.
     CLOSINGS.fetch_add(1, Ordering::Relaxed);
 }
@@ -271,6 +284,7 @@ fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
 #[inline(never)]
 fn stash(heap: HeapRef, bin: usize) {
     LOCAL.with(|local| {
+        local.debts.pay(handover::TENURE_SLOTS);
         handover::stash(heap, bin, &local.debts);
         local.let_go_of_closed();
     });

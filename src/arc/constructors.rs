@@ -12,7 +12,7 @@ use crate::refcount::RefCount;
 
 impl<T> Counted<T> {
     #[inline(always)]
-    fn new(value: T) -> Self {
+    pub(super) fn new(value: T) -> Self {
         Self {
             count: RefCount::one_strong(),
             value,
@@ -154,7 +154,7 @@ impl<T> PoolArc<T> {
     }
 
     #[inline(always)]
-    fn of(counted: PoolBox<Counted<T>>) -> Self {
+    pub(super) fn of(counted: PoolBox<Counted<T>>) -> Self {
         // SAFETY: the count says one strong handle, which is this one.
         unsafe { Self::from_counted(PoolBox::into_non_null(counted)) }
     }

@@ -2,7 +2,8 @@
 
 use core::ptr;
 
-use super::{PoolArc, Rest};
+use super::{Counted, PoolArc, Rest};
+use crate::boxed::PoolBox;
 use crate::refcount::Left;
 
 impl<T> PoolArc<T> {
@@ -143,6 +144,12 @@ impl<T: Clone> PoolArc<T> {
     /// Makes this the only handle, to the value or to a clone.
     #[cold]
     fn separate(this: &mut Self) {
+        if this.count().strong() > 1 {
+            *this = Self::new((**this).clone());
+            return;
+        }
+        // Before the handle is given up, for a refusal may unwind.
+        let slot = PoolBox::<Counted<T>>::new_uninit();
         let Some(left) = this.count().take_only_strong() else {
             *this = Self::new((**this).clone());
             return;
@@ -152,6 +159,6 @@ impl<T: Clone> PoolArc<T> {
         // SAFETY: given up, as the only strong one.
         let value = unsafe { Self::move_out(given_up, left) };
         // SAFETY: what was there has been moved away.
-        unsafe { ptr::write(this, Self::new(value)) };
+        unsafe { ptr::write(this, Self::of(PoolBox::write(slot, Counted::new(value)))) };
     }
 }
