@@ -1,8 +1,8 @@
 //! Pools with a value that must be kept somewhere: here in statics, one for each size of payload.
 //!
 //! Where a pool may be shared between threads, the static is; where it may not, each thread has one. Generics cannot
-//! have statics of their own, so [`per_size!`] makes all of them and lets `Any` find the one of the right type, which
-//! the optimiser turns into its address.
+//! have statics of their own, so [`per_size!`] makes all of them and `Any` checks that the right one is taken, which
+//! the optimiser knows to be so.
 //!
 //! The handles are newtypes, because `Pointer` and these crates' types are both foreign to a blanket impl.
 
@@ -17,6 +17,13 @@ use std::{
     sync::LazyLock,
 };
 
+/// The same reference, whose type is known by another name.
+#[inline(always)]
+fn same<A: Any, B: Any>(pool: &A) -> &B {
+    let pool: &dyn Any = pool;
+    pool.downcast_ref().expect("the match chose the size")
+}
+
 /// `fn name<W>() -> &'static Pool<W>`, and the statics behind it.
 macro_rules! per_size {
     ($(#[$doc:meta])* $name:ident: $pool:ident = $new:expr) => {
@@ -29,16 +36,15 @@ macro_rules! per_size {
             static WORDS_8: $pool<8> = $new;
             static WORDS_32: $pool<32> = $new;
             static WORDS_128: $pool<128> = $new;
-            let pool: &'static dyn Any = match W {
-                1 => &WORD,
-                2 => &WORDS_2,
-                4 => &WORDS_4,
-                8 => &WORDS_8,
-                32 => &WORDS_32,
-                128 => &WORDS_128,
+            match W {
+                1 => same(&WORD),
+                2 => same(&WORDS_2),
+                4 => same(&WORDS_4),
+                8 => same(&WORDS_8),
+                32 => same(&WORDS_32),
+                128 => same(&WORDS_128),
                 _ => unreachable!("no row has this size"),
-            };
-            pool.downcast_ref().expect("the match chose the size")
+            }
         }
     };
 }
@@ -56,14 +62,13 @@ macro_rules! per_size_and_thread {
                 static WORDS_32: $pool<32> = $new;
                 static WORDS_128: $pool<128> = $new;
             }
-            let ask = |pool: &dyn Any| ask(pool.downcast_ref().expect("the match chose the size"));
             match W {
-                1 => WORD.with(|pool| ask(pool)),
-                2 => WORDS_2.with(|pool| ask(pool)),
-                4 => WORDS_4.with(|pool| ask(pool)),
-                8 => WORDS_8.with(|pool| ask(pool)),
-                32 => WORDS_32.with(|pool| ask(pool)),
-                128 => WORDS_128.with(|pool| ask(pool)),
+                1 => WORD.with(|pool| ask(same(pool))),
+                2 => WORDS_2.with(|pool| ask(same(pool))),
+                4 => WORDS_4.with(|pool| ask(same(pool))),
+                8 => WORDS_8.with(|pool| ask(same(pool))),
+                32 => WORDS_32.with(|pool| ask(same(pool))),
+                128 => WORDS_128.with(|pool| ask(same(pool))),
                 _ => unreachable!("no row has this size"),
             }
         }
@@ -224,8 +229,20 @@ impl<const W: usize> Drop for Sharded<W> {
     }
 }
 
-type LocalSlab<const W: usize> = RefCell<slab::Slab<[u64; W]>>;
-per_size_and_thread!(slab: LocalSlab = const { RefCell::new(slab::Slab::new()) });
+/// A slab that one thread has to itself. Not in a `RefCell`, whose counter would be most of the time.
+struct LocalSlab<const W: usize>(UnsafeCell<slab::Slab<[u64; W]>>);
+
+impl<const W: usize> LocalSlab<W> {
+    const NEW: Self = Self(UnsafeCell::new(slab::Slab::new()));
+}
+
+per_size_and_thread!(local_slab: LocalSlab = const { LocalSlab::NEW });
+
+#[inline(always)]
+fn slab<const W: usize, R>(ask: impl FnOnce(&mut slab::Slab<[u64; W]>) -> R) -> R {
+    // SAFETY: only this thread reaches it, and what a row does with an object asks for no other.
+    local_slab(|slab: &LocalSlab<W>| ask(unsafe { &mut *slab.0.get() }))
+}
 
 /// A key of this thread's slab. Values move when the slab grows.
 pub(crate) struct Slab<const W: usize>(usize);
@@ -235,24 +252,24 @@ impl<const W: usize> Peer<W> for Slab<W> {
 
     #[inline(always)]
     fn new(value: [u64; W]) -> Self {
-        Self(slab(|slab| slab.borrow_mut().insert(value)))
+        Self(slab(|slab| slab.insert(value)))
     }
 
     #[inline(always)]
     fn read<R>(&self, look: impl FnOnce(&[u64; W]) -> R) -> R {
-        slab(|slab| look(&slab.borrow()[self.0]))
+        slab(|slab| look(&slab[self.0]))
     }
 
     #[inline(always)]
     fn write<R>(&mut self, change: impl FnOnce(&mut [u64; W]) -> R) -> R {
-        slab(|slab| change(&mut slab.borrow_mut()[self.0]))
+        slab(|slab| change(&mut slab[self.0]))
     }
 }
 
 impl<const W: usize> Drop for Slab<W> {
     #[inline(always)]
     fn drop(&mut self) {
-        slab(|slab: &LocalSlab<W>| slab.borrow_mut().remove(self.0));
+        slab::<W, _>(|slab| slab.remove(self.0));
     }
 }
 
