@@ -2,7 +2,7 @@
 //! from the lowest to the highest sample.
 //!
 //! Bars begin at zero. A peer that is far slower than ours would make all others look the same, so its bar is cut off
-//! at the panel's end; the number beside it is right.
+//! at the panel's end and has a gap; the number beside it is right.
 
 use crate::{
     peers::Kind,
@@ -64,7 +64,7 @@ pub(crate) fn draw(path: &Path, rows: &[Measured]) -> Result<()> {
 
 fn draw_row(panel: &Panel<'_>, row: &Measured) -> Result<()> {
     let title = format!("{} (ns)", row.title());
-    text(panel, &title, (MARGIN, TITLE / 2 + 2), HPos::Left, 14)?;
+    text(panel, &title, (MARGIN, TITLE / 2 + 2), HPos::Left, 17)?;
     let longest = longest(row);
     let mut peers: Vec<_> = row
         .peers
@@ -107,10 +107,13 @@ fn draw_bar(
     let x = |time: f64| NAME_WIDTH + (BAR_WIDTH as f64 * (time / longest).min(1.0)) as i32;
     let middle = top + BAR / 2;
     let end = x(summary.median);
-    text(panel, peer.name, (NAME_WIDTH - 5, middle), HPos::Right, 12)?;
+    text(panel, peer.name, (NAME_WIDTH - 5, middle), HPos::Right, 14)?;
     let bar = [(NAME_WIDTH, top + 2), (end, top + BAR - 2)];
     panel.draw(&Rectangle::new(bar, colour(peer.kind).filled()))?;
-    if summary.median <= longest {
+    if summary.median > longest {
+        let gap = [(end - 12, top + 2), (end - 8, top + BAR - 2)];
+        panel.draw(&Rectangle::new(gap, WHITE.filled()))?;
+    } else {
         let whisker = vec![(x(summary.min), middle), (x(summary.max), middle)];
         panel.draw(&PathElement::new(whisker, INK))?;
     }

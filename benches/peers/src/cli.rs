@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Help,
 }
 
+type ChildCommand = fn(Request) -> Command;
+
 /// How the parent says it to a child.
 pub(crate) const MEASURE: &str = "--measure";
 pub(crate) const MEMORY: &str = "--memory";
@@ -64,7 +66,7 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Comma
         peers: Vec::new(),
         out: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/results")),
     };
-    let mut child: Option<(fn(Request) -> Command, String)> = None;
+    let mut child: Option<(ChildCommand, String)> = None;
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
         match argument.as_str() {

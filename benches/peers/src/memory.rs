@@ -13,7 +13,7 @@ use std::fs;
 fn objects(pace: Pace) -> u64 {
     match pace {
         Pace::Full => 4_000_000,
-        Pace::Quick => 1_000_000,
+        Pace::Quick => 200_000,
     }
 }
 

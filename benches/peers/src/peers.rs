@@ -18,6 +18,10 @@ use snmalloc_rs::SnMalloc;
 use tikv_jemallocator::Jemalloc;
 
 #[path = "../../common/bare.rs"]
+#[expect(
+    clippy::manual_is_multiple_of,
+    reason = "the root's oldest compiler has no other"
+)]
 mod bare;
 
 pub(crate) use bare::Bare;

@@ -233,10 +233,12 @@ impl<const W: usize> Drop for Sharded<W> {
 struct LocalSlab<const W: usize>(UnsafeCell<slab::Slab<[u64; W]>>);
 
 impl<const W: usize> LocalSlab<W> {
-    const NEW: Self = Self(UnsafeCell::new(slab::Slab::new()));
+    const fn new() -> Self {
+        Self(UnsafeCell::new(slab::Slab::new()))
+    }
 }
 
-per_size_and_thread!(local_slab: LocalSlab = const { LocalSlab::NEW });
+per_size_and_thread!(local_slab: LocalSlab = const { LocalSlab::new() });
 
 #[inline(always)]
 fn slab<const W: usize, R>(ask: impl FnOnce(&mut slab::Slab<[u64; W]>) -> R) -> R {

@@ -40,10 +40,7 @@ impl Limited for Mailbox {
 }
 
 impl Mailbox {
-    fn job_with<P: Peer<W> + Send, const W: usize>(&self, next: fn(P, u64) -> P) -> Job
-    where
-        P: Peer<W>,
-    {
+    fn job_with<P: Peer<W> + Send, const W: usize>(&self, next: fn(P, u64) -> P) -> Job {
         let entries: Entries<P> = (0..self.entries as u64)
             .map(|n| AtomicCell::new(object(n)))
             .collect();
