@@ -91,7 +91,7 @@ impl<T> Producer<T> {
 
     /// Looks at the consumer's count. Says whether there is room.
     fn look(&mut self) -> bool {
-        // Acquire: pairs with the release in `pop`; its read of the slot comes before the next write.
+        // Acquire: pairs with the release in `try_pop`; its read of the slot comes before the next write.
         self.popped_seen = self.ring.popped.load(Acquire);
         !self.is_full()
     }

@@ -94,16 +94,20 @@ impl Runner {
     }
 }
 
-/// Runs the job until a sample takes long enough to say something, and says how many objects a sample is to have.
+/// Runs the job until two samples in succession take long enough to say something, and says how many objects a sample
+/// is to have. One would not do: a thread that waits for its core makes a short sample look long.
 fn warm_up(job: &mut Job, sample: Duration) -> u64 {
     let mut objects = FIRST;
+    let mut long_enough = 0;
     loop {
         let run = job(objects);
         let share = run.time.as_secs_f64() / sample.as_secs_f64();
-        if share > 0.3 || objects >= MOST {
-            return ((run.objects as f64 / share) as u64).clamp(1, MOST);
+        objects = (run.objects as f64 * (1.0 / share).clamp(0.2, 20.0)) as u64;
+        objects = objects.clamp(1, MOST);
+        long_enough = if share > 0.3 { long_enough + 1 } else { 0 };
+        if long_enough == 2 || objects == MOST {
+            return objects;
         }
-        objects = (objects as f64 * (0.7 / share).clamp(1.5, 20.0)) as u64;
     }
 }
 
