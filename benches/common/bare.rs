@@ -21,9 +21,9 @@ type Link = Option<NonNull<Slot>>;
 
 /// A slot is a whole number of these.
 const WORD: usize = size_of::<u64>();
-const LARGEST: usize = 64;
+const LARGEST: usize = 1024;
 const LISTS: usize = LARGEST / WORD + 1;
-const CHUNK: Layout = match Layout::from_size_align(64 << 10, LARGEST) {
+const CHUNK: Layout = match Layout::from_size_align(64 << 10, 64) {
     Ok(layout) => layout,
     Err(_) => panic!("the size is no multiple of the alignment"),
 };

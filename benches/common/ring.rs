@@ -91,7 +91,7 @@ impl<T> Producer<T> {
 
     /// Looks at the consumer's count. Says whether there is room.
     fn look(&mut self) -> bool {
-        // Acquire: pairs with the release in `pop`; its read of the slot comes before the next write.
+        // Acquire: pairs with the release in `try_pop`; its read of the slot comes before the next write.
         self.popped_seen = self.ring.popped.load(Acquire);
         !self.is_full()
     }
@@ -100,8 +100,13 @@ impl<T> Producer<T> {
 impl<T> Consumer<T> {
     /// Waits while the ring is empty.
     pub(crate) fn pop(&mut self) -> T {
-        if self.is_empty() {
-            wait_for(|| self.look().then_some(()));
+        wait_for(|| self.try_pop())
+    }
+
+    /// What is next, if it is there already.
+    pub(crate) fn try_pop(&mut self) -> Option<T> {
+        if self.is_empty() && !self.look() {
+            return None;
         }
         // SAFETY: not empty, so the slot belongs to the consumer, of which there is one.
         let value = unsafe { self.ring.slot(self.popped).read() };
@@ -109,7 +114,7 @@ impl<T> Consumer<T> {
         // Release: gives the slot back to the producer's acquire in `look`.
         self.ring.popped.store(self.popped, Release);
         // SAFETY: the slot was between the counts, so it was written, and leaves that range only here.
-        unsafe { value.assume_init() }
+        Some(unsafe { value.assume_init() })
     }
 
     fn is_empty(&self) -> bool {
