@@ -162,8 +162,8 @@ impl Census {
 
     fn add(&mut self, marks: &Marks) {
         let capacity = marks.segment.identity().capacity;
-        let free =
-            marks.free.iter().filter(|&&free| free).count() + capacity - marks.segment.bumped();
+        let found = marks.free.iter().filter(|&&free| free).count();
+        let free = found + marks.remote() + capacity - marks.segment.bumped();
         self.segments += 1;
         self.capacity += capacity;
         self.free += free;
