@@ -368,6 +368,23 @@ fn tenure_after_the_owner_served_another_segment() {
     });
 }
 
+/// A pusher leaves a heap while another's segment waits there, in a pool that nobody will look at any more: it comes
+/// back. Catches: a debt forgotten, or its reference.
+#[test]
+fn tenure_left_too_soon_is_made_up_for() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b, c) = (alloc(heap), alloc(heap), alloc(heap));
+        b.free_at_home(heap);
+        end(heap);
+        close(pool.registry);
+        let pushers = [a, c].map(|value| thread::spawn(move || value.free_remotely()));
+        join(pushers);
+        pool.check_arenas();
+    });
+}
+
 /// A thread without a heap adopts one while a free of one of its slots arrives. Catches: an adoption that misses
 /// what the pusher did during its tenure.
 #[test]
