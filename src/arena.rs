@@ -16,6 +16,7 @@
 
 use core::ptr::{self, NonNull};
 
+use crate::hardened;
 use crate::layout::{ARENA_BYTES, Span};
 use crate::os;
 use crate::segment::{ArenaId, Claimed};
@@ -206,7 +207,9 @@ impl Table {
     /// Maps an arena, keeps its first segment and publishes the others.
     fn map(&self) -> Option<Claimed> {
         let base = os::map(ARENA_BYTES, ARENA_BYTES)?;
-        let Some(entry) = self.file(base) else {
+        let known = hardened::arena_mapped(base, self.span);
+        let Some(entry) = known.then(|| self.file(base)).flatten() else {
+            hardened::arena_unmapped(base);
             // SAFETY: mapped above and not used.
             unsafe { os::unmap(base, ARENA_BYTES, ARENA_BYTES) };
             return None;
@@ -289,6 +292,7 @@ impl Table {
         // Release: the entry is vacant from here on; `occupy` acquires the state of its other words.
         entry.base.store(ptr::null_mut(), Ordering::Release);
         if let Some(base) = NonNull::new(base) {
+            hardened::arena_unmapped(base);
             // SAFETY: mapped by `map`; no segment is in use and none can be claimed.
             unsafe { os::unmap(base, ARENA_BYTES, ARENA_BYTES) };
         }

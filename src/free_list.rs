@@ -52,12 +52,12 @@ impl FreeList {
         self.head.get().is_none()
     }
 
-    /// Takes the slot freed last.
+    /// Takes the slot freed last, to be used.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<SlotPtr> {
         let slot = self.head.get()?;
         // SAFETY: the list owns its slots, and each was linked by `push` or `stock`.
-        self.head.set(unsafe { slot::link(slot) });
+        self.head.set(unsafe { slot::hand_out(slot) });
         self.limit.add(1);
         Some(slot)
     }
@@ -191,6 +191,8 @@ impl Depot {
         let magazine = self.top.get()?;
         // SAFETY: the depot owns its magazines, and `hang` linked them.
         self.top.set(unsafe { slot::next_magazine(magazine) });
+        // SAFETY: as above.
+        unsafe { slot::clear_next_magazine(magazine) };
         self.magazines.set(self.magazines.get() - 1);
         Some(magazine)
     }

@@ -21,6 +21,13 @@ pub(crate) const MAX_STRIDE: usize = 128 << 10;
 /// The largest alignment that comes from segments: a page.
 pub(crate) const MAX_ALIGN: usize = 4 << 10;
 
+/// Bytes at the end of each slot that are no value's: the feature `hardened` keeps a word there.
+pub(crate) const CANARY_BYTES: usize = if cfg!(all(feature = "hardened", not(loom))) {
+    8
+} else {
+    0
+};
+
 /// How a layout gets its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -35,13 +42,23 @@ pub(crate) enum Route {
 /// Where a value of this layout lives. A const for every sized `T`.
 #[inline]
 pub(crate) const fn route(layout: Layout) -> Route {
-    let size = layout.pad_to_align().size();
+    let size = slot_bytes(layout);
     if size == 0 {
         Route::Zero
     } else if size > MAX_STRIDE || layout.align() > MAX_ALIGN {
         Route::Own
     } else {
         Route::Class(class_of(size), Span::of(size))
+    }
+}
+
+/// What a value of this layout takes of a slot: a multiple of its alignment; 0 if it takes none.
+#[inline]
+pub(crate) const fn slot_bytes(layout: Layout) -> usize {
+    match layout.size() {
+        0 => 0,
+        // No overflow: a layout's padded size is at most half the address space.
+        size => (size + CANARY_BYTES + layout.align() - 1) & !(layout.align() - 1),
     }
 }
 
@@ -72,8 +89,9 @@ pub(crate) const fn stride_of(class: usize) -> usize {
 /// The stride of a pool of one type: tighter than a class, and found in the same span.
 #[inline]
 pub(crate) const fn pool_stride(layout: Layout) -> usize {
-    let unit = if layout.size() > 1024 { 64 } else { 8 };
-    layout.pad_to_align().size().next_multiple_of(unit)
+    let bytes = slot_bytes(layout);
+    let unit = if bytes > 1024 { 64 } else { 8 };
+    bytes.next_multiple_of(unit)
 }
 
 /// The size of a segment: a power of two, so that masking a slot's address finds the segment.
@@ -206,9 +224,9 @@ mod tests {
 
     #[test]
     fn a_pool_of_one_type_uses_the_span_of_the_class() {
-        for size in 1..=MAX_STRIDE {
-            let layout = Layout::from_size_align(size, 1).unwrap();
-            let pool = pool_stride(layout);
+        for bytes in 1..=MAX_STRIDE - CANARY_BYTES {
+            let layout = Layout::from_size_align(bytes, 1).unwrap();
+            let (size, pool) = (slot_bytes(layout), pool_stride(layout));
             assert!(pool >= size && pool <= stride_of(class_of(size)).next_multiple_of(64));
             assert_eq!(Span::of(pool), Span::of(size), "size {size}");
             assert_eq!(

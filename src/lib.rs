@@ -23,6 +23,10 @@
 //! assert_eq!(worker.join().unwrap(), 25);
 //! ```
 //!
+//! The feature `hardened` makes misuse by unsafe code (a box freed twice, a pointer freed that is no box's, a write to a
+//! free slot or beyond a value) an abort with a message instead of undefined behaviour. What it finds, what not, and what
+//! it costs is in the file SECURITY.md.
+//!
 //! [`PoolBox`] lists the guarantees, and the [`design`] page tells how it works and what is held back at most. A
 //! thread that waits for long should call [`idle`] first.
 
@@ -41,9 +45,12 @@ mod bin;
 mod error;
 mod free_list;
 mod handover;
+mod hardened;
 mod heap;
 mod layout;
 mod lists;
+#[cfg(all(feature = "hardened", not(loom)))]
+mod misuse;
 mod os;
 mod outbox;
 #[cfg_attr(loom, allow(dead_code))] // the models use what they check
@@ -93,6 +100,9 @@ pub use self::{
 pub fn slots_touched() -> u64 {
     sync::slots_touched::total()
 }
+#[cfg(all(feature = "hardened", not(loom)))]
+pub use self::misuse::{Misuse, set_misuse_hook};
+
 #[cfg(all(feature = "allocator-api2", not(loom)))]
 pub use self::features::Segments;
 

@@ -129,6 +129,8 @@ impl Foreign {
             let slot = first.get()?;
             // SAFETY: the list owns its slots.
             first.set(unsafe { slot::link(slot) });
+            // SAFETY: as above.
+            unsafe { slot::clear_link(slot) };
             // SAFETY: the slot is one of a segment of this span, in use while the slot is not at home.
             Some((unsafe { SegmentRef::of(slot, span) }, slot))
         })

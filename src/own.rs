@@ -11,11 +11,15 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+use crate::hardened::Cookie;
 use crate::os;
 use crate::registry::RegistryRef;
 
-/// The pool that counts the value.
-type Header = Option<RegistryRef>;
+struct Header {
+    /// The pool that counts the value.
+    pool: Option<RegistryRef>,
+    cookie: Cookie,
+}
 
 const HEADER_BYTES: usize = 64;
 
@@ -45,8 +49,9 @@ pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u
         unsafe { dismiss(pool) };
         return None;
     };
+    let cookie = Cookie::new(mapping.addr().get());
     // SAFETY: mapped above, larger than a header.
-    unsafe { mapping.cast::<Header>().write(pool) };
+    unsafe { mapping.cast::<Header>().write(Header { pool, cookie }) };
     // SAFETY: the mapping ends `layout.size()` bytes behind that.
     Some(unsafe { mapping.add(distance(layout)) })
 }
@@ -62,7 +67,8 @@ pub(crate) unsafe fn unmap(storage: NonNull<u8>, layout: Layout) {
     // SAFETY: the mapping begins so many bytes before the storage, whose pointer may reach all of it.
     let mapping = unsafe { storage.sub(distance(layout)) };
     // SAFETY: `map` wrote the header.
-    let pool = unsafe { mapping.cast::<Header>().read() };
+    let Header { pool, cookie } = unsafe { mapping.cast::<Header>().read() };
+    cookie.check(mapping.addr().get());
     // SAFETY: mapped with these numbers.
     unsafe { os::unmap(mapping, bytes, layout.align()) };
     // SAFETY: the reference of the value that is gone.

@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
 use crate::error::AllocErrorKind;
-use crate::layout::{Route, Span, pool_stride, route};
+use crate::layout::{CANARY_BYTES, Route, Span, pool_stride, route};
 use crate::own;
 use crate::registry::{Registry, RegistryRef};
 use crate::segment::capacity;
@@ -55,7 +55,7 @@ pub(crate) const fn same_slot(old: Layout, new: Layout) -> bool {
 /// tighter than a class, makes a slot for a value of layout `old`.
 pub(crate) const fn interchangeable(old: Layout, new: Layout) -> bool {
     same_slot(old, new)
-        && new.size() <= pool_stride(old)
+        && new.size() + CANARY_BYTES <= pool_stride(old)
         && (new.align() <= old.align() || new.align() <= 8)
 }
 

@@ -6,6 +6,8 @@
 //! line 1    owner      slots at home, bump position, links     owner only
 //! line 2-3  remote     RemoteWord, inbox link                  any thread
 //! then the slots, the first one aligned for every layout of the stride
+//!
+//! With the feature `hardened` a line before these is the shield, and a byte per slot lies before the first one.
 //! ```
 //!
 //! A segment is as large as it is aligned, so masking a slot's address finds its header. The pointer that is masked
@@ -22,6 +24,7 @@ use core::ptr::{self, NonNull};
 use crossbeam_utils::CachePadded;
 
 use crate::free_list;
+use crate::hardened::{Order, Shield};
 use crate::layout::{Span, first_slot};
 use crate::remote::{Listed, Node, Purge, Pushed, RemoteWord, Taken};
 use crate::slot::{self, Offset, SlotPtr};
@@ -48,6 +51,7 @@ pub(crate) struct Claimed {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Segment {
+    shield: Shield,
     heap: AtomicPtr<HeapId>,
     alive: Alive,
     identity: Identity,
@@ -93,8 +97,8 @@ struct RemotePart {
     inbox_link: UnsafeCell<*mut Segment>,
 }
 
-/// Bytes at a segment's start that hold no slot.
-pub(crate) const HEADER_BYTES: usize = size_of::<Segment>();
+/// Bytes of the header.
+const HEADER_BYTES: usize = size_of::<Segment>();
 
 /// A segment in use. Whoever makes one promises that the segment is in use for as long as the copy is used; the
 /// header it leads to is written through cells and atomics only.
@@ -115,12 +119,18 @@ impl Deref for SegmentRef {
     }
 }
 
+/// Bytes from a segment's start to its first slot: the header, and what the shield keeps for each slot.
+const fn head_bytes(stride: usize) -> usize {
+    let room = Span::of(stride).bytes() - HEADER_BYTES;
+    first_slot(HEADER_BYTES + Shield::states_bytes(room, stride), stride)
+}
+
 /// Slots in a segment of this stride.
 pub(crate) const fn capacity(stride: usize) -> usize {
     if cfg!(loom) {
         return 2;
     }
-    (Span::of(stride).bytes() - first_slot(HEADER_BYTES, stride)) / stride
+    (Span::of(stride).bytes() - head_bytes(stride)) / stride
 }
 
 impl SegmentRef {
@@ -153,17 +163,24 @@ impl SegmentRef {
             stride,
             bin,
             capacity: capacity(stride),
-            first: first_slot(HEADER_BYTES, stride),
+            first: head_bytes(stride),
             arena: claimed.arena,
         };
+        let Identity {
+            first, capacity, ..
+        } = identity;
+        let memory = claimed.memory;
+        // SAFETY: the caller owns the memory; what the shield keeps lies between the header and the first slot.
+        let shield = unsafe { Shield::new(memory, HEADER_BYTES, first, stride, capacity, bin) };
         // SAFETY: the caller owns the memory, which is larger than a header.
-        unsafe { header.write(Segment::new(heap, identity)) };
+        unsafe { header.write(Segment::new(heap, identity, shield)) };
         Self(header)
     }
 
     /// Ends the segment: the memory it was made in, to be released or made a segment again.
     pub(crate) fn end(self) -> Claimed {
         self.alive.ended();
+        self.shield.end();
         Claimed {
             memory: self.0.cast(),
             arena: self.identity.arena,
@@ -249,17 +266,18 @@ impl SegmentRef {
             (4096 / stride).max(1)
         };
         let len = most.min(page).min(capacity - from);
-        let slot = |index: usize| self.at(first + index * stride);
+        let order = Order::new(len);
+        let slot = |place: usize| self.at(first + (from + order.at(place)) * stride);
         let mut link = None;
-        for index in (from..from + len).rev() {
+        for place in (0..len).rev() {
             // SAFETY: the slot was never handed out and lies within the capacity.
-            unsafe { slot::prepare(slot(index)) };
+            unsafe { slot::prepare(slot(place), stride) };
             // SAFETY: as above.
-            unsafe { slot::set_link(slot(index), link) };
-            link = Some(slot(index));
+            unsafe { slot::set_link(slot(place), link) };
+            link = Some(slot(place));
         }
         self.owner.bumped.set(from + len);
-        (slot(from), len)
+        (slot(0), len)
     }
 
     /// Frees a chain of slots to the segment's owner, or begins a purge if these are the last ones and `purges` says
@@ -277,7 +295,7 @@ impl SegmentRef {
     ) -> Pushed {
         self.remote.word.push(head, count, purges, |next| {
             // SAFETY: until the push succeeds the carriers are the caller's.
-            unsafe { slot::set_carrier_next(tail, next) }
+            unsafe { slot::set_carrier_next(tail, self.identity.stride, next) }
         })
     }
 
@@ -357,7 +375,10 @@ impl SegmentRef {
             let carrier = unsafe { slot::read_carrier(slot, self.identity.stride) };
             next = carrier.next;
             for offset in carrier.latest_first() {
-                receive(self.slot_at(offset));
+                let slot = self.slot_at(offset);
+                // SAFETY: the slot came with the list.
+                unsafe { slot::expect_untouched(slot) };
+                receive(slot);
             }
             receive(slot);
         }
@@ -365,8 +386,9 @@ impl SegmentRef {
 }
 
 impl Segment {
-    fn new(heap: *mut HeapId, identity: Identity) -> Self {
+    fn new(heap: *mut HeapId, identity: Identity, shield: Shield) -> Self {
         Self {
+            shield,
             heap: AtomicPtr::new(heap),
             alive: Alive::new(),
             identity,

@@ -16,7 +16,20 @@
 use core::num::NonZeroU16;
 use core::ptr::NonNull;
 
+#[cfg(all(feature = "hardened", not(loom)))]
+mod checked;
+#[cfg(not(all(feature = "hardened", not(loom))))]
+mod unchecked;
+
+#[cfg(all(feature = "hardened", not(loom)))]
+use self::checked as checks;
+#[cfg(not(all(feature = "hardened", not(loom))))]
+use self::unchecked as checks;
+
+use crate::hardened::Sealed;
 use crate::layout::BATCH_SLOTS;
+
+pub(crate) use self::checks::take_back;
 
 /// A free slot, or the storage of a value, seen as memory.
 #[derive(Debug)]
@@ -63,7 +76,7 @@ pub(crate) const fn carrier_offsets(stride: usize) -> usize {
     if cfg!(loom) {
         return 1;
     }
-    (if stride < 64 { stride } else { 64 }) / size_of::<Offset>() - 1
+    (if stride < 64 { stride } else { 64 }) / size_of::<Offset>() - 1 - checks::CARRIER_CHECK
 }
 
 /// Whether a slot of this stride has room for the link to the next magazine beside its own link.
@@ -80,7 +93,24 @@ pub(crate) const fn holds_magazine_link(stride: usize) -> bool {
 #[inline]
 pub(crate) unsafe fn link(slot: SlotPtr) -> Option<SlotPtr> {
     // SAFETY: the caller owns the slot, whose first word `set_link` wrote.
-    unsafe { watched::read(slot).cast::<Option<SlotPtr>>().read() }
+    let sealed = unsafe { watched::read(slot).cast::<Sealed<Slot>>().read() };
+    sealed.open_to_use(slot.addr().get())
+}
+
+/// The link to the next slot of a free list that this slot leaves, to be used.
+///
+/// # Safety
+///
+/// As for [`link`].
+#[inline(always)]
+pub(crate) unsafe fn hand_out(slot: SlotPtr) -> Option<SlotPtr> {
+    // SAFETY: guaranteed by the caller.
+    let place = unsafe { checks::place_in_list(slot) };
+    // SAFETY: the caller owns the slot, whose first word `set_link` wrote.
+    let sealed = unsafe { watched::read(slot).cast::<Sealed<Slot>>().read() };
+    // SAFETY: the link was read, and the slot leaves the list.
+    unsafe { checks::hand_out(slot, place) };
+    sealed.open(slot.addr().get())
 }
 
 /// # Safety
@@ -88,8 +118,9 @@ pub(crate) unsafe fn link(slot: SlotPtr) -> Option<SlotPtr> {
 /// The caller owns the free slot.
 #[inline]
 pub(crate) unsafe fn set_link(slot: SlotPtr, link: Option<SlotPtr>) {
+    let sealed = Sealed::new(link, slot.addr().get());
     // SAFETY: the caller owns the slot; every stride has room for one aligned word.
-    unsafe { watched::write(slot).cast::<Option<SlotPtr>>().write(link) }
+    unsafe { watched::write(slot).cast::<Sealed<Slot>>().write(sealed) }
 }
 
 /// The next magazine of a depot, kept in the first slot of one.
@@ -99,9 +130,10 @@ pub(crate) unsafe fn set_link(slot: SlotPtr, link: Option<SlotPtr>) {
 /// The caller owns the free slot, and [`set_next_magazine`] wrote it since it became free.
 #[inline]
 pub(crate) unsafe fn next_magazine(slot: SlotPtr) -> Option<SlotPtr> {
-    let words = watched::read(slot).cast::<Option<SlotPtr>>();
+    let second = watched::read(slot).cast::<Sealed<Slot>>().wrapping_add(1);
     // SAFETY: `set_next_magazine` wrote the second word, which the stride has room for.
-    unsafe { words.wrapping_add(1).read() }
+    let sealed = unsafe { second.read() };
+    sealed.open_to_use(second.addr())
 }
 
 /// # Safety
@@ -109,9 +141,45 @@ pub(crate) unsafe fn next_magazine(slot: SlotPtr) -> Option<SlotPtr> {
 /// The caller owns the free slot, whose stride [`holds_magazine_link`].
 #[inline]
 pub(crate) unsafe fn set_next_magazine(slot: SlotPtr, next: Option<SlotPtr>) {
-    let words = watched::write(slot).cast::<Option<SlotPtr>>();
+    let second = watched::write(slot).cast::<Sealed<Slot>>().wrapping_add(1);
+    let sealed = Sealed::new(next, second.addr());
+    // SAFETY: guaranteed by the caller.
+    unsafe { checks::expect_word(slot, 1) };
     // SAFETY: the stride has room for a second word.
-    unsafe { words.wrapping_add(1).write(next) }
+    unsafe { second.write(sealed) }
+}
+
+/// Says that the link to the next magazine is not needed any more.
+///
+/// # Safety
+///
+/// As for [`set_next_magazine`].
+#[inline]
+pub(crate) unsafe fn clear_next_magazine(slot: SlotPtr) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { checks::poison_word(slot, 1) }
+}
+
+/// Says that a slot has left a list for good, and is as it was when it was freed.
+///
+/// # Safety
+///
+/// The caller owns the free slot.
+#[inline]
+pub(crate) unsafe fn clear_link(slot: SlotPtr) {
+    // SAFETY: every slot has a first word.
+    unsafe { checks::poison_word(slot, 0) }
+}
+
+/// Sees to it that nobody wrote to a slot that was in no list since it was freed.
+///
+/// # Safety
+///
+/// The caller owns the free slot.
+#[inline]
+pub(crate) unsafe fn expect_untouched(slot: SlotPtr) {
+    // SAFETY: every slot has a first word. The others are looked at when it is handed out.
+    unsafe { checks::expect_word(slot, 0) }
 }
 
 /// What a carrier said: the carrier after it, and the offsets it carried, in the order they were freed.
@@ -132,14 +200,16 @@ impl Carrier {
 ///
 /// # Safety
 ///
-/// The caller owns the slot, which is `stride` bytes long, and `carried` is not longer than
-/// [`carrier_offsets`]`(stride)`.
+/// The caller owns the slot, which is `stride` bytes long and in no list since it was freed or [`clear_link`] was
+/// called, and `carried` is not longer than [`carrier_offsets`]`(stride)`.
 pub(crate) unsafe fn write_carrier(
     slot: SlotPtr,
     stride: usize,
     next: Option<Offset>,
     carried: &[Option<Offset>],
 ) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { checks::expect_carrier(slot, stride) };
     let words = watched::write(slot).cast::<Option<Offset>>();
     // SAFETY: the first half-word of the slot.
     unsafe { words.write(next) };
@@ -148,24 +218,34 @@ pub(crate) unsafe fn write_carrier(
         // SAFETY: `1 + index` half-words lie within the stride.
         unsafe { words.wrapping_add(1 + index).write(offset) };
     }
+    // SAFETY: a carrier was just written.
+    unsafe { checks::seal_carrier(slot, stride) };
 }
 
 /// Changes the carrier that follows.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, and [`write_carrier`] wrote it.
+/// The caller owns the slot, which is `stride` bytes long, and [`write_carrier`] wrote it.
 #[inline]
-pub(crate) unsafe fn set_carrier_next(slot: SlotPtr, next: Option<Offset>) {
+pub(crate) unsafe fn set_carrier_next(slot: SlotPtr, stride: usize, next: Option<Offset>) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { checks::open_carrier(slot, stride) };
     // SAFETY: the first half-word of the slot.
-    unsafe { watched::write(slot).cast::<Option<Offset>>().write(next) }
+    unsafe { watched::write(slot).cast::<Option<Offset>>().write(next) };
+    // SAFETY: opened above.
+    unsafe { checks::seal_carrier(slot, stride) };
 }
 
+/// What a carrier says, which then is none any more.
+///
 /// # Safety
 ///
 /// The caller owns the slot, which is `stride` bytes long, and [`write_carrier`] wrote it.
 #[inline]
 pub(crate) unsafe fn read_carrier(slot: SlotPtr, stride: usize) -> Carrier {
+    // SAFETY: guaranteed by the caller.
+    unsafe { checks::open_carrier(slot, stride) };
     let words = watched::read(slot).cast::<Option<Offset>>();
     // SAFETY: `write_carrier` wrote the first half-word.
     let next = unsafe { words.read() };
@@ -174,6 +254,8 @@ pub(crate) unsafe fn read_carrier(slot: SlotPtr, stride: usize) -> Carrier {
         // SAFETY: `write_carrier` wrote as many half-words as the stride holds.
         *offset = unsafe { words.wrapping_add(1 + index).read() };
     }
+    // SAFETY: guaranteed by the caller.
+    unsafe { checks::poison_carrier(slot, stride) };
     Carrier { next, carried }
 }
 
@@ -182,7 +264,18 @@ pub(crate) fn erase(slot: SlotPtr) {
     watched::write(slot);
 }
 
-pub(crate) use watched::prepare;
+/// Makes memory a slot.
+///
+/// # Safety
+///
+/// The caller owns the memory of `stride` bytes, which was never a slot since its segment was claimed or purged.
+#[inline(always)]
+pub(crate) unsafe fn prepare(slot: SlotPtr, stride: usize) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { watched::prepare(slot) };
+    // SAFETY: as above.
+    unsafe { checks::poison(slot, stride) };
+}
 
 /// Outside the models a slot is plain memory; under `cfg(slots_touched)` every access is counted.
 #[cfg(not(loom))]
@@ -207,7 +300,7 @@ mod watched {
     ///
     /// The caller owns the slot, which was never in use since its segment was claimed.
     #[inline(always)]
-    pub(crate) unsafe fn prepare(_slot: SlotPtr) {}
+    pub(super) unsafe fn prepare(_slot: SlotPtr) {}
 }
 
 /// In the models a slot begins with a cell that loom watches, and its payload follows.
@@ -240,7 +333,7 @@ mod watched {
     /// # Safety
     ///
     /// The caller owns the slot, which was never in use since its segment was claimed.
-    pub(crate) unsafe fn prepare(slot: SlotPtr) {
+    pub(super) unsafe fn prepare(slot: SlotPtr) {
         // SAFETY: the caller owns the slot; the models use strides that hold the cell and the payload.
         unsafe { slot.cast::<Watch>().write(UnsafeCell::new(0)) }
     }

@@ -13,6 +13,9 @@ pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
+#[cfg(all(feature = "hardened", not(loom)))]
+pub(crate) use core::sync::atomic::AtomicU8;
+
 #[cfg(not(loom))]
 pub(crate) use core::cell::Cell;
 #[cfg(loom)]

@@ -20,7 +20,7 @@ use crate::layout::Span;
 use crate::outbox::Outbox;
 use crate::registry::{self, RegistryRef};
 use crate::segment::SegmentRef;
-use crate::slot::SlotPtr;
+use crate::slot::{self, SlotPtr};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 thread_local! {
@@ -110,6 +110,8 @@ pub(crate) fn take_from(pool: RegistryRef) -> Option<SlotPtr> {
 /// The caller gives up a slot of a segment of this span, and if that is the default pool's, of this class.
 #[inline(always)]
 pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { slot::take_back(slot, span, class) };
     // SAFETY: guaranteed by the caller.
     let segment = unsafe { SegmentRef::of(slot, span) };
     LOCAL.with(|local| {
@@ -504,6 +506,8 @@ impl Local {
         if !bin.runs_low() {
             return false;
         }
+        // SAFETY: the slot is the caller's, out of its outbox.
+        unsafe { slot::expect_untouched(slot) };
         // SAFETY: the slot is the caller's, of this bin's stride and pool; `distribute` knows it is foreign.
         if unsafe { bin.give(slot) } {
             stash(heap, index);

@@ -136,6 +136,10 @@ macro_rules! overheads {
 
 /// One per cent; a size or two, whose slots divide a segment badly, exceed it by less than a quarter of one.
 #[test]
+#[cfg_attr(
+    feature = "hardened",
+    ignore = "there each slot has a canary, and a byte elsewhere"
+)]
 fn small_slots_lose_at_most_a_hundredth_to_header_and_tail() {
     let overheads = overheads!(8:
         2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33
@@ -148,6 +152,10 @@ fn small_slots_lose_at_most_a_hundredth_to_header_and_tail() {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "hardened",
+    ignore = "there each slot has a canary, and a byte elsewhere"
+)]
 fn large_slots_lose_at_most_a_twenty_fifth_to_header_and_tail() {
     let of_64 = overheads!(64: 9 10 11 12 13 14 15 16 17 18 20 24 28 32 40 48 56 63 64 65 80 96 112 127 128);
     let of_1024 =
@@ -158,6 +166,10 @@ fn large_slots_lose_at_most_a_twenty_fifth_to_header_and_tail() {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "hardened",
+    ignore = "there each slot has a canary, and a byte elsewhere"
+)]
 fn the_largest_slots_lose_at_most_a_twenty_fifth_too() {
     let thread = std::thread::Builder::new().stack_size(32 << 20);
     let overheads = thread.spawn(|| overheads!(1024: 65 80 96 100 112 120 127 128));
@@ -168,6 +180,10 @@ fn the_largest_slots_lose_at_most_a_twenty_fifth_too() {
 
 /// In the default pool, too, whose heap may have been another test's before and so need not start a segment.
 #[test]
+#[cfg_attr(
+    feature = "hardened",
+    ignore = "there each slot has a canary, and a byte elsewhere"
+)]
 fn no_slot_has_a_header() {
     let boxes: Vec<_> = (0..4000_usize).map(|n| PoolBox::new([n; 2])).collect();
     let mut addresses: Vec<_> = boxes.iter().map(|b| (&raw const **b).addr()).collect();

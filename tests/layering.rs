@@ -13,12 +13,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 26] = [
+const LAYERS: [&str; 28] = [
     "sync",
     "refcount",
     "error",
     "pointer",
     "layout",
+    "misuse",
+    "hardened",
     "slot",
     "free_list",
     "remote",

@@ -21,7 +21,11 @@ type Pool = SegmentPool<Contents>;
 type Boxed = PoolBox<Contents>;
 
 /// Slots of 64 bytes in a segment, or a few less.
-const A_SEGMENT: u32 = 1000;
+const A_SEGMENT: u32 = if cfg!(feature = "hardened") {
+    880
+} else {
+    1000
+};
 
 fn make(pool: &Pool, count: u32) -> Vec<Boxed> {
     (0..count).map(|n| pool.alloc(Contents::new(n))).collect()

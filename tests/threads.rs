@@ -211,7 +211,7 @@ fn who_adopts_a_heap_gets_its_free_slots_and_frees_its_boxes_locally() {
     let first = thread::spawn(|| make(&POOL, 500)).join().unwrap();
     let segments = POOL.stats().segments;
     let successor = thread::spawn(|| {
-        let second = make(&POOL, 400);
+        let second = make(&POOL, 380);
         drop(first);
         second
     });

@@ -1,0 +1,35 @@
+//! The order in which a run of fresh slots is handed out: a random one.
+
+use super::key::mix;
+use crate::sync::{AtomicUsize, Ordering};
+
+/// Slots in the longest run.
+const MOST: usize = 256;
+
+/// A permutation.
+#[derive(Debug)]
+pub(crate) struct Order([u8; MOST]);
+
+impl Order {
+    /// Of the numbers below `len`, which is at most 256.
+    pub(crate) fn new(len: usize) -> Self {
+        let mut order = core::array::from_fn(|index| index as u8);
+        let mut random = random();
+        for last in (1..len).rev() {
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            order.swap(last, (random >> 33) as usize % (last + 1));
+        }
+        Self(order)
+    }
+
+    /// The number at this place.
+    pub(crate) fn at(&self, place: usize) -> usize {
+        usize::from(self.0[place])
+    }
+}
+
+fn random() -> u64 {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    // Relaxed: only that it is another number each time.
+    mix(RUNS.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,57 @@
+//! A link between free slots, as it is stored in one.
+//!
+//! The address is tagged with a hash of itself, where addresses have bits to spare, and hidden by a number that belongs to
+//! the place it is stored at. A word that anybody else wrote there is opened to an address with a wrong tag, and one
+//! that is right by luck still has to be that of a free slot.
+//!
+//! The pointer keeps its provenance: only its address is changed, and changed back.
+
+use core::ptr::{self, NonNull};
+
+use super::arenas::ADDRESS_BITS;
+use super::key::mix;
+use super::shield::Place;
+use crate::misuse::{Misuse, report};
+
+/// The bits of a word that are no address's.
+const TAG: usize = (!0_u64 << ADDRESS_BITS) as usize;
+
+/// See the module.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Sealed<T>(*mut T);
+
+impl<T> Sealed<T> {
+    /// To be stored at this address.
+    #[inline]
+    pub(crate) fn new(link: Option<NonNull<T>>, place: usize) -> Self {
+        let link = link.map_or(ptr::null_mut(), NonNull::as_ptr);
+        Self(link.map_addr(|addr| tagged(addr) ^ mix(place) as usize))
+    }
+
+    /// The link that was stored at this address. Before it is followed its slot must be looked at.
+    #[inline]
+    pub(crate) fn open(self, place: usize) -> Option<NonNull<T>> {
+        NonNull::new(self.0.map_addr(|word| {
+            let opened = word ^ mix(place) as usize;
+            let addr = opened & !TAG;
+            if tagged(addr) != opened {
+                report(Misuse::WriteAfterFree);
+            }
+            addr
+        }))
+    }
+
+    /// The same, to a slot that was looked at.
+    pub(crate) fn open_to_use(self, place: usize) -> Option<NonNull<T>> {
+        let link = self.open(place)?;
+        match Place::of(link) {
+            Some(place) if place.is_free() => Some(link),
+            _ => report(Misuse::WriteAfterFree),
+        }
+    }
+}
+
+fn tagged(addr: usize) -> usize {
+    addr | (mix(addr) as usize & TAG)
+}
