@@ -1,0 +1,473 @@
+//! What the feature `hardened` finds: each misuse is committed in a process of its own, which must end by SIGABRT and
+//! with exactly the line that names the misuse.
+//!
+//! Three homes for the slot that is misused: of the thread that misuses it, of another that runs, of one that ended.
+
+#![cfg(all(unix, feature = "hardened", not(loom)))]
+
+mod common;
+
+use std::env;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::sync::Barrier;
+use std::thread;
+
+use common::Worker;
+use segment_pool::{PoolBox, SegmentPool, flush, idle, set_misuse_hook, trim};
+
+const DOUBLE_FREE: &str = "segment-pool: double free\n";
+const FOREIGN_POINTER: &str = "segment-pool: free of a foreign pointer\n";
+const WRITE_AFTER_FREE: &str = "segment-pool: write after free\n";
+const OVERRUN: &str = "segment-pool: write beyond the end of a value\n";
+
+/// Slots of 64 bytes: seven words and the canary.
+type Value = [u64; 7];
+
+/// More than a segment of them.
+const MANY: usize = 3000;
+
+// --- How a misuse is watched ----------------------------------------------------------------------------------------
+
+const CHILD: &str = "SEGMENT_POOL_MISUSE";
+const SIGABRT: i32 = 6;
+
+/// Runs the body in a process of its own, and says how that ended.
+fn in_a_child(test: &str, body: impl FnOnce()) -> (Option<i32>, String) {
+    if env::var_os(CHILD).is_some() {
+        body();
+        // SAFETY: nothing was found, and nothing shall be by destructors.
+        unsafe { libc::_exit(0) }
+    }
+    let mut child = Command::new(env::current_exe().unwrap());
+    child.args([test, "--exact", "--nocapture"]).env(CHILD, "1");
+    let output = child.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("running 1 test"), "no test {test}: {said}");
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.signal(), complaint)
+}
+
+/// Tests by name, with the line that each must end with.
+macro_rules! misuses {
+    ($($(#[doc = $_why:literal])* $name:ident: $line:expr, $body:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            let end = in_a_child(stringify!($name), $body);
+            assert_eq!(end, (Some(SIGABRT), $line.to_owned()));
+        }
+    )*};
+}
+
+/// Where the slots come from that this thread misuses.
+enum Home {
+    Here,
+    Elsewhere(Worker),
+    Ended,
+}
+
+use Home::{Ended, Here};
+
+#[allow(non_snake_case, reason = "named like the others")]
+fn Elsewhere() -> Home {
+    Home::Elsewhere(Worker::start())
+}
+
+/// Pointers to values, which may be sent as they are.
+struct Pointers(Vec<*mut Value>);
+
+// SAFETY: the values are.
+unsafe impl Send for Pointers {}
+
+impl Home {
+    /// Runs a job where the slots are at home; on a thread that has ended then, if that is where.
+    fn run<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
+        match self {
+            Here => job(),
+            Self::Elsewhere(worker) => worker.run(job),
+            Ended => thread::spawn(job).join().unwrap(),
+        }
+    }
+
+    fn make(&self, count: usize) -> Vec<*mut Value> {
+        let make = move |n| PoolBox::into_raw(PoolBox::new([n as u64; 7]));
+        self.run(move || Pointers((0..count).map(make).collect())).0
+    }
+
+    fn make_one(&self) -> *mut Value {
+        self.make(1)[0]
+    }
+
+    /// Uses every free slot that there is, and keeps it.
+    fn use_all(&self) {
+        flush();
+        self.make(MANY);
+    }
+}
+
+fn free(pointer: *mut Value) {
+    // SAFETY: mostly a lie.
+    drop(unsafe { PoolBox::from_raw(pointer) });
+}
+
+fn write(pointer: *mut Value, word: usize) {
+    // SAFETY: in a mapping; the misuse is the point.
+    unsafe { pointer.cast::<u64>().wrapping_add(word).write(0) };
+}
+
+fn flip(word: *mut u16, bit: u32) {
+    // SAFETY: in a mapping; the misuse is the point.
+    let before = unsafe { word.read() };
+    // SAFETY: as above.
+    unsafe { word.write(before ^ 1 << bit) };
+}
+
+// --- Freed twice ----------------------------------------------------------------------------------------------------
+
+fn double_free(home: Home) {
+    let pointer = home.make_one();
+    free(pointer);
+    free(pointer);
+}
+
+/// Since the first free the slot went home, to a segment that another value keeps.
+fn double_free_of_what_came_home(home: Home) {
+    let pointers = home.make(2);
+    free(pointers[0]);
+    flush();
+    home.run(trim);
+    free(pointers[0]);
+}
+
+misuses! {
+    double_free_at_home: DOUBLE_FREE, || double_free(Here);
+    double_free_elsewhere: DOUBLE_FREE, || double_free(Elsewhere());
+    double_free_after_the_owner_ended: DOUBLE_FREE, || double_free(Ended);
+    double_free_of_what_is_at_home: DOUBLE_FREE, || double_free_of_what_came_home(Here);
+    double_free_of_what_came_from_elsewhere: DOUBLE_FREE, || double_free_of_what_came_home(Elsewhere());
+    double_free_of_what_is_nobodys: DOUBLE_FREE, || double_free_of_what_came_home(Ended);
+    double_free_of_what_was_lent: DOUBLE_FREE, || {
+        let pointer = Here.make_one();
+        free(pointer);
+        idle();
+        free(pointer);
+    };
+
+    double_free_here_then_there: DOUBLE_FREE, || {
+        let pointers = Pointers(Here.make(1));
+        free(pointers.0[0]);
+        thread::spawn(move || { let p = pointers; free(p.0[0]) }).join().unwrap();
+    };
+    double_free_there_then_here: DOUBLE_FREE, || {
+        let pointer = Here.make_one();
+        let pointers = Pointers(vec![pointer]);
+        thread::spawn(move || { let p = pointers; free(p.0[0]) }).join().unwrap();
+        free(pointer);
+    };
+    double_free_by_two_others: DOUBLE_FREE, || {
+        let home = Elsewhere();
+        let pointer = home.make(2)[0];
+        let pointers = Pointers(vec![pointer]);
+        thread::spawn(move || { let p = pointers; free(p.0[0]) }).join().unwrap();
+        free(pointer);
+        drop(home);
+    };
+
+    /// Two at once, and neither before the other: one of them finds it.
+    double_free_at_the_same_time: DOUBLE_FREE, || {
+        let pointers = Pointers(Here.make(1));
+        let both_are_there = Barrier::new(2);
+        let (pointers, both_are_there) = (&pointers.0[0].expose_provenance(), &both_are_there);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(move || {
+                    both_are_there.wait();
+                    free(std::ptr::with_exposed_provenance_mut(*pointers));
+                });
+            }
+        });
+    };
+
+    /// The first free was the last of its segment's slots, whose pages went back to the system.
+    double_free_of_what_was_purged: DOUBLE_FREE, || {
+        let home = Elsewhere();
+        let pointers = home.make(100 * MANY);
+        pointers.iter().copied().for_each(free);
+        flush();
+        free(pointers[50 * MANY]);
+    };
+
+    double_free_in_a_pool_of_one_type: DOUBLE_FREE, || {
+        let pool = SegmentPool::new();
+        let pointer = PoolBox::into_raw(pool.alloc([0_u64; 7]));
+        free(pointer);
+        free(pointer);
+    };
+}
+
+// --- Never made -----------------------------------------------------------------------------------------------------
+
+fn free_into_a_value(home: Home) {
+    let pointer = home.make_one();
+    free(pointer.wrapping_byte_add(8));
+}
+
+fn free_as_another_type(home: Home) {
+    let pointer = home.make_one();
+    // SAFETY: a lie.
+    drop(unsafe { PoolBox::from_raw(pointer.cast::<[u64; 15]>()) });
+}
+
+misuses! {
+    foreign_pointer_into_a_value_at_home: FOREIGN_POINTER, || free_into_a_value(Here);
+    foreign_pointer_into_a_value_elsewhere: FOREIGN_POINTER, || free_into_a_value(Elsewhere());
+    foreign_pointer_into_a_value_after_the_owner_ended: FOREIGN_POINTER, || free_into_a_value(Ended);
+    foreign_pointer_of_another_type_at_home: FOREIGN_POINTER, || free_as_another_type(Here);
+    foreign_pointer_of_another_type_elsewhere: FOREIGN_POINTER, || free_as_another_type(Elsewhere());
+    foreign_pointer_of_another_type_after_the_owner_ended: FOREIGN_POINTER, || free_as_another_type(Ended);
+
+    foreign_pointer_of_a_box: FOREIGN_POINTER, || free(Box::into_raw(Box::new([0; 7])));
+    foreign_pointer_of_a_box_beside_boxes: FOREIGN_POINTER, || {
+        Here.make_one();
+        free(Box::into_raw(Box::new([0; 7])));
+    };
+    foreign_pointer_to_the_stack: FOREIGN_POINTER, || { let mut local = [0; 7]; free(&raw mut local) };
+    foreign_pointer_to_nothing: FOREIGN_POINTER, || free(std::ptr::without_provenance_mut(0xdead_0000));
+    foreign_pointer_to_a_header: FOREIGN_POINTER, || {
+        free(Here.make_one().map_addr(|addr| addr & !0xffff));
+    };
+    foreign_pointer_to_a_segment_that_never_was: FOREIGN_POINTER, || {
+        let arena = (4 << 20) - 1;
+        free(Here.make_one().map_addr(|addr| (addr & !arena) + arena - 63)); // the last of 64
+    };
+    foreign_pointer_into_an_arena_that_was_unmapped: FOREIGN_POINTER, || {
+        let make = |_| PoolBox::into_raw(PoolBox::<[u8; 100_000]>::new_uninit());
+        let large: Vec<_> = (0..200).map(make).collect();
+        for pointer in &large {
+            // SAFETY: made above.
+            drop(unsafe { PoolBox::from_raw(*pointer) });
+        }
+        trim();
+        // SAFETY: a lie.
+        drop(unsafe { PoolBox::from_raw(large[0]) });
+    };
+    foreign_pointer_of_a_large_box: FOREIGN_POINTER, || {
+        let large = PoolBox::into_raw(PoolBox::<[u8; 1 << 20]>::new_uninit());
+        // SAFETY: a lie.
+        drop(unsafe { PoolBox::from_raw(large.wrapping_byte_add(4096)) });
+    };
+}
+
+// --- Written after the free -----------------------------------------------------------------------------------------
+
+fn write_after_free(home: Home, word: usize) {
+    let pointer = home.make_one();
+    free(pointer);
+    write(pointer, word);
+    home.use_all();
+}
+
+/// Many are freed, so few from each page that their segments stay, and when their batches are sent, one in each is
+/// written to.
+fn write_into_the_lists(home: Home, word: usize) {
+    let pointers = home.make(MANY);
+    let freed: Vec<_> = pointers.into_iter().step_by(2).collect();
+    freed.iter().copied().for_each(free);
+    flush();
+    freed
+        .iter()
+        .step_by(32)
+        .for_each(|pointer| write(*pointer, word));
+    home.use_all();
+}
+
+misuses! {
+    write_after_free_at_home: WRITE_AFTER_FREE, || write_after_free(Here, 0);
+    write_after_free_at_home_further_on: WRITE_AFTER_FREE, || write_after_free(Here, 5);
+    write_after_free_at_home_at_the_end: WRITE_AFTER_FREE, || write_after_free(Here, 7);
+    write_after_free_elsewhere: WRITE_AFTER_FREE, || write_after_free(Elsewhere(), 0);
+    write_after_free_elsewhere_further_on: WRITE_AFTER_FREE, || write_after_free(Elsewhere(), 5);
+    write_after_free_after_the_owner_ended: WRITE_AFTER_FREE, || write_after_free(Ended, 0);
+    write_after_free_after_the_owner_ended_further_on: WRITE_AFTER_FREE, || write_after_free(Ended, 5);
+
+    write_into_a_free_list: WRITE_AFTER_FREE, || write_into_the_lists(Here, 0);
+    write_into_a_depot: WRITE_AFTER_FREE, || write_into_the_lists(Here, 1);
+    write_into_a_remote_list: WRITE_AFTER_FREE, || write_into_the_lists(Elsewhere(), 0);
+    write_into_a_carrier: WRITE_AFTER_FREE, || write_into_the_lists(Elsewhere(), 3);
+    write_into_what_an_ended_thread_left: WRITE_AFTER_FREE, || write_into_the_lists(Ended, 0);
+
+    /// Before the slot is the carrier of its batch.
+    write_before_the_carrier_is_written: WRITE_AFTER_FREE, || {
+        let pointer = Elsewhere().make_one();
+        free(pointer);
+        write(pointer, 0);
+        flush();
+    };
+    /// The first of a batch is its carrier, the others come as they were freed.
+    write_into_a_slot_that_is_carried: WRITE_AFTER_FREE, || {
+        let home = Elsewhere();
+        let pointers = home.make(10);
+        pointers.iter().copied().for_each(free);
+        write(pointers[5], 0);
+        flush();
+        home.run(trim);
+    };
+    /// A slot of each of many segments is freed. The outbox cannot hold all those batches, and this thread keeps what some
+    /// of them are, the first surely.
+    write_before_a_slot_is_kept: WRITE_AFTER_FREE, || {
+        Here.make_one();
+        let pointers = Elsewhere().make(100 * MANY);
+        free(pointers[0]);
+        write(pointers[0], 0);
+        pointers.into_iter().step_by(1000).skip(1).for_each(free);
+    };
+    /// The second word of some of them links the magazines of the depot. Nothing is handed out.
+    write_before_a_magazine_is_hung: WRITE_AFTER_FREE, || {
+        for pointer in Here.make(MANY) {
+            free(pointer);
+            write(pointer, 1);
+        }
+    };
+
+    /// The neighbour that the link then leads to is free as well.
+    a_bit_flipped_in_a_link: WRITE_AFTER_FREE, || {
+        let pointers = Here.make(4);
+        pointers.iter().copied().for_each(free);
+        flip(pointers[3].cast(), 6);
+        Here.make_one();
+    };
+    /// So is the neighbour of a slot that is carried, which waits in the outbox.
+    a_bit_flipped_in_a_carrier: WRITE_AFTER_FREE, || {
+        let home = Elsewhere();
+        let pointers = home.make(50);
+        let neighbour = |pointer: &*mut Value| pointer.map_addr(|addr| addr ^ 64);
+        let both = |pointer: &&*mut Value| pointers.contains(&neighbour(pointer));
+        let carried = *pointers[1..].iter().find(both).unwrap();
+        free(pointers[0]);
+        free(carried);
+        flush();
+        free(neighbour(&carried));
+        flip(pointers[0].wrapping_byte_add(2).cast(), 3);
+        home.run(trim);
+    };
+
+    /// The bytes of a link are those of another link, to a slot that is free as well.
+    a_link_copied_from_another_slot: WRITE_AFTER_FREE, || {
+        let pointers = Here.make(3);
+        pointers.iter().copied().for_each(free);
+        // SAFETY: mapped; the misuse is the point.
+        let link = unsafe { pointers[1].cast::<u64>().read() };
+        // SAFETY: as above.
+        unsafe { pointers[2].cast::<u64>().write(link) };
+        Here.use_all();
+    };
+}
+
+// --- Written beyond the end -----------------------------------------------------------------------------------------
+
+/// The slot behind is anybody's.
+fn overrun(home: Home) {
+    let pointer = home.make_one();
+    write(pointer, 7);
+    free(pointer);
+}
+
+/// The slot behind is free, and the write skips what lies between.
+fn overrun_into_a_free_slot(home: Home) {
+    let mut pointers = home.make(MANY);
+    pointers.sort_unstable();
+    let neighbours = pointers
+        .windows(2)
+        .find(|pair| pair[0].wrapping_byte_add(64) == pair[1]);
+    let [before, behind] = neighbours.unwrap() else {
+        unreachable!("a window of two")
+    };
+    free(*behind);
+    write(*before, 8);
+    home.use_all();
+}
+
+misuses! {
+    overrun_at_home: OVERRUN, || overrun(Here);
+    overrun_elsewhere: OVERRUN, || overrun(Elsewhere());
+    overrun_after_the_owner_ended: OVERRUN, || overrun(Ended);
+    overrun_into_a_free_slot_at_home: WRITE_AFTER_FREE, || overrun_into_a_free_slot(Here);
+    overrun_into_a_free_slot_elsewhere: WRITE_AFTER_FREE, || overrun_into_a_free_slot(Elsewhere());
+    overrun_into_a_free_slot_after_the_owner_ended: WRITE_AFTER_FREE, || overrun_into_a_free_slot(Ended);
+    overrun_in_a_pool_of_one_type: OVERRUN, || {
+        let pool = SegmentPool::new();
+        let pointer = PoolBox::into_raw(pool.alloc([0_u64; 7]));
+        write(pointer, 7);
+        free(pointer);
+    };
+}
+
+// --- Freed again after the pool was dropped -------------------------------------------------------------------------
+
+/// A box may outlive its pool. Its segment goes with it, if nobody else holds it, and then a second free is one of
+/// memory that is no segment.
+fn free_after_pool_drop(home: Home, expects_its_segment: bool) {
+    let pool: &'static mut SegmentPool<Value> = Box::leak(Box::new(SegmentPool::new()));
+    let pointer = {
+        let pool = &*pool;
+        let address = (&raw const *pool).expose_provenance();
+        home.run(move || {
+            // SAFETY: leaked, and dropped later.
+            let pool: &SegmentPool<Value> = unsafe { &*std::ptr::with_exposed_provenance(address) };
+            Pointers(vec![PoolBox::into_raw(pool.alloc([0; 7]))])
+        })
+        .0[0]
+    };
+    // SAFETY: leaked, and not used again.
+    unsafe { std::ptr::drop_in_place(pool) };
+    free(pointer); // as it should be
+    if !expects_its_segment {
+        flush();
+        home.run(idle);
+        idle();
+    }
+    free(pointer);
+}
+
+misuses! {
+    free_after_pool_drop_at_home: DOUBLE_FREE, || free_after_pool_drop(Here, true);
+    free_after_pool_drop_elsewhere: DOUBLE_FREE, || free_after_pool_drop(Elsewhere(), true);
+    free_after_pool_drop_after_the_owner_ended: DOUBLE_FREE, || free_after_pool_drop(Ended, true);
+    free_after_pool_and_segment_are_gone_at_home: FOREIGN_POINTER, || free_after_pool_drop(Here, false);
+    free_after_pool_and_segment_are_gone_elsewhere: FOREIGN_POINTER, || free_after_pool_drop(Elsewhere(), false);
+    free_after_pool_and_segment_are_gone_after_the_owner_ended: FOREIGN_POINTER,
+        || free_after_pool_drop(Ended, false);
+}
+
+// --- The end --------------------------------------------------------------------------------------------------------
+
+misuses! {
+    a_hook_is_told_instead: "found: DoubleFree\n", || {
+        set_misuse_hook(|misuse| eprintln!("found: {misuse:?}"));
+        double_free(Here);
+    };
+}
+
+#[test]
+fn a_hook_that_panics_cannot_go_on() {
+    let (signal, _) = in_a_child("a_hook_that_panics_cannot_go_on", || {
+        set_misuse_hook(|misuse| panic!("{misuse}"));
+        let _ = std::panic::catch_unwind(|| double_free(Here));
+    });
+    assert_eq!(signal, Some(SIGABRT));
+}
+
+#[test]
+fn fresh_slots_come_in_random_order() {
+    let pool = SegmentPool::new();
+    let boxes: Vec<_> = (0..1000).map(|n: u64| pool.alloc(n)).collect();
+    let addresses: Vec<_> = boxes
+        .iter()
+        .map(|boxed| (&raw const **boxed).addr())
+        .collect();
+    let rises = addresses
+        .windows(2)
+        .filter(|pair| pair[0] < pair[1])
+        .count();
+    assert!((300..700).contains(&rises), "{rises} of 999");
+}
