@@ -29,6 +29,7 @@ use self::unchecked as checks;
 use crate::hardened::Sealed;
 use crate::layout::BATCH_SLOTS;
 
+#[cfg(not(loom))] // by `thread`, which the models do without
 pub(crate) use self::checks::take_back;
 
 /// A free slot, or the storage of a value, seen as memory.
