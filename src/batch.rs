@@ -177,6 +177,8 @@ impl Run {
         Some(slot)
     }
 
+    #[cold]
+    #[inline(never)]
     fn next_piece(&self, stride: usize) -> Option<()> {
         let carrier = self.carrier.get()?;
         // SAFETY: the segment of a slot in this run is the owner's, and in use.

@@ -132,11 +132,15 @@ impl Bin {
     /// As [`take`](Self::take), but also out of the run.
     #[inline]
     pub(crate) fn take_any(&self) -> Option<SlotPtr> {
-        self.take().or_else(|| {
-            let slot = self.run.take(self.stride.get())?;
-            self.free.pass();
-            Some(slot)
-        })
+        self.take().or_else(|| self.take_from_run())
+    }
+
+    /// The next slot of the run.
+    #[inline]
+    pub(crate) fn take_from_run(&self) -> Option<SlotPtr> {
+        let slot = self.run.take(self.stride.get())?;
+        self.free.pass();
+        Some(slot)
     }
 
     /// Frees a slot; true when the free list must be stashed.
