@@ -11,18 +11,14 @@
 //!            [d+1] holds (d, 1)        the newest is the head of the list: [d+1] -> [c] -> older batches
 //! ```
 //!
-//! The owner reads a list once from the newest carrier to the oldest, which it turns round meanwhile, and then hands
-//! the slots out of it one by one, the one freed first first: a [`Run`]. The slots that wait in a run are not touched.
-//! Slots that were never handed out make a run too.
-//!
 //! Who may touch a carrier: the freeing thread until its compare-and-swap publishes the chain, the segment's owner after
-//! taking it. A run is the owner's.
+//! taking it.
 
 use core::cell::Cell;
 
 use crate::remote::Listed;
-use crate::segment::SegmentRef;
-use crate::slot::{self, Offset, Piece, SlotPtr};
+use crate::segment::{Identity, SegmentRef};
+use crate::slot::{self, MOST_PIECES, Offset, Piece, SlotPtr};
 
 /// A batch as its slots say it.
 #[derive(Debug, Clone, Copy)]
@@ -42,35 +38,21 @@ pub(crate) unsafe fn write(
     segment: SegmentRef,
     offsets: &[Cell<Option<Offset>>],
 ) -> Option<Written> {
-    let stride = segment.identity().stride;
-    let most = slot::carrier_pieces(stride);
-    let mut pieces = [None; slot::MOST_PIECES];
-    let mut len = 0;
+    let Identity { span, stride, .. } = *segment.identity();
+    let step = stride >> span.offset_shift();
+    let mut open = Pieces::new(slot::carrier_pieces(stride));
     let mut written: Option<Written> = None;
+    let last = offsets.len().wrapping_sub(1);
     for (index, offset) in offsets.iter().enumerate() {
         let offset = offset.get()?;
-        if index + 1 < offsets.len() {
-            let last: Option<Piece> = if len > 0 { pieces[len - 1] } else { None };
-            let step = stride >> segment.identity().span.offset_shift();
-            if let Some(longer) = last.and_then(|last| last.followed_by(offset, step)) {
-                pieces[len - 1] = Some(longer);
-                continue;
-            }
-            if len < most {
-                pieces[len] = Some(Piece::new(offset));
-                len += 1;
-                continue;
-            }
+        if index != last && open.add(offset, step) {
+            continue;
         }
         let carrier = segment.slot_at(offset);
         let before = written.map(|written| written.newest);
         // SAFETY: the slot is the caller's, and the pieces fit.
-        unsafe { slot::write_carrier(carrier, before, &pieces[..len]) };
-        if len < most {
-            // SAFETY: as above.
-            unsafe { slot::end_pieces(carrier, len) };
-        }
-        len = 0;
+        unsafe { slot::write_carrier(carrier, stride, before, open.as_slice()) };
+        open.clear();
         written = Some(Written {
             newest: offset,
             oldest: written.map_or(carrier, |written| written.oldest),
@@ -79,135 +61,71 @@ pub(crate) unsafe fn write(
     written
 }
 
-/// Calls `receive` with every slot of a list.
+/// The pieces for the next carrier.
+struct Pieces {
+    pieces: [Option<Piece>; MOST_PIECES],
+    len: usize,
+    most: usize,
+}
+
+impl Pieces {
+    fn new(most: usize) -> Self {
+        Self {
+            pieces: [None; MOST_PIECES],
+            len: 0,
+            most,
+        }
+    }
+
+    /// Adds a slot, `step` units after the last one if it belongs to that one's piece; false if there is no room.
+    #[inline]
+    fn add(&mut self, offset: Offset, step: usize) -> bool {
+        let last = self.pieces[..self.len].last().copied().flatten();
+        if let Some(longer) = last.and_then(|last| last.followed_by(offset, step)) {
+            self.pieces[self.len - 1] = Some(longer);
+        } else if self.len < self.most {
+            self.pieces[self.len] = Some(Piece::new(offset));
+            self.len += 1;
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn as_slice(&self) -> &[Option<Piece>] {
+        &self.pieces[..self.len]
+    }
+
+    fn clear(&mut self) {
+        self.len = 0;
+    }
+}
+
+/// Calls `receive` with every slot of a list, the one freed first last: pushed on a free list, they come out in the order
+/// in which they were freed.
 ///
 /// # Safety
 ///
 /// The caller took the list of this segment, or keeps its owner from doing so, and may do with the slots what `receive`
 /// does.
+#[inline]
 pub(crate) unsafe fn each(segment: SegmentRef, list: Listed, mut receive: impl FnMut(SlotPtr)) {
-    let stride = segment.identity().stride;
+    let Identity { span, stride, .. } = *segment.identity();
+    let step = stride >> span.offset_shift();
     let mut next = list.head;
     while let Some(offset) = next {
         let carrier = segment.slot_at(offset);
-        let mut index = 0;
+        let mut pieces = [None; MOST_PIECES];
         // SAFETY: the slot is a carrier on the list that the caller took; `receive` gets it after this.
-        while let Some(piece) = unsafe { slot::piece(carrier, stride, index) } {
-            let first = segment.slot_at(piece.first());
-            (0..piece.len()).for_each(|n| receive(nth(first, n, stride)));
-            index += 1;
-        }
+        let len = unsafe { slot::read_pieces(carrier, stride, &mut pieces) };
         // SAFETY: as above.
         next = unsafe { slot::carrier_next(carrier) };
         receive(carrier);
-    }
-}
-
-/// The n-th slot after one, in the same segment.
-#[inline(always)]
-fn nth(slot: SlotPtr, n: usize, stride: usize) -> SlotPtr {
-    // SAFETY: the callers stay within a segment, which the slot's pointer may reach as a whole.
-    unsafe { slot.byte_add(n * stride) }
-}
-
-/// Slots that are handed out in the order of addresses, piece by piece. Owner only. All zero bytes are an empty run.
-#[derive(Debug)]
-pub(crate) struct Run {
-    /// The next slot, if any is left of the piece.
-    next: Cell<Option<SlotPtr>>,
-    left: Cell<usize>,
-    /// Where the next piece is: the carrier and its number there.
-    carrier: Cell<Option<SlotPtr>>,
-    index: Cell<usize>,
-}
-
-impl Run {
-    pub(crate) const fn new() -> Self {
-        Self {
-            next: Cell::new(None),
-            left: Cell::new(0),
-            carrier: Cell::new(None),
-            index: Cell::new(0),
+        for piece in pieces[..len].iter().rev().flatten() {
+            let first = piece.first().units();
+            for n in (0..piece.len()).rev() {
+                receive(segment.slot_at(Offset::new(first + n * step)));
+            }
         }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.left.get() == 0 && self.carrier.get().is_none()
-    }
-
-    /// Makes `len` slots, this one and those that follow in its segment, the contents of this empty run.
-    pub(crate) fn open(&self, first: SlotPtr, len: usize) {
-        debug_assert!(self.is_empty());
-        self.next.set(Some(first));
-        self.left.set(len);
-    }
-
-    /// Makes a list the contents of this empty run.
-    ///
-    /// # Safety
-    ///
-    /// The caller took the list of this segment, of which it owns the heap.
-    pub(crate) unsafe fn open_list(&self, segment: SegmentRef, list: Listed) {
-        debug_assert!(self.is_empty());
-        let mut newer = None;
-        let mut oldest = None;
-        let mut next = list.head;
-        while let Some(offset) = next {
-            let carrier = segment.slot_at(offset);
-            // SAFETY: a carrier on the list that was taken.
-            next = unsafe { slot::carrier_next(carrier) };
-            // SAFETY: as above.
-            unsafe { slot::set_carrier_next(carrier, newer) };
-            newer = Some(offset);
-            oldest = Some(carrier);
-        }
-        self.carrier.set(oldest);
-        self.index.set(0);
-    }
-
-    /// The next slot.
-    #[inline]
-    pub(crate) fn take(&self, stride: usize) -> Option<SlotPtr> {
-        if self.left.get() == 0 {
-            self.next_piece(stride)?;
-        }
-        let slot = self.next.get()?;
-        self.next.set(Some(nth(slot, 1, stride)));
-        self.left.set(self.left.get() - 1);
-        Some(slot)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn next_piece(&self, stride: usize) -> Option<()> {
-        let carrier = self.carrier.get()?;
-        // SAFETY: the segment of a slot in this run is the owner's, and in use.
-        let segment = unsafe { SegmentRef::of(carrier, crate::layout::Span::of(stride)) };
-        // SAFETY: `open_list` was given the carrier, and it was not handed out yet.
-        if let Some(piece) = unsafe { slot::piece(carrier, stride, self.index.get()) } {
-            self.index.set(self.index.get() + 1);
-            self.next.set(Some(segment.slot_at(piece.first())));
-            self.left.set(piece.len());
-        } else {
-            // SAFETY: as above.
-            let newer = unsafe { slot::carrier_next(carrier) };
-            self.carrier
-                .set(newer.map(|offset| segment.slot_at(offset)));
-            self.index.set(0);
-            self.next.set(Some(carrier));
-            self.left.set(1);
-        }
-        Some(())
-    }
-
-    /// The slots, first to be handed out first.
-    pub(crate) fn iter(&self, stride: usize) -> impl Iterator<Item = SlotPtr> {
-        let copy = Self {
-            next: self.next.clone(),
-            left: self.left.clone(),
-            carrier: self.carrier.clone(),
-            index: self.index.clone(),
-        };
-        core::iter::from_fn(move || copy.take(stride))
     }
 }

@@ -42,11 +42,7 @@ pub(crate) fn refill(heap: HeapRef, bin: usize, debts: &Debts) -> Option<SlotPtr
         || (merge(heap, bin, debts) && heap.refill(bin))
         || heap.refill_from_new(bin);
     pass_on(heap.outgoing(), debts);
-    if filled {
-        heap.bin(bin).take_any()
-    } else {
-        None
-    }
+    if filled { heap.bin(bin).take() } else { None }
 }
 
 /// Stashes the full free list of a bin, of a heap that the caller holds.
@@ -92,11 +88,7 @@ pub(crate) fn refill_from_others(heap: HeapRef, bin: usize, debts: &Debts) -> Op
         }
     }
     pass_on(heap.outgoing(), debts);
-    if filled {
-        heap.bin(bin).take_any()
-    } else {
-        None
-    }
+    if filled { heap.bin(bin).take() } else { None }
 }
 
 /// Ends a thread's holding of a heap.

@@ -215,13 +215,17 @@ impl SegmentRef {
         owner.home_len.get() == owner.bumped.get()
     }
 
-    /// Takes at most `most` linked slots from home. Owner only.
-    pub(crate) fn take_home(self, most: usize) -> Option<(SlotPtr, usize)> {
-        let head = self.owner.home.get()?;
-        Some(self.cut_home(head, most))
+    /// Takes at most `most` linked slots, from home or else from beyond the bump position, where a run of them is
+    /// linked in the order of addresses. Owner only.
+    pub(crate) fn take_run(self, most: usize) -> Option<(SlotPtr, usize)> {
+        match self.owner.home.get() {
+            Some(head) => Some(self.take_home(head, most)),
+            None if self.owner.bumped.get() < self.identity.capacity => Some(self.bump(most)),
+            None => None,
+        }
     }
 
-    fn cut_home(self, head: SlotPtr, most: usize) -> (SlotPtr, usize) {
+    fn take_home(self, head: SlotPtr, most: usize) -> (SlotPtr, usize) {
         let owner = &self.owner;
         let len = owner.home_len.get().min(most);
         let all = len == owner.home_len.get();
@@ -236,9 +240,7 @@ impl SegmentRef {
         (head, len)
     }
 
-    /// Takes slots that were never handed out: the first one, and how many follow each other. No more than a page of
-    /// them, so that no memory is asked for long before it is used. Owner only.
-    pub(crate) fn bump(self, most: usize) -> Option<(SlotPtr, usize)> {
+    fn bump(self, most: usize) -> (SlotPtr, usize) {
         let Identity {
             stride,
             capacity,
@@ -253,12 +255,16 @@ impl SegmentRef {
         };
         let len = most.min(page).min(capacity - from);
         let slot = |index: usize| self.at(first + index * stride);
-        for index in from..from + len {
+        let mut link = None;
+        for index in (from..from + len).rev() {
             // SAFETY: the slot was never handed out and lies within the capacity.
             unsafe { slot::prepare(slot(index)) };
+            // SAFETY: as above.
+            unsafe { slot::set_link(slot(index), link) };
+            link = Some(slot(index));
         }
         self.owner.bumped.set(from + len);
-        (len > 0).then(|| (slot(from), len))
+        (slot(from), len)
     }
 
     /// Frees a chain of slots to the segment's owner, or begins a purge if these are the last ones and `purges` says
@@ -296,11 +302,11 @@ impl SegmentRef {
         (self.at(before).cast(), self.identity.span.bytes() - before)
     }
 
-    /// Makes a segment whose slots were all freed remotely one whose slots were never handed out.
+    /// Makes a segment whose slots were purged one whose slots were never handed out.
     ///
     /// # Safety
     ///
-    /// The caller owns the segment and took PURGED, or a list of every slot.
+    /// The caller owns the segment and took PURGED.
     pub(crate) unsafe fn reset(self) {
         let owner = &self.owner;
         debug_assert!(owner.home.get().is_none() && owner.bumped.get() == self.identity.capacity);

@@ -157,42 +157,47 @@ pub(crate) unsafe fn set_next_magazine(slot: SlotPtr, next: Option<SlotPtr>) {
 ///
 /// # Safety
 ///
-/// The caller owns the slot, whose stride has room for so many pieces.
-pub(crate) unsafe fn write_carrier(slot: SlotPtr, next: Option<Offset>, pieces: &[Option<Piece>]) {
-    let words = watched::write(slot).cast::<Option<Offset>>();
+/// The caller owns the slot, which is `stride` bytes long, and `pieces` are not more than [`carrier_pieces`].
+pub(crate) unsafe fn write_carrier(
+    slot: SlotPtr,
+    stride: usize,
+    next: Option<Offset>,
+    pieces: &[Option<Piece>],
+) {
+    let bytes = watched::write(slot);
     // SAFETY: the first half-word of the slot.
-    unsafe { words.write(next) };
-    let words = words.cast::<Option<Piece>>();
+    unsafe { bytes.cast::<Option<Offset>>().write(next) };
+    let words = bytes.cast::<Option<Piece>>().wrapping_add(1);
     for (index, piece) in pieces.iter().enumerate() {
-        // SAFETY: `1 + index` half-words lie within the stride.
-        unsafe { words.wrapping_add(1 + index).write(*piece) };
+        // SAFETY: so many half-words follow within the stride.
+        unsafe { words.wrapping_add(index).write(*piece) };
+    }
+    if pieces.len() < carrier_pieces(stride) {
+        // SAFETY: there is room for one more.
+        unsafe { words.wrapping_add(pieces.len()).write(None) };
     }
 }
 
-/// Says that a carrier has no more than so many pieces, when there would be room for more.
+/// Copies the pieces of a carrier to the front of `pieces` and returns how many these are.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, which is a carrier with room for one piece more.
-pub(crate) unsafe fn end_pieces(slot: SlotPtr, pieces: usize) {
-    let words = watched::write(slot).cast::<Option<Piece>>();
-    // SAFETY: there is room.
-    unsafe { words.wrapping_add(1 + pieces).write(None) };
-}
-
-/// The piece of this number, if there are as many.
-///
-/// # Safety
-///
-/// The caller owns the slot, which is a carrier.
+/// The caller owns the slot, which is `stride` bytes long, and [`write_carrier`] wrote it.
 #[inline]
-pub(crate) unsafe fn piece(slot: SlotPtr, stride: usize, index: usize) -> Option<Piece> {
-    if index == carrier_pieces(stride) {
-        return None;
+pub(crate) unsafe fn read_pieces(
+    slot: SlotPtr,
+    stride: usize,
+    pieces: &mut [Option<Piece>; MOST_PIECES],
+) -> usize {
+    let words = watched::read(slot).cast::<Option<Piece>>().wrapping_add(1);
+    for (index, piece) in pieces.iter_mut().enumerate().take(carrier_pieces(stride)) {
+        // SAFETY: the carrier has a piece there, or its end.
+        *piece = unsafe { words.wrapping_add(index).read() };
+        if piece.is_none() {
+            return index;
+        }
     }
-    let words = watched::read(slot).cast::<Option<Piece>>();
-    // SAFETY: the carrier has a piece there, or its end.
-    unsafe { words.wrapping_add(1 + index).read() }
+    carrier_pieces(stride)
 }
 
 /// The carrier that follows.

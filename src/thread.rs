@@ -96,7 +96,7 @@ pub(crate) fn take_from(pool: RegistryRef) -> Option<SlotPtr> {
             if slot.is_some() {
                 slot
             } else {
-                take_slow_from(heap, 0)
+                refill(heap, 0)
             }
         }
         _ => local.take_from_slow(pool),
@@ -276,18 +276,6 @@ fn of_pool(heap: HeapRef, pool: RegistryRef) -> bool {
     registry::registry_of(heap) == pool
 }
 
-/// As [`Local::take_slow`], for another pool.
-#[cold]
-#[inline(never)]
-fn take_slow_from(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
-    let slot = heap.bin(bin).take_from_run();
-    if slot.is_some() {
-        slot
-    } else {
-        refill(heap, bin)
-    }
-}
-
 #[cold]
 #[inline(never)]
 fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
@@ -323,21 +311,9 @@ impl Local {
         }
     }
 
-    /// The free list is empty: the next slot of the run, or whatever else there is.
     #[cold]
     #[inline(never)]
     fn take_slow(&self, class: usize) -> Option<SlotPtr> {
-        let slot = self.heap.get().bin(class).take_from_run();
-        if slot.is_some() {
-            slot
-        } else {
-            self.take_slower(class)
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn take_slower(&self, class: usize) -> Option<SlotPtr> {
         self.let_go_of_closed();
         if self.heap.get() == HeapRef::EMPTY {
             let pool = registry::default();
@@ -374,7 +350,7 @@ impl Local {
     /// A slot from a bin, whose free list may have some after its heap was adopted.
     fn refill(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
         self.debts.pay(handover::TENURE_SLOTS);
-        let slot = heap.bin(bin).take_any();
+        let slot = heap.bin(bin).take();
         let slot = slot.or_else(|| handover::refill(heap, bin, &self.debts));
         if slot.is_some() || !registry::registry_of(heap).core().is_full() {
             return slot;
