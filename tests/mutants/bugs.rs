@@ -18,16 +18,32 @@ pub(crate) struct Change {
 
 impl Bug {
     pub(crate) fn changes(&self) -> impl Iterator<Item = Change> + '_ {
-        self.changes.iter().map(|&(file, old, new)| Change { name: self.name, file, old, new })
+        self.changes.iter().map(|&(file, old, new)| Change {
+            name: self.name,
+            file,
+            old,
+            new,
+        })
     }
 }
 
 impl Change {
     pub(crate) fn plant(&self, text: &str) -> String {
-        let Self { name, file, old, new } = self;
+        let Self {
+            name,
+            file,
+            old,
+            new,
+        } = self;
         let found = text.matches(old).count();
-        assert_eq!(found, 1, "{name}: this is to be replaced in {file}, once:\n{old}");
-        text.replace(old, &new.replace("ON", &format!("crate::sync::mutants::on({name:?})")))
+        assert_eq!(
+            found, 1,
+            "{name}: this is to be replaced in {file}, once:\n{old}"
+        );
+        text.replace(
+            old,
+            &new.replace("ON", &format!("crate::sync::mutants::on({name:?})")),
+        )
     }
 }
 

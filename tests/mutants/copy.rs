@@ -56,7 +56,11 @@ fn copy_sources(from: &Path, to: &Path) -> Vec<Site> {
             let (switched, found) = orderings::switched(&name, &text);
             text = switched;
             sites.extend(found);
-            for bug in BUGS.iter().flat_map(Bug::changes).filter(|change| change.file == name) {
+            for bug in BUGS
+                .iter()
+                .flat_map(Bug::changes)
+                .filter(|change| change.file == name)
+            {
                 text = bug.plant(&text);
                 planted += 1;
             }
@@ -66,12 +70,17 @@ fn copy_sources(from: &Path, to: &Path) -> Vec<Site> {
         }
         write(&to.join(file), &text);
     }
-    assert_eq!(planted, BUGS.iter().flat_map(Bug::changes).count(), "a file of `BUGS` is not there");
+    assert_eq!(
+        planted,
+        BUGS.iter().flat_map(Bug::changes).count(),
+        "a file of `BUGS` is not there"
+    );
     sites
 }
 
 fn is_models(file: &Path) -> bool {
-    file.iter().any(|part| part == "models" || part == "models.rs")
+    file.iter()
+        .any(|part| part == "models" || part == "models.rs")
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -102,7 +111,13 @@ fn compile(copy: &Path) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("loom");
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     let output = Command::new(env!("CARGO"))
-        .args(["test", "--release", "--lib", "--no-run", "--message-format=json-render-diagnostics"])
+        .args([
+            "test",
+            "--release",
+            "--lib",
+            "--no-run",
+            "--message-format=json-render-diagnostics",
+        ])
         .current_dir(copy)
         .env("RUSTFLAGS", format!("{flags} --cfg loom"))
         .env("CARGO_TARGET_DIR", target)
@@ -111,9 +126,15 @@ fn compile(copy: &Path) -> PathBuf {
         .stderr(std::process::Stdio::inherit())
         .output()
         .unwrap();
-    assert!(output.status.success(), "the copy in {} does not build", copy.display());
+    assert!(
+        output.status.success(),
+        "the copy in {} does not build",
+        copy.display()
+    );
     let messages = String::from_utf8(output.stdout).unwrap();
-    let (_, program) = messages.rsplit_once(r#""executable":""#).expect("a test program");
+    let (_, program) = messages
+        .rsplit_once(r#""executable":""#)
+        .expect("a test program");
     let (program, _) = program.split_once('"').unwrap();
     PathBuf::from(program.replace(r"\\", r"\"))
 }

@@ -46,17 +46,27 @@ fn every_ordering_is_guarded() {
         let line = format!("{}:{} {}", site.file, site.line, site.what);
         let (good, said) = match (verdict, site.unseen()) {
             (Verdict::Caught(model), None) => (true, format!("seen by {model}")),
-            (Verdict::Caught(model), Some(_)) => (false, format!("in `UNSEEN`, but seen by {model}")),
-            (Verdict::Missed | Verdict::Unreached, Some(reason)) => (true, format!("unseen: {reason}")),
+            (Verdict::Caught(model), Some(_)) => {
+                (false, format!("in `UNSEEN`, but seen by {model}"))
+            }
+            (Verdict::Missed | Verdict::Unreached, Some(reason)) => {
+                (true, format!("unseen: {reason}"))
+            }
             (Verdict::Missed, None) => (false, "MISSED".to_owned()),
             (Verdict::Unreached, None) => (false, "MISSED: no model gets there".to_owned()),
         };
         report(&line, good, &said)
     });
     let gone = UNSEEN.iter().filter(|(file, what, _)| {
-        !sites.iter().any(|site| site.file == *file && site.what == *what)
+        !sites
+            .iter()
+            .any(|site| site.file == *file && site.what == *what)
     });
-    let gone = gone.map(|(file, what, _)| Some(format!("{file} {what}: in `UNSEEN`, but not in the sources")));
+    let gone = gone.map(|(file, what, _)| {
+        Some(format!(
+            "{file} {what}: in `UNSEEN`, but not in the sources"
+        ))
+    });
     conclude("orderings", complaints.into_iter().chain(gone));
 }
 

@@ -65,7 +65,9 @@ pub(crate) fn switched(file: &str, text: &str) -> (String, Vec<Site>) {
 /// The next ordering that can be weakened, and where it starts.
 fn next_ordering(code: &str) -> Option<(&'static str, usize)> {
     let find = |order: &'static str| Some((order, code.find(&format!("Ordering::{order}"))?));
-    let found = ["Acquire", "Release", "AcqRel"].into_iter().filter_map(find);
+    let found = ["Acquire", "Release", "AcqRel"]
+        .into_iter()
+        .filter_map(find);
     found.min_by_key(|(_, at)| *at)
 }
 
@@ -84,9 +86,15 @@ impl Place {
         } else if line.starts_with('}') {
             self.of.clear();
         }
-        let before = |rest: &str| rest.chars().all(|c| c.is_alphanumeric() || "_()# ".contains(c));
+        let before = |rest: &str| {
+            rest.chars()
+                .all(|c| c.is_alphanumeric() || "_()# ".contains(c))
+        };
         if let Some((start, rest)) = line.split_once("fn ") {
-            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let name: String = rest
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             if before(start) && !name.is_empty() {
                 self.function = name;
             }
@@ -127,7 +135,10 @@ fn free() {
 }
 ";
     let (switched, sites) = switched("x.rs", text);
-    let found: Vec<_> = sites.iter().map(|site| (site.line, site.what.as_str())).collect();
+    let found: Vec<_> = sites
+        .iter()
+        .map(|site| (site.line, site.what.as_str()))
+        .collect();
     let expected = [
         (4, "Inbox::push: Acquire"),
         (4, "Inbox::push: Release"),

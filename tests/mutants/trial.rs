@@ -34,9 +34,15 @@ pub(crate) enum Verdict {
 
 /// Every model, after a run without a mutant, the quickest first.
 pub(crate) fn models(program: &Path) -> Vec<Model> {
-    let list = Command::new(program).args(["--list", "--format=terse"]).output().unwrap();
+    let list = Command::new(program)
+        .args(["--list", "--format=terse"])
+        .output()
+        .unwrap();
     let list = String::from_utf8(list.stdout).unwrap();
-    let names: Vec<_> = list.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let names: Vec<_> = list
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .collect();
     let mut models = on_every_core(&names, |name| Model::look(program, name));
     models.sort_by_key(|model| model.took);
     models
@@ -45,10 +51,14 @@ pub(crate) fn models(program: &Path) -> Vec<Model> {
 impl Model {
     fn look(program: &Path, name: &str) -> Self {
         let start = Instant::now();
-        let output = command(program, name, "?", PREEMPTIONS[0]).output().unwrap();
+        let output = command(program, name, "?", PREEMPTIONS[0])
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{name} fails by itself: {said}");
-        let reached = said.lines().filter_map(|line| line.strip_prefix("reached "));
+        let reached = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("reached "));
         Self {
             name: name.to_owned(),
             reaches: reached.map(str::to_owned).collect(),
@@ -100,7 +110,10 @@ fn fails(mut command: Command) -> bool {
 }
 
 /// Calls `work` with each item and returns the results in the order of the items.
-pub(crate) fn on_every_core<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn on_every_core<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     thread::scope(|scope| {
