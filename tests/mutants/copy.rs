@@ -48,6 +48,11 @@ fn manifest(from: &Path) -> String {
 fn copy_sources(from: &Path, to: &Path) -> Vec<Site> {
     let mut sites = Vec::new();
     let mut planted = 0;
+    for copied in files(to) {
+        if !from.join(copied.strip_prefix(to).unwrap()).exists() {
+            fs::remove_file(copied).unwrap(); // from an earlier run
+        }
+    }
     for path in files(from) {
         let file = path.strip_prefix(from).unwrap();
         let name = file.to_str().unwrap().replace('\\', "/");
@@ -85,7 +90,7 @@ fn is_models(file: &Path) -> bool {
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files.extend(self::files(&path));
