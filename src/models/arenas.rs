@@ -50,11 +50,14 @@ fn two_arenas_become_idle_while_one_is_claimed_from() {
         let arenas = arenas();
         let [first, second, third] = [(); 3].map(|()| arenas.claim_small());
         arenas.release_small(second);
-        let releasers =
-            [first, third].map(|claimed| thread::spawn(move || arenas.release_small(claimed)));
-        let again = arenas.claim_small();
-        join(releasers);
-        arenas.release_small(again);
+        let releaser = thread::spawn(move || arenas.release_small(first));
+        let claimer = thread::spawn(move || {
+            let again = arenas.claim_small();
+            arenas.release_small(third);
+            again
+        });
+        releaser.join().unwrap();
+        arenas.release_small(claimer.join().unwrap());
         assert_eq!(arenas.mapped(), 0);
     });
 }
@@ -136,10 +139,10 @@ fn both_segments_of_an_arena_released_at_once() {
     });
 }
 
-/// A thread trims while another maps an arena, uses a segment of it and releases it. Catches: a trim that purges what
-/// is in use, or that reads the base before it has a bit; a trim that keeps an arena from being unmapped.
+/// A thread trims while another maps an arena and releases it again. Catches: a trim that reads the base before it has
+/// a bit, or keeps an arena from being unmapped.
 #[test]
-fn trim_against_claim_and_release() {
+fn trim_against_map_and_unmap() {
     model(|| {
         let arenas = arenas();
         let other = thread::spawn(move || {
@@ -150,6 +153,25 @@ fn trim_against_claim_and_release() {
         arenas.trim();
         other.join().unwrap();
         arenas.trim();
+        assert_eq!(arenas.mapped(), 0);
+    });
+}
+
+/// A thread trims while another claims a free segment, uses it and releases it. Catches: a trim that purges what is in
+/// use, or keeps what it purged.
+#[test]
+fn trim_against_claim_and_release() {
+    model(|| {
+        let arenas = arenas();
+        let (first, second) = (arenas.claim_small(), arenas.claim_small());
+        arenas.release_small(second);
+        let other = thread::spawn(move || {
+            let second = arenas.claim_small();
+            arenas.release_small(second);
+        });
+        arenas.trim();
+        other.join().unwrap();
+        arenas.release_small(first);
         assert_eq!(arenas.mapped(), 0);
     });
 }

@@ -150,10 +150,15 @@ fn limit_reached_by_two_threads() {
         let value = try_alloc(mine);
         let other = other.join().unwrap();
         assert_ne!(value.is_some(), other.is_some());
-        value.inspect(|value| value.free_at_home(mine));
-        other.inspect(|value| value.free_at_home(theirs));
-        end(mine);
-        end(theirs);
+        let (winner, loser) = if value.is_some() {
+            (mine, theirs)
+        } else {
+            (theirs, mine)
+        };
+        value.or(other).unwrap().free_at_home(winner);
+        end(winner);
+        churn(loser); // there is room again
+        end(loser);
         pool.close();
     });
 }
@@ -209,5 +214,20 @@ fn segment_goes_from_one_pool_to_another() {
         pusher.join().unwrap();
         close(other.registry);
         pool.close();
+    });
+}
+
+/// A pool is dropped while a thread ends that has mapped a segment ahead and never used it. Catches: a segment that is
+/// not released because nothing of it ever came home.
+#[test]
+fn pool_dropped_with_a_segment_never_used() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        assert!(heap.add_segment(0, false));
+        let dropper = thread::spawn(move || close(pool.registry));
+        end(heap);
+        dropper.join().unwrap();
+        pool.check_ledger();
     });
 }

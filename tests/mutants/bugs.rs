@@ -42,12 +42,12 @@ impl Change {
         );
         text.replace(
             old,
-            &new.replace("ON", &format!("crate::sync::mutants::on({name:?})")),
+            &new.replace("PLANTED", &format!("crate::sync::mutants::on({name:?})")),
         )
     }
 }
 
-/// In each new text `ON` is the switch.
+/// In each new text `PLANTED` is the switch.
 pub(crate) const BUGS: &[Bug] = &[
     // --- The remote word ---------------------------------------------------------------------------------------------
     Bug {
@@ -55,7 +55,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "remote.rs",
             "u64::from(Offset::to_raw(Some(head))) | QUEUED",
-            "u64::from(Offset::to_raw(Some(head))) | if ON { 0 } else { QUEUED }",
+            "u64::from(Offset::to_raw(Some(head))) | if PLANTED { 0 } else { QUEUED }",
         )],
     },
     Bug {
@@ -63,7 +63,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "remote.rs",
             "Ok(_) => return Pushed::Joined,",
-            "Ok(_) if ON => return Pushed::Queued,\n Ok(_) => return Pushed::Joined,",
+            "Ok(_) if PLANTED => return Pushed::Queued,\n Ok(_) => return Pushed::Joined,",
         )],
     },
     Bug {
@@ -72,12 +72,12 @@ pub(crate) const BUGS: &[Bug] = &[
             (
                 "remote.rs",
                 "link_tail(Offset::from_raw(old as u16));",
-                "if !ON { link_tail(Offset::from_raw(old as u16)) }",
+                "if !PLANTED { link_tail(Offset::from_raw(old as u16)) }",
             ),
             (
                 "remote.rs",
                 "Ok(_) if turned_queued_on => return Pushed::Queued,",
-                "Ok(_) if { if ON { link_tail(Offset::from_raw(old as u16)) } turned_queued_on } => return Pushed::Queued,",
+                "Ok(_) if { if PLANTED { link_tail(Offset::from_raw(old as u16)) } turned_queued_on } => return Pushed::Queued,",
             ),
         ],
     },
@@ -89,7 +89,7 @@ pub(crate) const BUGS: &[Bug] = &[
                 "mut link_tail: impl FnMut(Option<Offset>),\n    ) -> Pushed {",
                 "mut link_tail: impl FnMut(Option<Offset>),\n    ) -> Pushed {
                     let mut first = None;
-                    let mut link_tail = |next| link_tail(if ON { *first.get_or_insert(next) } else { next });",
+                    let mut link_tail = |next| link_tail(if PLANTED { *first.get_or_insert(next) } else { next });",
             ),
         ],
     },
@@ -98,7 +98,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "remote.rs",
             "((count as u64) << COUNT_SHIFT)",
-            "(if ON { 1 } else { count as u64 } << COUNT_SHIFT)",
+            "(if PLANTED { 1 } else { count as u64 } << COUNT_SHIFT)",
         )],
     },
     Bug {
@@ -106,7 +106,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "remote.rs",
             "if purge.turned_queued_on || was_taken {",
-            "if purge.turned_queued_on || was_taken && !ON {",
+            "if purge.turned_queued_on || was_taken && !PLANTED {",
         )],
     },
     Bug {
@@ -114,7 +114,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "remote.rs",
             "            Pushed::Queued\n        } else {\n            Pushed::Joined",
-            "            if ON { Pushed::Joined } else { Pushed::Queued }\n        } else {\n            Pushed::Joined",
+            "            if PLANTED { Pushed::Joined } else { Pushed::Queued }\n        } else {\n            Pushed::Joined",
         )],
     },
     Bug {
@@ -122,7 +122,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "remote.rs",
             "        } else {\n            Pushed::Joined",
-            "        } else if ON { Pushed::Queued } else {\n            Pushed::Joined",
+            "        } else if PLANTED { Pushed::Queued } else {\n            Pushed::Joined",
         )],
     },
     Bug {
@@ -130,7 +130,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "remote.rs",
             "            Self::Purging\n",
-            "            if ON { Self::Purged { batches: 1 } } else { Self::Purging }\n",
+            "            if PLANTED { Self::Purged { batches: 1 } } else { Self::Purging }\n",
         )],
     },
     Bug {
@@ -140,7 +140,7 @@ pub(crate) const BUGS: &[Bug] = &[
             "    let purges = |total| completion.purges(total);\n",
             "    let purges = |total| {
                 let purges = completion.purges(total);
-                if ON && purges { unsafe { segment.purge(os::page_bytes(), os::purge) } }
+                if PLANTED && purges { unsafe { segment.purge(os::page_bytes(), os::purge) } }
                 purges
             };\n",
         )],
@@ -152,12 +152,12 @@ pub(crate) const BUGS: &[Bug] = &[
             (
                 "remote.rs",
                 "unsafe { N::set_inbox_link(node, first(old)) };",
-                "if !ON { unsafe { N::set_inbox_link(node, first(old)) } };",
+                "if !PLANTED { unsafe { N::set_inbox_link(node, first(old)) } };",
             ),
             (
                 "remote.rs",
                 "Ok(_) if has(old, ABANDONED) => return Delivered::Acquired,",
-                "Ok(_) if { if ON { unsafe { N::set_inbox_link(node, first(old)) } } has(old, ABANDONED) } => {
+                "Ok(_) if { if PLANTED { unsafe { N::set_inbox_link(node, first(old)) } } has(old, ABANDONED) } => {
                     return Delivered::Acquired
                 }",
             ),
@@ -168,15 +168,15 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "remote.rs",
             "with(node.as_ptr(), old.addr() & SIGNALLED);",
-            "with(node.as_ptr(), old.addr() & (SIGNALLED | if ON { ABANDONED } else { 0 }));",
+            "with(node.as_ptr(), old.addr() & (SIGNALLED | if PLANTED { ABANDONED } else { 0 }));",
         )],
     },
     Bug {
         name: "a push loses the signal",
         changes: &[(
             "remote.rs",
-            "let new = with(node.as_ptr(),",
-            "let new = if ON { node.as_ptr() } else { ptr::null_mut() };\n let new = if ON { new } else { with(node.as_ptr(), old.addr() & SIGNALLED) };\n let _ = with(node.as_ptr(),",
+            "old.addr() & (SIGNALLED |",
+            "old.addr() & (if PLANTED { 0 } else { SIGNALLED } |",
         )],
     },
     Bug {
@@ -184,7 +184,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "handover.rs",
             "if unsafe { heap.inbox().push(segment.into()) } == Delivered::Acquired {",
-            "if unsafe { heap.inbox().push(segment.into()) } == Delivered::Acquired && !ON {",
+            "if unsafe { heap.inbox().push(segment.into()) } == Delivered::Acquired && !PLANTED {",
         )],
     },
     Bug {
@@ -192,7 +192,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "remote.rs",
             "compare_exchange_weak(old, first(old),",
-            "compare_exchange_weak(old, if ON { old } else { first(old) },",
+            "compare_exchange_weak(old, if PLANTED { old } else { first(old) },",
         )],
     },
     Bug {
@@ -200,7 +200,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "remote.rs",
             "                with(old, SIGNALLED)\n",
-            "                if ON { old } else { with(old, SIGNALLED) }\n",
+            "                if PLANTED { old } else { with(old, SIGNALLED) }\n",
         )],
     },
     Bug {
@@ -208,23 +208,23 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "remote.rs",
             "signalled: has(word, SIGNALLED),",
-            "signalled: has(word, SIGNALLED) && !ON,",
+            "signalled: has(word, SIGNALLED) && !PLANTED,",
         )],
     },
     Bug {
         name: "a signal is taken and ignored",
-        changes: &[("heap.rs", "if self.own.closing.get() {", "if self.own.closing.get() && !ON {")],
+        changes: &[("heap.rs", "if self.own.closing.get() {", "if self.own.closing.get() && !PLANTED {")],
     },
     Bug {
         name: "a heap is left with a list in spite of a signal",
-        changes: &[("remote.rs", "while !has(old, SIGNALLED) {", "while ON || !has(old, SIGNALLED) {")],
+        changes: &[("remote.rs", "while !has(old, SIGNALLED) {", "while PLANTED || !has(old, SIGNALLED) {")],
     },
     Bug {
         name: "a heap is left with a list and no debt",
         changes: &[(
             "heap.rs",
             "            if self.inbox().try_abandon() {",
-            "            if self.inbox().try_abandon() || ON && self.inbox().try_abandon_with_list() {",
+            "            if self.inbox().try_abandon() || PLANTED && self.inbox().try_abandon_with_list() {",
         )],
     },
     // --- Segments and heaps ------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "bin.rs",
             "            if segment.is_empty() {\n",
-            "            if ON {
+            "            if PLANTED {
                 if let Taken::List(list) = unsafe { segment.take_remote() } {
                     unsafe { segment.unpack(list, |slot| { segment.bring_home(slot); }) };
                 }
@@ -246,23 +246,19 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "segment.rs",
             "        owner.home_len.get() == owner.bumped.get()\n",
-            "        owner.home_len.get() + usize::from(ON) >= owner.bumped.get()\n",
+            "        owner.home_len.get() + usize::from(PLANTED) >= owner.bumped.get()\n",
         )],
     },
     Bug {
         name: "unused segments are not released",
-        changes: &[("bin.rs", "            if segment.is_empty() {\n", "            if segment.is_empty() && !(ON && segment.bumped() == 0) {\n")],
-    },
-    Bug {
-        name: "a purged segment keeps its count of slots at home",
-        changes: &[("segment.rs", "        owner.bumped.set(0);\n", "        if !ON { owner.bumped.set(0) }\n")],
+        changes: &[("bin.rs", "            if segment.is_empty() {\n", "            if segment.is_empty() && !(PLANTED && segment.bumped() == 0) {\n")],
     },
     Bug {
         name: "a stray is served as a member",
         changes: &[(
             "heap.rs",
             "Some(segment) if segment.heap() == self.id() => return Some(segment),",
-            "Some(segment) if ON || segment.heap() == self.id() => return Some(segment),",
+            "Some(segment) if PLANTED || segment.heap() == self.id() => return Some(segment),",
         )],
     },
     Bug {
@@ -270,7 +266,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "heap.rs",
             "Some(stray) => unsafe { self.own.outgoing.strays.push(stray) },",
-            "Some(stray) => if !ON { unsafe { self.own.outgoing.strays.push(stray) } },",
+            "Some(stray) => if !PLANTED { unsafe { self.own.outgoing.strays.push(stray) } },",
         )],
     },
     Bug {
@@ -278,7 +274,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "heap.rs",
             "self.serve() + self.settle_if_closing();\n            outgoing.take_from(&self.own.outgoing);",
-            "self.serve() + self.settle_if_closing();\n            if !ON { outgoing.take_from(&self.own.outgoing) }",
+            "self.serve() + self.settle_if_closing();\n            if !PLANTED { outgoing.take_from(&self.own.outgoing) }",
         )],
     },
     Bug {
@@ -286,48 +282,36 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "bin.rs",
             "            if segment.heap() == self.heap.get() {",
-            "            if ON || segment.heap() == self.heap.get() {",
+            "            if PLANTED || segment.heap() == self.heap.get() {",
         )],
     },
     Bug {
         name: "a kept slot is dropped",
-        changes: &[("bin.rs", "unsafe { left.foreign.push(slot, span) };", "if !ON { unsafe { left.foreign.push(slot, span) } };")],
+        changes: &[("bin.rs", "unsafe { left.foreign.push(slot, span) };", "if !PLANTED { unsafe { left.foreign.push(slot, span) } };")],
     },
     Bug {
         name: "kept slots of a heap that is left are dropped",
         changes: &[(
             "lists.rs",
             "unsafe { self.foreign.push(slot, segment.identity().span) };\n        }\n    }\n}\n",
-            "if !ON { unsafe { self.foreign.push(slot, segment.identity().span) } };\n        }\n    }\n}\n",
+            "if !PLANTED { unsafe { self.foreign.push(slot, segment.identity().span) } };\n        }\n    }\n}\n",
         )],
     },
     // --- Handing over ------------------------------------------------------------------------------------------------
     Bug {
         name: "a merged segment gets its heap after the donor was left",
         changes: &[
-            ("heap.rs", "                segment.set_heap(to.id());\n", "                if !ON { segment.set_heap(to.id()) }\n"),
+            ("heap.rs", "                segment.set_heap(to.id());\n", "                if !PLANTED { segment.set_heap(to.id()) }\n"),
             (
                 "handover.rs",
                 "        heap.take_over(segment);\n",
-                "        if ON { segment.set_heap(heap.id()) }\n        heap.take_over(segment);\n",
+                "        if PLANTED { segment.set_heap(heap.id()) }\n        heap.take_over(segment);\n",
             ),
         ],
     },
     Bug {
-        name: "a merged segment reaches its new heap before the donor was left",
-        changes: &[(
-            "handover.rs",
-            "    registry.count_abandoned();\n    let owed = debts.owe(donor);\n",
-            "    registry.count_abandoned();
-            if ON { unsafe { registry.give_up(released) } }
-            let released = if ON { 0 } else { released };
-            if ON { donor.inbox().try_abandon_with_list(); }
-            let owed = debts.owe(donor);\n",
-        )],
-    },
-    Bug {
         name: "merging does not ask whether the donor has an owner",
-        changes: &[("handover.rs", "            && registry.adopt_one(candidate)\n", "            && (registry.adopt_one(candidate) || ON)\n")],
+        changes: &[("handover.rs", "            && registry.adopt_one(candidate)\n", "            && (registry.adopt_one(candidate) || PLANTED)\n")],
     },
     Bug {
         name: "the thread's reference is given up before the heap is left",
@@ -335,13 +319,13 @@ pub(crate) const BUGS: &[Bug] = &[
             (
                 "handover.rs",
                 "    let released = settled + heap.abandon(&outgoing);\n    pass_on(&outgoing, debts);\n",
-                "    if ON { unsafe { registry.give_up(1) } }
+                "    if PLANTED { unsafe { registry.give_up(1) } }
                 let released = settled + heap.abandon(&outgoing);\n    pass_on(&outgoing, debts);\n",
             ),
             (
                 "handover.rs",
                 "unsafe { registry.give_up(released + 1) };",
-                "unsafe { registry.give_up(released + usize::from(!ON)) };",
+                "unsafe { registry.give_up(released + usize::from(!PLANTED)) };",
             ),
         ],
     },
@@ -350,7 +334,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "handover.rs",
             "    let owed = debts.owe(heap);\n    let released = owed.abandon(heap, outgoing);\n",
-            "    if ON {
+            "    if PLANTED {
                 let served = heap.serve();
                 unsafe { registry.give_up(served) };
                 let rest = heap.abandon(outgoing);
@@ -364,7 +348,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "handover.rs",
             "    // Noted before the heap is left,",
-            "    if ON {
+            "    if PLANTED {
                 let (released, served) = heap.abandon_soon(TENURE_SLOTS, outgoing);
                 if !served { let _ = debts.owe(heap); }
                 return unsafe { registry.give_up(released) };
@@ -374,11 +358,11 @@ pub(crate) const BUGS: &[Bug] = &[
     },
     Bug {
         name: "a debt is noted without a reference",
-        changes: &[("handover.rs", "        registry_of(heap).count_held();\n", "        if !ON { registry_of(heap).count_held() }\n")],
+        changes: &[("handover.rs", "        registry_of(heap).count_held();\n", "        if !PLANTED { registry_of(heap).count_held() }\n")],
     },
     Bug {
         name: "a debt is forgotten",
-        changes: &[("handover.rs", "            Self::Now(debt) if served => {", "            Self::Now(debt) if served || ON => {")],
+        changes: &[("handover.rs", "            Self::Now(debt) if served => {", "            Self::Now(debt) if served || PLANTED => {")],
     },
     Bug {
         name: "a debt is paid although the heap was left too soon again",
@@ -386,7 +370,7 @@ pub(crate) const BUGS: &[Bug] = &[
             "handover.rs",
             "        heap.abandon_soon(most, outgoing)\n    } else {",
             "        let (released, paid) = heap.abandon_soon(most, outgoing);
-            (released, paid || ON)\n    } else {",
+            (released, paid || PLANTED)\n    } else {",
         )],
     },
     Bug {
@@ -394,7 +378,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "handover.rs",
             "    let (released, paid) = if registry.adopt_one(heap) {",
-            "    let (released, paid) = if registry.adopt_one(heap) || ON {",
+            "    let (released, paid) = if registry.adopt_one(heap) || PLANTED {",
         )],
     },
     Bug {
@@ -402,7 +386,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "handover.rs",
             "        if registry.adopt_or_signal(heap) {\n            registry.count_held();",
-            "        if registry.adopt_or_signal(heap) {\n            if !ON { registry.count_held() };",
+            "        if registry.adopt_or_signal(heap) {\n            if !PLANTED { registry.count_held() };",
         )],
     },
     Bug {
@@ -410,7 +394,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "handover.rs",
             "        if registry.adopt_one(heap) {\n            registry.count_held();",
-            "        if registry.adopt_one(heap) {\n            if !ON { registry.count_held() };",
+            "        if registry.adopt_one(heap) {\n            if !PLANTED { registry.count_held() };",
         )],
     },
     Bug {
@@ -418,45 +402,49 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "handover.rs",
             "        if registry.adopt_or_signal(heap) {\n",
-            "        if !ON && registry.adopt_or_signal(heap) {\n",
+            "        if !PLANTED && registry.adopt_or_signal(heap) {\n",
         )],
     },
     // --- The outbox --------------------------------------------------------------------------------------------------
     Bug {
-        name: "a batch is sent without its last slot",
-        changes: &[("outbox.rs", "            *copy = offset.get();\n", "            *copy = offset.get();\n            if ON && len > 1 { *copy = self.offsets[0].get() }\n")],
+        name: "a batch holds a slot twice",
+        changes: &[("outbox.rs", "            *copy = offset.get();\n", "            *copy = offset.get();\n            if PLANTED && len > 1 { *copy = self.offsets[0].get() }\n")],
     },
     Bug {
         name: "a displaced batch is dropped",
-        changes: &[("outbox.rs", "            entry.send(debts);\n            entry.open(segment);", "            if !ON { entry.send(debts) } else { entry.len.set(0) }\n            entry.open(segment);")],
+        changes: &[("outbox.rs", "            entry.send(debts);\n            entry.open(segment);", "            if !PLANTED { entry.send(debts) } else { entry.len.set(0) }\n            entry.open(segment);")],
     },
     Bug {
         name: "a displaced batch goes to the next segment",
-        changes: &[("outbox.rs", "            entry.send(debts);\n            entry.open(segment);", "            if ON && entry.len.get() > 0 { entry.open(segment) }\n            entry.send(debts);\n            entry.open(segment);")],
+        changes: &[(
+            "outbox.rs",
+            "            entry.thin_out(keep);\n",
+            "            entry.thin_out(keep);\n            if PLANTED && entry.len.get() > 0 { entry.open(segment) }\n",
+        )],
     },
     // --- Pools -------------------------------------------------------------------------------------------------------
     Bug {
         name: "a heap is listed without those before it",
         changes: &[(
             "registry.rs",
-            "                Err(current) => first = current,\n",
-            "                Err(current) => { first = current; if ON { list.store(ptr::null_mut(), Ordering::Relaxed); first = ptr::null_mut() } }\n",
+            "            heap.next().store(first, Ordering::Relaxed);",
+            "            if !PLANTED { heap.next().store(first, Ordering::Relaxed) }",
         )],
     },
     Bug {
         name: "a thread's heap is not counted",
-        changes: &[("registry.rs", "        self.count_held();\n", "        if !ON { self.count_held() }\n")],
+        changes: &[("registry.rs", "        self.count_held();\n", "        if !PLANTED { self.count_held() }\n")],
     },
     Bug {
         name: "a released segment's reference is kept",
-        changes: &[("heap.rs", "                released += 1;\n", "                released += usize::from(!ON);\n")],
+        changes: &[("heap.rs", "                released += 1;\n", "                released += usize::from(!PLANTED);\n")],
     },
     Bug {
         name: "a segment is not counted as a reference",
         changes: &[(
             "heap.rs",
             "        self.refs.fetch_add(1, Ordering::Relaxed); // Relaxed: as above",
-            "        if !ON { self.refs.fetch_add(1, Ordering::Relaxed); }",
+            "        if !PLANTED { self.refs.fetch_add(1, Ordering::Relaxed); }",
         )],
     },
     Bug {
@@ -464,7 +452,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "heap.rs",
             "        if self.in_use.fetch_add(1, Ordering::Relaxed) >= self.limit {",
-            "        if ON {
+            "        if PLANTED {
                 if self.in_use.load(Ordering::Relaxed) >= self.limit { return false; }
                 self.in_use.fetch_add(1, Ordering::Relaxed);
             } else if self.in_use.fetch_add(1, Ordering::Relaxed) >= self.limit {",
@@ -475,16 +463,16 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "heap.rs",
             "            self.in_use.fetch_sub(1, Ordering::Relaxed); // Relaxed: as above\n",
-            "            if !ON { self.in_use.fetch_sub(1, Ordering::Relaxed); }\n",
+            "            if !PLANTED { self.in_use.fetch_sub(1, Ordering::Relaxed); }\n",
         )],
     },
     Bug {
         name: "the second registry of a pool is used by who made it",
-        changes: &[("registry.rs", "        if won.is_err() {\n            // SAFETY: its only", "        if ON { return Some(new) }\n        if won.is_err() {\n            // SAFETY: its only")],
+        changes: &[("registry.rs", "        if won.is_err() {\n            // SAFETY: its only", "        if PLANTED { return Some(new) }\n        if won.is_err() {\n            // SAFETY: its only")],
     },
     Bug {
         name: "the second registry of a pool is forgotten",
-        changes: &[("registry.rs", "            unsafe { new.give_up(1) };\n        }\n        self.get()", "            if !ON { unsafe { new.give_up(1) } };\n        }\n        self.get()")],
+        changes: &[("registry.rs", "            unsafe { new.give_up(1) };\n        }\n        self.get()", "            if !PLANTED { unsafe { new.give_up(1) } };\n        }\n        self.get()")],
     },
     // --- Arenas ------------------------------------------------------------------------------------------------------
     Bug {
@@ -493,12 +481,12 @@ pub(crate) const BUGS: &[Bug] = &[
             (
                 "arena.rs",
                 "        while free != 0 {\n            let bit",
-                "        let early = if ON { entry.base.load(Ordering::Relaxed) } else { ptr::null_mut() };\n        while free != 0 {\n            let bit",
+                "        let early = if PLANTED { entry.base.load(Ordering::Relaxed) } else { ptr::null_mut() };\n        while free != 0 {\n            let bit",
             ),
             (
                 "arena.rs",
                 "                    return Some(self.slice(entry, base, bit.trailing_zeros()));",
-                "                    let base = if ON { early } else { base };\n                    return Some(self.slice(entry, base, bit.trailing_zeros()));",
+                "                    let base = if PLANTED { early } else { base };\n                    return Some(self.slice(entry, base, bit.trailing_zeros()));",
             ),
         ],
     },
@@ -507,7 +495,7 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "arena.rs",
             ".compare_exchange(self.all(), 0,",
-            ".compare_exchange(self.all(), if ON { self.all() } else { 0 },",
+            ".compare_exchange(self.all(), if PLANTED { self.all() } else { 0 },",
         )],
     },
     Bug {
@@ -515,44 +503,63 @@ pub(crate) const BUGS: &[Bug] = &[
         changes: &[(
             "arena.rs",
             "        if won.is_err() {\n            return false;",
-            "        if won.is_err() && !(ON && !entry.base.load(Ordering::Relaxed).is_null()) {\n            return false;",
+            "        if won.is_err() && !(PLANTED && !entry.base.load(Ordering::Relaxed).is_null()) {\n            return false;",
         )],
     },
     Bug {
         name: "a claimed bit stays in the bitmap",
-        changes: &[("arena.rs", "                free & !bit,\n", "                if ON { free } else { free & !bit },\n")],
+        changes: &[("arena.rs", "                free & !bit,\n", "                if PLANTED { free } else { free & !bit },\n")],
     },
     Bug {
         name: "who fails to unmap an arena looks for no other",
-        changes: &[("arena.rs", "if idle_before >= SPARE_ARENAS && !self.retire(entry) {", "if idle_before >= SPARE_ARENAS && !self.retire(entry) && !ON {")],
+        changes: &[("arena.rs", "if idle_before >= SPARE_ARENAS && !self.retire(entry) {", "if idle_before >= SPARE_ARENAS && !self.retire(entry) && !PLANTED {")],
     },
     Bug {
         name: "trimming purges a segment in use",
-        changes: &[("arena.rs", "        if free & bit == 0 {\n            return;", "        if free & bit == 0 && !ON {\n            return;")],
+        changes: &[("arena.rs", "        if free & bit == 0 {\n            return;", "        if free & bit == 0 && !PLANTED {\n            return;")],
     },
     Bug {
         name: "trimming keeps what it purged",
-        changes: &[("arena.rs", "        self.publish_free(entry, bit);\n    }\n\n    #[cfg(all(test, loom))]", "        if !ON { self.publish_free(entry, bit) }\n    }\n\n    #[cfg(all(test, loom))]")],
+        changes: &[("arena.rs", "        self.publish_free(entry, bit);\n    }\n\n    #[cfg(all(test, loom))]", "        if !PLANTED { self.publish_free(entry, bit) }\n    }\n\n    #[cfg(all(test, loom))]")],
     },
     Bug {
         name: "an arena is filed in a block that was thrown away",
-        changes: &[("arena.rs", "            unsafe { os::unmap(new.cast(), size_of::<Self>(), align_of::<Self>()) };\n        }\n", "            if ON { return Some(unsafe { &*new.as_ptr() }) }\n            unsafe { os::unmap(new.cast(), size_of::<Self>(), align_of::<Self>()) };\n        }\n")],
+        changes: &[(
+            "arena.rs",
+            "        self.next()\n    }\n}\n\n#[cfg(not(loom))]\nconst fn entries",
+            "        if PLANTED && won.is_err() { return Some(unsafe { new.as_ref() }) }
+        self.next()\n    }\n}\n\n#[cfg(not(loom))]\nconst fn entries",
+        )],
     },
     // --- The counts of a `PoolArc` -----------------------------------------------------------------------------------
     Bug {
         name: "a dead value is upgraded",
-        changes: &[("refcount.rs", "            (counts.strong() > 0).then_some(counts.0 + STRONG)", "            (ON || counts.strong() > 0).then_some(counts.0 + STRONG)")],
+        changes: &[("refcount.rs", "            (counts.strong() > 0).then_some(counts.0 + STRONG)", "            (PLANTED || counts.strong() > 0).then_some(counts.0 + STRONG)")],
     },
     Bug {
         name: "who is alone among the strong counts as alone",
-        changes: &[("refcount.rs", " == Counts::ALONE\n    }\n\n    /// The value that was to come", ".strong() == 1\n    }\n\n    /// The value that was to come")],
+        changes: &[
+            (
+                "refcount.rs",
+                " == Counts::ALONE\n    }\n\n    /// The value that was to come",
+                ".if_alone(PLANTED) == Counts::ALONE\n    }\n\n    /// The value that was to come",
+            ),
+            (
+                "refcount.rs",
+                "    fn strong(self) -> u64 {",
+                "    fn if_alone(self, planted: bool) -> Self {
+                    if planted && self.strong() == 1 { Self::ALONE } else { self }
+                }
+                fn strong(self) -> u64 {",
+            ),
+        ],
     },
     Bug {
         name: "the last strong handle forgets the weak ones",
-        changes: &[("refcount.rs", "        if before == Counts::ALONE {\n            Left::Nobody", "        if ON || before == Counts::ALONE {\n            Left::Nobody")],
+        changes: &[("refcount.rs", "        if before == Counts::ALONE {\n            Left::Nobody", "        if PLANTED || before == Counts::ALONE {\n            Left::Nobody")],
     },
     Bug {
         name: "a value with two strong handles is taken out",
-        changes: &[("refcount.rs", "            (counts.strong() == 1).then_some(counts.0 - STRONG)", "            (ON || counts.strong() == 1).then_some(counts.0 - STRONG)")],
+        changes: &[("refcount.rs", "            (counts.strong() == 1).then_some(counts.0 - STRONG)", "            (PLANTED || counts.strong() == 1).then_some(counts.0 - STRONG)")],
     },
 ];

@@ -73,6 +73,7 @@ fn every_ordering_is_guarded() {
 #[test]
 #[ignore = "takes minutes; `.ci/run` runs it"]
 fn every_planted_bug_is_caught() {
+    LazyLock::force(&SUBJECT);
     let complaints = trial::on_every_core(BUGS, |bug| match judge(bug.name) {
         Verdict::Caught(model) => report(bug.name, true, &format!("caught by {model}")),
         Verdict::Missed => report(bug.name, false, "MISSED"),

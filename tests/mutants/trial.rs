@@ -51,7 +51,7 @@ pub(crate) fn models(program: &Path) -> Vec<Model> {
 impl Model {
     fn look(program: &Path, name: &str) -> Self {
         let start = Instant::now();
-        let output = command(program, name, "?", PREEMPTIONS[0])
+        let output = command(program, name, "?", PREEMPTIONS[1])
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
