@@ -344,6 +344,21 @@ pub(crate) const BUGS: &[Bug] = &[
         )],
     },
     Bug {
+        name: "strays are passed on before the heap is left",
+        changes: &[(
+            "handover.rs",
+            "    // Noted before the heap is left, for",
+            "    if PLANTED {
+                let served = heap.serve();
+                outgoing.take_from(heap.outgoing());
+                pass_on(outgoing, debts);
+                let rest = heap.abandon(outgoing);
+                return unsafe { registry.give_up(served + rest) };
+            }
+            // Noted before the heap is left, for",
+        )],
+    },
+    Bug {
         name: "a debt is noted after the heap was left",
         changes: &[(
             "handover.rs",
