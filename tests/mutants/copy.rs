@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::bugs::{BUGS, Bug};
+use crate::bugs::{self, Bug};
 use crate::orderings::{self, Site};
 
 /// The models with every mutant in them, built.
@@ -12,6 +12,7 @@ use crate::orderings::{self, Site};
 pub(crate) struct Copy {
     pub(crate) program: PathBuf,
     pub(crate) sites: Vec<Site>,
+    pub(crate) bugs: Vec<Bug>,
 }
 
 impl Copy {
@@ -22,9 +23,14 @@ impl Copy {
         if let Ok(lock) = fs::read_to_string(from.join("Cargo.lock")) {
             write(&to.join("Cargo.lock"), &lock);
         }
-        let sites = copy_sources(&from.join("src"), &to.join("src"));
+        let bugs = bugs::bugs();
+        let sites = copy_sources(&from.join("src"), &to.join("src"), &bugs);
         let program = compile(&to);
-        Self { program, sites }
+        Self {
+            program,
+            sites,
+            bugs,
+        }
     }
 }
 
@@ -45,7 +51,8 @@ fn manifest(from: &Path) -> String {
     manifest
 }
 
-fn copy_sources(from: &Path, to: &Path) -> Vec<Site> {
+fn copy_sources(from: &Path, to: &Path, bugs: &[Bug]) -> Vec<Site> {
+    let changes = || bugs.iter().flat_map(|bug| &bug.changes);
     let mut sites = Vec::new();
     let mut planted = 0;
     for copied in files(to) {
@@ -61,12 +68,8 @@ fn copy_sources(from: &Path, to: &Path) -> Vec<Site> {
             let (switched, found) = orderings::switched(&name, &text);
             text = switched;
             sites.extend(found);
-            for bug in BUGS
-                .iter()
-                .flat_map(Bug::changes)
-                .filter(|change| change.file == name)
-            {
-                text = bug.plant(&text);
+            for change in changes().filter(|change| change.file == name) {
+                text = change.plant(&text);
                 planted += 1;
             }
         }
@@ -77,8 +80,8 @@ fn copy_sources(from: &Path, to: &Path) -> Vec<Site> {
     }
     assert_eq!(
         planted,
-        BUGS.iter().flat_map(Bug::changes).count(),
-        "a file of `BUGS` is not there"
+        changes().count(),
+        "a file of bugs.txt is not there"
     );
     sites
 }

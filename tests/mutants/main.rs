@@ -1,5 +1,5 @@
 //! Would the loom models notice? Every Acquire and Release in `src` is weakened, one at a time, and every bug of
-//! `bugs.rs` is planted: each time some model has to fail.
+//! `bugs.txt` is planted: each time some model has to fail.
 //!
 //! Nothing is compiled per mutant. The program copies the crate, makes each mutant a switch that a variable throws, and builds
 //! the models once. Then it runs, for each mutant, the models that reach it, the quickest first, until one fails. It takes
@@ -20,7 +20,6 @@ mod trial;
 
 use std::sync::LazyLock;
 
-use self::bugs::BUGS;
 use self::copy::Copy;
 use self::orderings::UNSEEN;
 use self::trial::{Model, Verdict};
@@ -73,8 +72,7 @@ fn every_ordering_is_guarded() {
 #[test]
 #[ignore = "takes minutes; `.ci/run` runs it"]
 fn every_planted_bug_is_caught() {
-    LazyLock::force(&SUBJECT);
-    let complaints = trial::on_every_core(BUGS, |bug| match judge(bug.name) {
+    let complaints = trial::on_every_core(&SUBJECT.copy.bugs, |bug| match judge(bug.name) {
         Verdict::Caught(model) => report(bug.name, true, &format!("caught by {model}")),
         Verdict::Missed => report(bug.name, false, "MISSED"),
         Verdict::Unreached => report(bug.name, false, "MISSED: no model gets there"),

@@ -3,7 +3,7 @@
 /// The orderings that no model misses, and why: (file, where and what, the reason).
 ///
 /// One that is missed after all, or is not there any more, fails, too.
-pub(crate) const UNSEEN: [(&str, &str, &str); 0] = [];
+pub(crate) const UNSEEN: &[(&str, &str, &str)] = &[];
 
 /// An ordering that can be weakened.
 #[derive(Debug, Clone)]
