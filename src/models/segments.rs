@@ -2,7 +2,8 @@
 
 use loom::thread;
 
-use super::{Pool, alloc, churn, end, free_both_remotely, join, model, push};
+use super::{Pool, alloc, churn, end, free_both_remotely, join, model, push, with_debts};
+use crate::handover;
 
 /// A segment pushed by two threads, with a collect between: the second pusher's write of the inbox link comes after
 /// the owner's read of it. Catches: Release instead of AcqRel on the push, or Acquire instead of AcqRel on the take.
@@ -97,7 +98,7 @@ fn home_free_against_remote_free() {
         let (a, b) = (alloc(heap), alloc(heap));
         let pusher = push(a);
         b.free_at_home(heap);
-        crate::handover::trim(heap, &crate::handover::Debts::new());
+        with_debts(|debts| handover::trim(heap, debts));
         churn(heap);
         pusher.join().unwrap();
         end(heap);

@@ -9,13 +9,13 @@ use crate::orderings::{self, Site};
 
 /// The models with every mutant in them, built.
 #[derive(Debug)]
-pub(crate) struct Copy {
+pub(crate) struct Mutants {
     pub(crate) program: PathBuf,
     pub(crate) sites: Vec<Site>,
     pub(crate) bugs: Vec<Bug>,
 }
 
-impl Copy {
+impl Mutants {
     pub(crate) fn build() -> Self {
         let from = Path::new(env!("CARGO_MANIFEST_DIR"));
         let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");

@@ -1,15 +1,16 @@
 //! Would the loom models notice? Every Acquire and Release in `src` is weakened, one at a time, and every bug of
 //! `bugs.txt` is planted: each time some model has to fail.
 //!
-//! Nothing is compiled per mutant. The program copies the crate, makes each mutant a switch that a variable throws, and builds
-//! the models once. Then it runs, for each mutant, the models that reach it, the quickest first, until one fails. It takes
-//! minutes, so it is run by
+//! Nothing is compiled per mutant. The program copies the crate, makes each mutant a switch that a variable throws, and
+//! builds the models once. Then it runs, for each mutant, the models that reach it, the quickest first, until one fails.
+//! It takes a minute or more, so it is run by
 //!
 //! ```sh
 //! cargo test --release --test mutants -- --ignored --nocapture
 //! ```
 //!
-//! What no model can see stands in a table with the reason (`orderings::UNSEEN`); what stands there and is seen fails, too.
+//! What no model can see stands in a table with the reason (`orderings::UNSEEN`). What stands there and is seen fails,
+//! too.
 
 #![cfg(not(any(loom, miri)))] // starts processes
 
@@ -20,26 +21,26 @@ mod trial;
 
 use std::sync::LazyLock;
 
-use self::copy::Copy;
+use self::copy::Mutants;
 use self::orderings::UNSEEN;
 use self::trial::{Model, Verdict};
 
 struct Subject {
-    copy: Copy,
+    mutants: Mutants,
     models: Vec<Model>,
 }
 
 static SUBJECT: LazyLock<Subject> = LazyLock::new(|| {
-    let copy = Copy::build();
-    let models = trial::models(&copy.program);
+    let mutants = Mutants::build();
+    let models = trial::models(&mutants.program);
     println!("{} models", models.len());
-    Subject { copy, models }
+    Subject { mutants, models }
 });
 
 #[test]
 #[ignore = "takes minutes; `.ci/run` runs it"]
 fn every_ordering_is_guarded() {
-    let sites = &SUBJECT.copy.sites;
+    let sites = &SUBJECT.mutants.sites;
     let complaints = trial::on_every_core(sites, |site| {
         let verdict = judge(&site.name());
         let line = format!("{}:{} {}", site.file, site.line, site.what);
@@ -72,7 +73,7 @@ fn every_ordering_is_guarded() {
 #[test]
 #[ignore = "takes minutes; `.ci/run` runs it"]
 fn every_planted_bug_is_caught() {
-    let complaints = trial::on_every_core(&SUBJECT.copy.bugs, |bug| match judge(bug.name) {
+    let complaints = trial::on_every_core(&SUBJECT.mutants.bugs, |bug| match judge(bug.name) {
         Verdict::Caught(model) => report(bug.name, true, &format!("caught by {model}")),
         Verdict::Missed => report(bug.name, false, "MISSED"),
         Verdict::Unreached => report(bug.name, false, "MISSED: no model gets there"),
@@ -81,7 +82,7 @@ fn every_planted_bug_is_caught() {
 }
 
 fn judge(mutant: &str) -> Verdict {
-    trial::judge(&SUBJECT.copy.program, &SUBJECT.models, mutant)
+    trial::judge(&SUBJECT.mutants.program, &SUBJECT.models, mutant)
 }
 
 /// Prints the line, and returns it if it is a complaint.

@@ -1,8 +1,8 @@
 //! Finds the orderings of the sources and makes each a switch.
 
-/// The orderings that no model misses, and why: (file, where and what, the reason).
+/// The orderings that may go without a model's notice: (file, where and what, why no model can see it).
 ///
-/// One that is missed after all, or is not there any more, fails, too.
+/// One that is seen after all, or is not in the sources any more, fails, too.
 pub(crate) const UNSEEN: &[(&str, &str, &str)] = &[];
 
 /// An ordering that can be weakened.
