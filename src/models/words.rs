@@ -360,7 +360,8 @@ fn remote_word_purge_against_take() {
 }
 
 /// The last slots come one by one from two threads: QUEUED may be on when the purge begins, and the owner may take
-/// PURGING. Catches: a segment that is not queued again after its owner took it, or is queued again though it still waits.
+/// PURGING. Catches: a segment that is not queued again after its owner took it, or is queued again though it still
+/// waits.
 #[test]
 fn remote_word_purge_of_a_queued_segment_against_take() {
     model(|| {

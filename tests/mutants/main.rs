@@ -2,8 +2,8 @@
 //! `bugs.txt` is planted: each time some model has to fail.
 //!
 //! Nothing is compiled per mutant. The program copies the crate, makes each mutant a switch that a variable throws, and
-//! builds the models once. Then it runs, for each mutant, the models that reach it, the quickest first, until one fails.
-//! It takes a minute or more, so it is run by
+//! builds the models once. Then it runs, for each mutant, the models that reach it, the quickest first, until one
+//! fails. It takes a minute or more, so it is run by
 //!
 //! ```sh
 //! cargo test --release --test mutants -- --ignored --nocapture
