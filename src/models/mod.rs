@@ -114,7 +114,11 @@ fn free_all_remotely<const N: usize>(values: [Value; N]) {
     with_debts(|debts| {
         for value in values {
             slot::erase(value.0);
-            unsafe { outbox.add(value.segment(), value.0, debts, |_, _| false) };
+            let segment = value.segment();
+            let offset = SegmentRef::offset_of(value.0, Span::of(STRIDE));
+            if !unsafe { outbox.join(segment, offset) } {
+                unsafe { outbox.add(segment, offset, debts, |_, _| false) };
+            }
         }
         outbox.flush(debts);
     });

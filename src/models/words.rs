@@ -9,6 +9,15 @@ use crate::remote::{Delivered, Inbox, Node, Pushed, RemoteWord, Taken};
 use crate::slot::Offset;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
 
+/// No slot has the offset 0.
+fn offset_of(index: usize) -> Offset {
+    Offset::new(index + 1)
+}
+
+fn index_of(offset: Offset) -> usize {
+    offset.units() - 1
+}
+
 /// Two pushers and a taker: the chain is whole, its contents are ordered before the take, and QUEUED is turned on
 /// once per take. Catches: a push that does not release, a take that does not acquire, a lost QUEUED.
 #[test]
@@ -27,14 +36,14 @@ fn remote_word_two_pushes_and_a_take() {
         }));
         let push = move |index: usize| {
             shared.cells[index].with_mut(|cell| unsafe { *cell = 1 });
-            let head = Offset::new(index);
+            let head = offset_of(index);
             if shared.word.push(head, 1, |_| false, |_| ()) == Pushed::Queued {
                 shared.queued.fetch_add(1, Ordering::Relaxed);
             }
         };
         let read = move |head: Option<Offset>| {
             let value =
-                head.map(|offset| shared.cells[offset.units()].with(|cell| unsafe { *cell }));
+                head.map(|offset| shared.cells[index_of(offset)].with(|cell| unsafe { *cell }));
             assert_ne!(value, Some(0));
         };
         let pushers = [0, 1].map(|index| thread::spawn(move || push(index)));
@@ -293,7 +302,7 @@ impl Letter {
         }
         let carrier = slots[slots.len() - 1];
         let link = |next| letter.write(carrier, |slot| slot.1 = next);
-        let head = Offset::new(carrier);
+        let head = offset_of(carrier);
         let mut pushed = letter
             .word
             .push(head, slots.len(), |total| total == 2, link);
@@ -332,7 +341,7 @@ impl Letter {
             Taken::List(list) => {
                 let mut next = list.head;
                 while let Some(offset) = next {
-                    next = free(offset.units());
+                    next = free(index_of(offset));
                 }
                 list.count
             }
@@ -389,7 +398,7 @@ fn remote_word_three_pushes_make_one_chain() {
         }));
         let push = move |slot: usize| {
             let link = |next| shared.links[slot].with_mut(|link| unsafe { *link = next });
-            let _ = shared.word.push(Offset::new(slot), 1, |_| false, link);
+            let _ = shared.word.push(offset_of(slot), 1, |_| false, link);
         };
         let pushers = [0, 1].map(|slot| thread::spawn(move || push(slot)));
         push(2);
@@ -397,7 +406,7 @@ fn remote_word_three_pushes_make_one_chain() {
         let Taken::List(list) = shared.word.take() else {
             unreachable!("nobody purges");
         };
-        let link = |offset: &Offset| shared.links[offset.units()].with(|link| unsafe { *link });
+        let link = |offset: &Offset| shared.links[index_of(*offset)].with(|link| unsafe { *link });
         let chain = core::iter::successors(list.head, link);
         assert_eq!((chain.count(), list.count, list.batches), (3, 3, 3));
     });

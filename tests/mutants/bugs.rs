@@ -55,8 +55,8 @@ impl Change {
         }
     }
 
-    /// The text with the change in it, behind its switch.
-    pub(crate) fn plant(&self, text: &str) -> String {
+    /// The text with the change in it, behind its switch; or why there is no such text.
+    pub(crate) fn plant(&self, text: &str) -> Result<String, String> {
         let Self { bug, file, .. } = self;
         let found: Vec<_> = text
             .match_indices(self.old[0])
@@ -64,11 +64,12 @@ impl Change {
             .collect();
         let [place] = found.as_slice() else {
             let old = self.old.join("\n");
-            panic!("bugs.txt, {bug}: {file} has {} times\n{old}", found.len());
+            let times = found.len();
+            return Err(format!("{bug}: {file} has {times} times\n{old}"));
         };
         let switch = format!("crate::sync::mutants::on({bug:?})");
         let new = self.new.join("\n").replace("PLANTED", &switch);
-        [&text[..place.start], &new, &text[place.end..]].concat()
+        Ok([&text[..place.start], &new, &text[place.end..]].concat())
     }
 
     fn found_at(&self, text: &str, start: usize) -> Option<Range<usize>> {
@@ -88,7 +89,7 @@ fn a_bug_is_planted_where_it_is_meant() {
     let planted = bugs[0].changes[0].plant("a(1);\nc;\n    a(1);\n    b(2);\n");
     let switch = "crate::sync::mutants::on(\"a name\")";
     assert_eq!(
-        planted,
+        planted.unwrap(),
         format!("a(1);\nc;\n    if {switch} {{ c }}\nb(2);\n")
     );
 }

@@ -78,7 +78,8 @@ fn every_planted_bug_is_caught() {
         Verdict::Missed => report(bug.name, false, "MISSED"),
         Verdict::Unreached => report(bug.name, false, "MISSED: no model gets there"),
     });
-    conclude("planted bugs", complaints);
+    let unplanted = SUBJECT.mutants.unplanted.iter().cloned().map(Some);
+    conclude("planted bugs", complaints.into_iter().chain(unplanted));
 }
 
 fn judge(mutant: &str) -> Verdict {
