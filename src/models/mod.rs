@@ -106,6 +106,15 @@ impl Value {
     fn free_remotely(self) {
         free_all_remotely([self]);
     }
+
+    fn free_into(self, outbox: &Outbox, debts: &Debts) {
+        slot::erase(self.0);
+        let segment = self.segment();
+        let offset = SegmentRef::offset_of(self.0, Span::of(STRIDE));
+        if !unsafe { outbox.join(segment, offset) } {
+            unsafe { outbox.add(segment, offset, debts, |_, _| false) };
+        }
+    }
 }
 
 /// In batches, through an outbox of one entry.
@@ -113,12 +122,7 @@ fn free_all_remotely<const N: usize>(values: [Value; N]) {
     let outbox = Outbox::new();
     with_debts(|debts| {
         for value in values {
-            slot::erase(value.0);
-            let segment = value.segment();
-            let offset = SegmentRef::offset_of(value.0, Span::of(STRIDE));
-            if !unsafe { outbox.join(segment, offset) } {
-                unsafe { outbox.add(segment, offset, debts, |_, _| false) };
-            }
+            value.free_into(&outbox, debts);
         }
         outbox.flush(debts);
     });

@@ -7,6 +7,7 @@ use super::{
     take_back_and_end, with_debts,
 };
 use crate::handover;
+use crate::outbox::Outbox;
 
 /// A pusher leaves a heap while another's segment waits there, in a pool that nobody will look at any more: it comes
 /// back. Catches: a debt forgotten, or its reference.
@@ -166,6 +167,28 @@ fn batch_displaced_from_the_outbox() {
         let pusher = thread::spawn(move || free_all_remotely([a, c, b]));
         churn(heap);
         end(heap);
+        pusher.join().unwrap();
+        pool.close();
+    });
+}
+
+/// A thread adopts the heap for whose segment it has a batch open, while another pushes there, and fills the batch.
+/// Catches: a batch that its sender, now the owner, leaves unserved.
+#[test]
+fn batch_left_open_while_its_heap_is_adopted() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let [a, b, c] = [alloc(heap), alloc(heap), alloc(heap)];
+        end(heap);
+        let pusher = push(c);
+        let outbox = Outbox::new();
+        with_debts(|debts| {
+            a.free_into(&outbox, debts);
+            let adopted = pool.acquire(2); // unless the pusher has it
+            b.free_into(&outbox, debts);
+            end(adopted);
+        });
         pusher.join().unwrap();
         pool.close();
     });
