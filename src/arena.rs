@@ -34,9 +34,9 @@ pub(crate) struct Arenas {
     small: Table,
     medium: Table,
     large: Table,
-    /// Pools that take their segments here, in the models, which check that none is left.
+    /// Pools that take their segments here, and their heaps, in the models, which check that none is left.
     #[cfg(loom)]
-    pools: crate::sync::Cell<isize>,
+    users: crate::sync::Counter,
 }
 
 /// The arenas of one span.
@@ -75,7 +75,7 @@ impl Arenas {
                 medium: Table::new(Span::Medium),
                 large: Table::new(Span::Large),
                 #[cfg(loom)]
-                pools: crate::sync::Cell::new(0),
+                users: crate::sync::Counter::new(0),
             }
         }
     }
@@ -96,22 +96,27 @@ impl Arenas {
     }
 
     /// Purges every free segment and unmaps every idle arena.
-    #[cfg(not(loom))]
     pub(crate) fn trim(&self) {
         self.small.trim();
         self.medium.trim();
         self.large.trim();
     }
 
-    /// Counts a pool that was made or freed.
+    /// Counts a pool or a heap that was made.
     #[cfg(loom)]
-    pub(crate) fn count_pool(&self, change: isize) {
-        self.pools.set(self.pools.get() + change);
+    pub(crate) fn count_user(&self) {
+        self.users.add(1);
+    }
+
+    /// Counts a pool or a heap that was freed.
+    #[cfg(loom)]
+    pub(crate) fn uncount_user(&self) {
+        self.users.sub(1);
     }
 
     #[cfg(all(test, loom))]
-    pub(crate) fn pools(&self) -> isize {
-        self.pools.get()
+    pub(crate) fn users(&self) -> u64 {
+        self.users.get()
     }
 
     /// Arenas mapped now, of all spans.
@@ -241,9 +246,8 @@ impl Table {
 
     /// Frees a segment that the caller held, and the arena if it is idle and one too many.
     fn publish_free(&self, entry: &Entry, bit: u64) {
-        // AcqRel: releases the memory to the next claimer and to `retire`; acquires nothing this thread needs, but
-        // keeps a claim and release of the other segments in one order with it.
-        let free = entry.free.fetch_or(bit, Ordering::AcqRel) | bit;
+        // Release: the memory, to the next claimer and to `retire`. Who finds the arena idle here acquires in `retire`.
+        let free = entry.free.fetch_or(bit, Ordering::Release) | bit;
         if free == self.all() {
             // Relaxed: as in `count_claimed`.
             let idle_before = self.idle.fetch_add(1, Ordering::Relaxed) as isize;
@@ -295,7 +299,6 @@ impl Table {
         true
     }
 
-    #[cfg(not(loom))]
     fn trim(&self) {
         for entry in self.entries() {
             // Relaxed: a hint which segments are worth claiming.
@@ -309,13 +312,13 @@ impl Table {
     }
 
     /// Claims this segment, if it is free, to purge it.
-    #[cfg(not(loom))]
     fn purge_free(&self, entry: &Entry, bit: u64) {
         // Acquire: as in `claim_from`.
         let free = entry.free.fetch_and(!bit, Ordering::Acquire);
         if free & bit == 0 {
             return;
         }
+        entry.alive.used();
         self.count_claimed(entry, free, bit);
         // Relaxed: as in `claim_from`.
         let base = entry.base.load(Ordering::Relaxed);
@@ -364,10 +367,10 @@ impl Block {
         // SAFETY: mapped above, large enough.
         unsafe { new.write(Self::new()) };
         let null = ptr::null_mut();
-        // Release: publishes the block. Acquire on failure: another thread's block, as in `next`.
+        // Release: publishes the block. Relaxed on failure: `next` acquires the other thread's.
         let won =
             self.next
-                .compare_exchange(null, new.as_ptr(), Ordering::Release, Ordering::Acquire);
+                .compare_exchange(null, new.as_ptr(), Ordering::Release, Ordering::Relaxed);
         if won.is_err() {
             // SAFETY: mapped above and never published.
             unsafe { os::unmap(new.cast(), size_of::<Self>(), align_of::<Self>()) };

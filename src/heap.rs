@@ -274,6 +274,8 @@ impl HeapRef {
             // SAFETY: as above. (Outside the models, zero bytes are an unused bin.)
             unsafe { heap.bin_ptr(index).write(Bin::new()) };
         }
+        #[cfg(loom)]
+        heap.pool().arenas().count_user();
         Some(heap)
     }
 
@@ -283,6 +285,8 @@ impl HeapRef {
     pub(crate) unsafe fn free(self) {
         let bytes = bytes(self.pool().bins());
         self.shared.alive.ended();
+        #[cfg(loom)]
+        self.pool().arenas().uncount_user();
         // SAFETY: mapped by `create`; the caller gives it up.
         unsafe { os::unmap(self.0.cast(), bytes, align_of::<Heap>()) };
     }
@@ -396,8 +400,8 @@ impl HeapRef {
         let claimed = pool.arenas().claim(span);
         if claimed.is_none() {
             pool.dismiss(1);
-            // Release: as in `release_some`; the caller's own reference is left.
-            pool.refs.fetch_sub(1, Ordering::Release);
+            // Relaxed: as in `release_some`.
+            pool.refs.fetch_sub(1, Ordering::Relaxed);
         }
         claimed
     }
@@ -473,9 +477,8 @@ impl HeapRef {
     fn release_some(self, left: &Leftovers) {
         let released = self.release(left, SPARE_BYTES);
         if released > 0 {
-            // Release: what was done with the segments is ordered before the end of the pool, which another
-            // reference's end brings.
-            self.pool().refs.fetch_sub(released, Ordering::Release);
+            // Relaxed: the pool ends after this thread has given up its own reference, and that releases all of this.
+            self.pool().refs.fetch_sub(released, Ordering::Relaxed);
         }
     }
 

@@ -11,10 +11,9 @@ use core::ptr::{self, NonNull};
 use crate::error::AllocErrorKind;
 use crate::layout::{Route, Span, pool_stride, route};
 use crate::own;
-use crate::registry::{Registry, RegistryRef};
+use crate::registry::{Handle, RegistryRef};
 use crate::segment::capacity;
 use crate::stats::{Census, Stats};
-use crate::sync::{AtomicPtr, Ordering};
 use crate::thread;
 
 /// Storage for a `T` from the default pool; `None` when memory is refused.
@@ -103,8 +102,7 @@ pub(crate) unsafe fn return_slot(storage: NonNull<u8>, layout: Layout) {
 /// assert_eq!(PACKETS.stats().allocations, 1);
 /// ```
 pub struct SegmentPool<T> {
-    /// Null until the first allocation; then the handle's reference to the registry.
-    registry: AtomicPtr<Registry>,
+    handle: Handle,
     /// Segments, or values with a mapping of their own, that the pool may have.
     limit: usize,
     values: PhantomData<fn(T) -> T>,
@@ -264,38 +262,13 @@ impl<T> SegmentPool<T> {
 
     #[inline(always)]
     fn registry(&self) -> Option<RegistryRef> {
-        // Acquire: from the Release in `create`, the registry's contents.
-        let registry = NonNull::new(self.registry.load(Ordering::Acquire))?;
-        // SAFETY: the handle's reference keeps it alive.
-        Some(unsafe { RegistryRef::from_ptr(registry) })
+        self.handle.get()
     }
 
     #[inline(always)]
     fn registry_or_create(&self) -> Option<RegistryRef> {
-        let registry = self.registry();
-        if registry.is_some() {
-            registry
-        } else {
-            self.create()
-        }
-    }
-
-    #[cold]
-    fn create(&self) -> Option<RegistryRef> {
-        let new = RegistryRef::create(pool_stride(Self::LAYOUT), self.limit)?;
-        let null = ptr::null_mut();
-        // Release: publishes the registry. Acquire on failure: another thread's, as in `registry`.
-        let won = self.registry.compare_exchange(
-            null,
-            new.as_ptr(),
-            Ordering::Release,
-            Ordering::Acquire,
-        );
-        if won.is_err() {
-            // SAFETY: its only reference, never published.
-            unsafe { new.give_up(1) };
-        }
-        self.registry()
+        let create = || RegistryRef::create(pool_stride(Self::LAYOUT), self.limit);
+        self.handle.get_or_create(create)
     }
 }
 
@@ -361,7 +334,7 @@ impl<T> SegmentPoolBuilder<T> {
     #[must_use]
     pub const fn build(self) -> SegmentPool<T> {
         SegmentPool {
-            registry: AtomicPtr::new(ptr::null_mut()),
+            handle: Handle::new(),
             limit: self.limit,
             values: PhantomData,
         }

@@ -99,19 +99,12 @@ impl RegistryRef {
         unsafe { registry.write(Registry::new(arenas, stride, limit)) };
         let registry = Self(registry);
         #[cfg(loom)]
-        registry.core().arenas().count_pool(1);
+        registry.core().arenas().count_user();
         Some(registry)
     }
 
     pub(crate) fn as_ptr(self) -> *mut Registry {
         self.0.as_ptr()
-    }
-
-    /// # Safety
-    ///
-    /// The pointer came from [`as_ptr`](Self::as_ptr), and the registry is alive.
-    pub(crate) unsafe fn from_ptr(registry: NonNull<Registry>) -> Self {
-        Self(registry)
     }
 
     fn get<'a>(self) -> &'a Registry {
@@ -259,9 +252,57 @@ impl RegistryRef {
         }
         self.get().alive.ended();
         #[cfg(loom)]
-        self.core().arenas().count_pool(-1);
+        self.core().arenas().uncount_user();
         // SAFETY: mapped by `create_in`: the default registry keeps its handle's reference.
         unsafe { os::unmap(self.0.cast(), size_of::<Registry>(), align_of::<Registry>()) };
+    }
+}
+
+/// The handle of a pool: nothing until the first allocation, and then the handle's reference to the registry.
+#[derive(Debug)]
+pub(crate) struct Handle(AtomicPtr<Registry>);
+
+impl Handle {
+    crate::sync::const_fn! {
+        pub(crate) fn new() -> Self {
+            Self(AtomicPtr::new(ptr::null_mut()))
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Option<RegistryRef> {
+        // Acquire: from the Release in `create`, the registry's contents.
+        NonNull::new(self.0.load(Ordering::Acquire)).map(RegistryRef)
+    }
+
+    #[inline(always)]
+    pub(crate) fn get_or_create(
+        &self,
+        create: impl FnOnce() -> Option<RegistryRef>,
+    ) -> Option<RegistryRef> {
+        let registry = self.get();
+        if registry.is_some() {
+            registry
+        } else {
+            self.create(create)
+        }
+    }
+
+    #[cold]
+    fn create(&self, create: impl FnOnce() -> Option<RegistryRef>) -> Option<RegistryRef> {
+        let new = create()?;
+        // Release: publishes the registry to `get`. Relaxed on failure: `get` acquires the other thread's.
+        let won = self.0.compare_exchange(
+            ptr::null_mut(),
+            new.as_ptr(),
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        if won.is_err() {
+            // SAFETY: its only reference, never published.
+            unsafe { new.give_up(1) };
+        }
+        self.get()
     }
 }
 
