@@ -38,6 +38,8 @@
 
 mod arena;
 mod bin;
+#[cfg_attr(loom, allow(dead_code))] // what values need is above the models
+mod checker;
 mod error;
 mod free_list;
 mod handover;

@@ -5,6 +5,8 @@
 
 use core::ptr::NonNull;
 
+use crate::checker;
+
 /// Granularity of mapping and purging: 4 KiB on most systems, 16 or 64 on some.
 pub(crate) fn page_bytes() -> usize {
     platform::page_bytes()
@@ -28,6 +30,7 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
 ///
 /// `memory` came from [`map`] with these very numbers and is not used again.
 pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
+    checker::open(memory, bytes);
     // SAFETY: guaranteed by the caller.
     unsafe {
         platform::unmap(

@@ -12,11 +12,15 @@
 //! Who may touch the bytes: the thread that owns the slot's free list, or, for a remote free, the freeing thread until
 //! its compare-and-swap publishes the chain, and the segment's owner after taking it. Under loom every slot starts
 //! with a watched cell and each access here goes through it, so a missing hand-over shows as a causality violation.
+//! Memory checkers are told that nobody may touch a free slot, and each access here opens a window for itself.
 
 use core::num::NonZeroU16;
 use core::ptr::NonNull;
 
 use crate::layout::BATCH_SLOTS;
+
+/// Bytes of a link.
+const LINK: usize = size_of::<Option<SlotPtr>>();
 
 /// A free slot, or the storage of a value, seen as memory.
 #[derive(Debug)]
@@ -63,13 +67,19 @@ pub(crate) const fn carrier_offsets(stride: usize) -> usize {
     if cfg!(loom) {
         return 1;
     }
-    (if stride < 64 { stride } else { 64 }) / size_of::<Offset>() - 1
+    carrier_bytes(stride) / size_of::<Offset>() - 1
+}
+
+/// Bytes of a carrier that hold something.
+#[inline]
+const fn carrier_bytes(stride: usize) -> usize {
+    if stride < 64 { stride } else { 64 }
 }
 
 /// Whether a slot of this stride has room for the link to the next magazine beside its own link.
 #[inline]
 pub(crate) const fn holds_magazine_link(stride: usize) -> bool {
-    stride >= 2 * size_of::<Option<SlotPtr>>()
+    stride >= 2 * LINK
 }
 
 /// The link to the next slot of a free list.
@@ -80,7 +90,7 @@ pub(crate) const fn holds_magazine_link(stride: usize) -> bool {
 #[inline]
 pub(crate) unsafe fn link(slot: SlotPtr) -> Option<SlotPtr> {
     // SAFETY: the caller owns the slot, whose first word `set_link` wrote.
-    unsafe { watched::read(slot).cast::<Option<SlotPtr>>().read() }
+    unsafe { watched::read(slot, LINK).cast::<Option<SlotPtr>>().read() }
 }
 
 /// # Safety
@@ -89,7 +99,11 @@ pub(crate) unsafe fn link(slot: SlotPtr) -> Option<SlotPtr> {
 #[inline]
 pub(crate) unsafe fn set_link(slot: SlotPtr, link: Option<SlotPtr>) {
     // SAFETY: the caller owns the slot; every stride has room for one aligned word.
-    unsafe { watched::write(slot).cast::<Option<SlotPtr>>().write(link) }
+    unsafe {
+        watched::write(slot, LINK)
+            .cast::<Option<SlotPtr>>()
+            .write(link)
+    }
 }
 
 /// The next magazine of a depot, kept in the first slot of one.
@@ -99,7 +113,8 @@ pub(crate) unsafe fn set_link(slot: SlotPtr, link: Option<SlotPtr>) {
 /// The caller owns the free slot, and [`set_next_magazine`] wrote it since it became free.
 #[inline]
 pub(crate) unsafe fn next_magazine(slot: SlotPtr) -> Option<SlotPtr> {
-    let words = watched::read(slot).cast::<Option<SlotPtr>>();
+    let window = watched::read(slot, 2 * LINK);
+    let words = window.cast::<Option<SlotPtr>>();
     // SAFETY: `set_next_magazine` wrote the second word, which the stride has room for.
     unsafe { words.wrapping_add(1).read() }
 }
@@ -109,7 +124,8 @@ pub(crate) unsafe fn next_magazine(slot: SlotPtr) -> Option<SlotPtr> {
 /// The caller owns the free slot, whose stride [`holds_magazine_link`].
 #[inline]
 pub(crate) unsafe fn set_next_magazine(slot: SlotPtr, next: Option<SlotPtr>) {
-    let words = watched::write(slot).cast::<Option<SlotPtr>>();
+    let window = watched::write(slot, 2 * LINK);
+    let words = window.cast::<Option<SlotPtr>>();
     // SAFETY: the stride has room for a second word.
     unsafe { words.wrapping_add(1).write(next) }
 }
@@ -140,7 +156,8 @@ pub(crate) unsafe fn write_carrier(
     next: Option<Offset>,
     carried: &[Option<Offset>],
 ) {
-    let words = watched::write(slot).cast::<Option<Offset>>();
+    let window = watched::write(slot, carrier_bytes(stride));
+    let words = window.cast::<Option<Offset>>();
     // SAFETY: the first half-word of the slot.
     unsafe { words.write(next) };
     for index in 0..carrier_offsets(stride) {
@@ -158,7 +175,11 @@ pub(crate) unsafe fn write_carrier(
 #[inline]
 pub(crate) unsafe fn set_carrier_next(slot: SlotPtr, next: Option<Offset>) {
     // SAFETY: the first half-word of the slot.
-    unsafe { watched::write(slot).cast::<Option<Offset>>().write(next) }
+    unsafe {
+        watched::write(slot, size_of::<Offset>())
+            .cast::<Option<Offset>>()
+            .write(next)
+    }
 }
 
 /// # Safety
@@ -166,7 +187,8 @@ pub(crate) unsafe fn set_carrier_next(slot: SlotPtr, next: Option<Offset>) {
 /// The caller owns the slot, which is `stride` bytes long, and [`write_carrier`] wrote it.
 #[inline]
 pub(crate) unsafe fn read_carrier(slot: SlotPtr, stride: usize) -> Carrier {
-    let words = watched::read(slot).cast::<Option<Offset>>();
+    let window = watched::read(slot, carrier_bytes(stride));
+    let words = window.cast::<Option<Offset>>();
     // SAFETY: `write_carrier` wrote the first half-word.
     let next = unsafe { words.read() };
     let mut carried = [None; BATCH_SLOTS - 1];
@@ -179,7 +201,7 @@ pub(crate) unsafe fn read_carrier(slot: SlotPtr, stride: usize) -> Carrier {
 
 /// Notes that what the slot held is lost.
 pub(crate) fn erase(slot: SlotPtr) {
-    watched::write(slot);
+    watched::write(slot, 0);
 }
 
 pub(crate) use watched::prepare;
@@ -188,19 +210,20 @@ pub(crate) use watched::prepare;
 #[cfg(not(loom))]
 mod watched {
     use super::SlotPtr;
+    use crate::checker::Window;
 
     #[inline(always)]
-    pub(super) fn read(slot: SlotPtr) -> *const u8 {
+    pub(super) fn read(slot: SlotPtr, bytes: usize) -> Window {
         #[cfg(slots_touched)]
         crate::sync::slots_touched::count();
-        slot.as_ptr().cast()
+        Window::new(slot.as_ptr().cast(), bytes)
     }
 
     #[inline(always)]
-    pub(super) fn write(slot: SlotPtr) -> *mut u8 {
+    pub(super) fn write(slot: SlotPtr, bytes: usize) -> Window {
         #[cfg(slots_touched)]
         crate::sync::slots_touched::count();
-        slot.as_ptr().cast()
+        Window::new(slot.as_ptr().cast(), bytes)
     }
 
     /// # Safety
@@ -214,6 +237,7 @@ mod watched {
 #[cfg(loom)]
 mod watched {
     use super::SlotPtr;
+    use crate::checker::Window;
     use crate::sync::UnsafeCell;
 
     type Watch = UnsafeCell<u64>;
@@ -227,14 +251,14 @@ mod watched {
         slot.as_ptr().cast::<Watch>().wrapping_add(1).cast()
     }
 
-    pub(super) fn read(slot: SlotPtr) -> *const u8 {
+    pub(super) fn read(slot: SlotPtr, bytes: usize) -> Window {
         watch(slot).with(|_| ());
-        payload(slot)
+        Window::new(payload(slot), bytes)
     }
 
-    pub(super) fn write(slot: SlotPtr) -> *mut u8 {
+    pub(super) fn write(slot: SlotPtr, bytes: usize) -> Window {
         watch(slot).with_mut(|_| ());
-        payload(slot)
+        Window::new(payload(slot), bytes)
     }
 
     /// # Safety
