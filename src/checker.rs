@@ -11,7 +11,7 @@
 //! handed_out -----------------> the value's bytes are open, and what is left of the slot is not
 //! taken_back -----------------> shut, at once: also while the slot waits in an outbox or on a remote list
 //! Window ---------------------> the pool itself reads or writes the list data of a free slot
-//! unmapped -------------------> open, for the next one there
+//! unmapped -------------------> open, for whatever is mapped there next
 //! ```
 //!
 //! So a read or write of a freed slot is reported as if the slot had been freed by `free`, and so is a second free. Any
@@ -19,6 +19,18 @@
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
+
+/// The bytes were mapped, and may hold the only pointer to something that is not leaked therefore.
+#[inline(always)]
+pub(crate) fn mapped(start: NonNull<u8>, bytes: usize) {
+    tool::mapped(start.as_ptr(), bytes);
+}
+
+/// The bytes, which were mapped as such, are about to be unmapped.
+#[inline(always)]
+pub(crate) fn unmapped(start: NonNull<u8>, bytes: usize) {
+    tool::unmapped(start.as_ptr(), bytes);
+}
 
 /// Nobody may touch these bytes, which a segment or its slots have.
 #[inline(always)]
@@ -82,6 +94,12 @@ impl Drop for Window {
 #[cfg(not(any(asan_slots, memcheck_slots)))]
 mod tool {
     #[inline(always)]
+    pub(super) fn mapped(_start: *mut u8, _bytes: usize) {}
+
+    #[inline(always)]
+    pub(super) fn unmapped(_start: *mut u8, _bytes: usize) {}
+
+    #[inline(always)]
     pub(super) fn shut(_start: *mut u8, _bytes: usize) {}
 
     #[inline(always)]
@@ -104,10 +122,24 @@ mod tool {
     unsafe extern "C" {
         fn __asan_poison_memory_region(start: *const c_void, bytes: usize);
         fn __asan_unpoison_memory_region(start: *const c_void, bytes: usize);
+        fn __lsan_register_root_region(start: *const c_void, bytes: usize);
+        fn __lsan_unregister_root_region(start: *const c_void, bytes: usize);
+    }
+
+    /// LeakSanitizer follows pointers out of there, but not those in poisoned bytes.
+    pub(super) fn mapped(start: *mut u8, bytes: usize) {
+        // SAFETY: the bytes stay mapped until `unmapped`.
+        unsafe { __lsan_register_root_region(start.cast(), bytes) }
+    }
+
+    pub(super) fn unmapped(start: *mut u8, bytes: usize) {
+        // SAFETY: registered by `mapped`.
+        unsafe { __lsan_unregister_root_region(start.cast(), bytes) }
+        open(start, bytes);
     }
 
     pub(super) fn shut(start: *mut u8, bytes: usize) {
-        // SAFETY: it writes the tool's own books, for bytes of the caller's.
+        // SAFETY: it writes the tool's own books on bytes of the caller's.
         unsafe { __asan_poison_memory_region(start.cast(), bytes.next_multiple_of(8)) }
     }
 
@@ -160,6 +192,11 @@ mod tool {
             );
         }
     }
+
+    /// Mapped memory is looked through for pointers anyway, and system calls are noticed.
+    pub(super) fn mapped(_start: *mut u8, _bytes: usize) {}
+
+    pub(super) fn unmapped(_start: *mut u8, _bytes: usize) {}
 
     pub(super) fn shut(start: *mut u8, bytes: usize) {
         request([MAKE_MEM_NOACCESS, start.addr(), bytes, 0, 0, 0]);
