@@ -242,7 +242,7 @@ fn turn(turn: Turn, crew: &mut [Worker; WORKERS], model: &Arc<Mutex<Model>>) {
     }
 }
 
-/// Everything is dropped, every batch sent, and no thread keeps a heap.
+/// Everything is dropped, every batch sent, and no thread has a heap: no slot may be missing.
 fn end(crew: &[Worker; WORKERS], model: Model, pool_first: bool) {
     let Model { alive, pool, .. } = model;
     let mut pool = Some(pool);
@@ -261,7 +261,8 @@ fn end(crew: &[Worker; WORKERS], model: Model, pool_first: bool) {
         .chain(pool.iter().map(SegmentPool::validate))
     {
         assert_adds_up(census);
-        assert_eq!((census.live, census.kept), (0, 0), "{census}");
+        // A heap that was lent, and that nobody took back since, still has in its lists what its thread kept.
+        assert_eq!(census.live, census.kept, "{census}");
     }
 }
 
