@@ -37,6 +37,7 @@
 )]
 
 mod arena;
+mod batch;
 mod bin;
 #[cfg_attr(loom, allow(dead_code))] // what values need is above the models
 mod checker;

@@ -24,6 +24,7 @@ const LAYERS: [&str; 27] = [
     "free_list",
     "remote",
     "segment",
+    "batch",
     "lists",
     "os",
     "arena",
