@@ -368,9 +368,8 @@ impl HeapRef {
         // SAFETY: claimed for this span.
         let segment = unsafe { SegmentRef::init(claimed, self.id(), index, stride) };
         if touch {
-            let (pages, bytes) = segment.slot_pages(os::page_bytes());
             // SAFETY: no slot was handed out yet.
-            unsafe { os::touch(pages, bytes) };
+            unsafe { segment.touch(os::page_bytes(), os::touch) };
         }
         self.take_over(segment);
         true

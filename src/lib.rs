@@ -39,6 +39,8 @@
 mod arena;
 mod batch;
 mod bin;
+#[cfg_attr(loom, allow(dead_code))] // what values need is above the models
+mod checker;
 mod error;
 mod free_list;
 mod handover;

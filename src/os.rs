@@ -1,9 +1,11 @@
 //! Map, unmap and purge: the only file that talks to the operating system.
 //!
 //! Fresh memory reads as zero and costs nothing until it is touched. On unix it comes from `mmap`, on Windows from
-//! `VirtualAlloc`, elsewhere from `std::alloc`, where purging does nothing.
+//! `VirtualAlloc`, elsewhere and in Miri from `std::alloc`, where purging does nothing.
 
 use core::ptr::NonNull;
+
+use crate::checker;
 
 /// Granularity of mapping and purging: 4 KiB on most systems, 16 or 64 on some.
 pub(crate) fn page_bytes() -> usize {
@@ -19,7 +21,9 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
         return None;
     }
     let bytes = bytes.checked_next_multiple_of(page_bytes())?;
-    platform::map(bytes, align.max(page_bytes()))
+    let memory = platform::map(bytes, align.max(page_bytes()))?;
+    checker::mapped(memory, bytes);
+    Some(memory)
 }
 
 /// Gives a mapping back.
@@ -28,14 +32,10 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
 ///
 /// `memory` came from [`map`] with these very numbers and is not used again.
 pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
+    let bytes = bytes.next_multiple_of(page_bytes());
+    checker::unmapped(memory, bytes);
     // SAFETY: guaranteed by the caller.
-    unsafe {
-        platform::unmap(
-            memory,
-            bytes.next_multiple_of(page_bytes()),
-            align.max(page_bytes()),
-        )
-    }
+    unsafe { platform::unmap(memory, bytes, align.max(page_bytes())) }
 }
 
 /// Gives the pages of a part of a mapping back and keeps the addresses; what is read there next is zero or what was
@@ -63,7 +63,7 @@ pub(crate) unsafe fn touch(memory: NonNull<u8>, bytes: usize) {
     }
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 mod platform {
     use core::ffi::c_void;
     use core::ptr::{self, NonNull};
@@ -142,7 +142,7 @@ mod platform {
     }
 }
 
-#[cfg(windows)]
+#[cfg(all(windows, not(miri)))]
 mod platform {
     use core::ffi::c_void;
     use core::ptr::{self, NonNull};
@@ -218,7 +218,7 @@ mod platform {
     }
 }
 
-#[cfg(not(any(unix, windows)))]
+#[cfg(any(miri, not(any(unix, windows))))]
 mod platform {
     use core::alloc::Layout;
     use core::ptr::NonNull;

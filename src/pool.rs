@@ -8,11 +8,13 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
+use crate::checker;
 use crate::error::AllocErrorKind;
 use crate::layout::{Route, Span, pool_stride, route};
 use crate::own;
 use crate::registry::{Handle, RegistryRef};
 use crate::segment::capacity;
+use crate::slot::SlotPtr;
 use crate::stats::{Census, Stats};
 use crate::thread;
 
@@ -21,9 +23,14 @@ use crate::thread;
 pub(crate) fn take<T>() -> Option<NonNull<T>> {
     match const { route(Layout::new::<T>()) } {
         Route::Zero => Some(NonNull::dangling()),
-        Route::Class(class, _) => thread::take(class).map(NonNull::cast),
+        Route::Class(class, _) => thread::take(class).map(storage_for::<T>),
         Route::Own => own::map(Layout::new::<T>(), None).map(NonNull::cast),
     }
+}
+
+#[inline(always)]
+fn storage_for<T>(slot: SlotPtr) -> NonNull<T> {
+    checker::handed_out(slot.cast(), Layout::new::<T>()).cast()
 }
 
 /// As [`take`], with the reason of a refusal.
@@ -36,7 +43,10 @@ pub(crate) fn try_take<T>() -> Result<NonNull<T>, AllocErrorKind> {
 pub(crate) fn take_layout(layout: Layout) -> Option<NonNull<u8>> {
     match route(layout) {
         Route::Zero => NonNull::new(ptr::without_provenance_mut(layout.align())),
-        Route::Class(class, _) => thread::take(class).map(NonNull::cast),
+        Route::Class(class, _) => {
+            let slot = thread::take(class)?;
+            Some(checker::handed_out(slot.cast(), layout))
+        }
         Route::Own => own::map(layout, None),
     }
 }
@@ -58,6 +68,13 @@ pub(crate) const fn interchangeable(old: Layout, new: Layout) -> bool {
         && (new.align() <= old.align() || new.align() <= 8)
 }
 
+/// Notes that storage for layout `old` is used as storage for layout `new`, which it may be.
+pub(crate) fn refit(storage: NonNull<u8>, old: Layout, new: Layout) {
+    if let Route::Class(..) = route(old) {
+        checker::refitted(storage, old, new);
+    }
+}
+
 /// Gives storage back, on whatever thread and from whatever pool.
 ///
 /// # Safety
@@ -68,8 +85,11 @@ pub(crate) const fn interchangeable(old: Layout, new: Layout) -> bool {
 pub(crate) unsafe fn return_slot(storage: NonNull<u8>, layout: Layout) {
     match route(layout) {
         Route::Zero => {}
-        // SAFETY: the class and span of the layout; guaranteed by the caller.
-        Route::Class(class, span) => unsafe { thread::give(storage.cast(), span, class) },
+        Route::Class(class, span) => {
+            checker::taken_back(storage, layout);
+            // SAFETY: the class and span of the layout; guaranteed by the caller.
+            unsafe { thread::give(storage.cast(), span, class) }
+        }
         // SAFETY: mapped for this layout.
         Route::Own => unsafe { own::unmap(storage, layout) },
     }
@@ -252,7 +272,7 @@ impl<T> SegmentPool<T> {
     pub(crate) fn take(&self) -> Option<NonNull<T>> {
         match const { route(Self::LAYOUT) } {
             Route::Zero => Some(NonNull::dangling()),
-            Route::Class(..) => thread::take_from(self.registry_or_create()?).map(NonNull::cast),
+            Route::Class(..) => thread::take_from(self.registry_or_create()?).map(storage_for::<T>),
             Route::Own => {
                 let pool = self.registry_or_create()?;
                 own::map(Self::LAYOUT, Some(pool)).map(NonNull::cast)

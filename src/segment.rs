@@ -21,6 +21,7 @@ use core::ptr::{self, NonNull};
 
 use crossbeam_utils::CachePadded;
 
+use crate::checker;
 use crate::free_list;
 use crate::layout::{Span, first_slot};
 use crate::remote::{Node, Purge, Pushed, RemoteWord, Taken};
@@ -158,6 +159,9 @@ impl SegmentRef {
         };
         // SAFETY: the caller owns the memory, which is larger than a header.
         unsafe { header.write(Segment::new(heap, identity)) };
+        // SAFETY: the slots begin behind the header.
+        let slots = unsafe { claimed.memory.add(HEADER_BYTES) };
+        checker::shut(slots, identity.span.bytes() - HEADER_BYTES);
         Self(header)
     }
 
@@ -296,7 +300,7 @@ impl SegmentRef {
     }
 
     /// The whole pages, of so many bytes, that hold nothing but slots; possibly none.
-    pub(crate) fn slot_pages(self, page: usize) -> (NonNull<u8>, usize) {
+    fn slot_pages(self, page: usize) -> (NonNull<u8>, usize) {
         let before = self.identity.first.next_multiple_of(page);
         let before = before.min(self.identity.span.bytes());
         (self.at(before).cast(), self.identity.span.bytes() - before)
@@ -324,6 +328,19 @@ impl SegmentRef {
         self.each_slot(slot::erase);
         // SAFETY: guaranteed by the caller; the range is whole pages of the segment's.
         unsafe { purge(pages, bytes) };
+    }
+
+    /// Has the whole pages of the slots, of so many bytes each, provided now.
+    ///
+    /// # Safety
+    ///
+    /// No slot was handed out yet.
+    pub(crate) unsafe fn touch(self, page: usize, touch: unsafe fn(NonNull<u8>, usize)) {
+        let (pages, bytes) = self.slot_pages(page);
+        checker::open(pages, bytes);
+        // SAFETY: guaranteed by the caller; the range is whole pages of the segment's.
+        unsafe { touch(pages, bytes) };
+        checker::shut(pages, bytes);
     }
 
     /// In the models only, where slots are few and watched.

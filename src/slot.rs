@@ -11,9 +11,15 @@
 //! Who may touch the bytes: the thread that owns the slot's free list, or, for a remote free, the freeing thread until
 //! its compare-and-swap publishes the chain, and the segment's owner after taking it. Under loom every slot starts
 //! with a watched cell and each access here goes through it, so a missing hand-over shows as a causality violation.
+//! Memory checkers are told that nobody may touch a free slot, and each access here opens a window for itself.
 
 use core::num::NonZeroU16;
 use core::ptr::NonNull;
+
+/// Bytes of a link.
+const LINK: usize = size_of::<Option<SlotPtr>>();
+/// Bytes of one of the half-words of a carrier.
+const HALF: usize = size_of::<Option<Offset>>();
 
 /// A free slot, or the storage of a value, seen as memory.
 #[derive(Debug)]
@@ -105,10 +111,14 @@ pub(crate) const fn carrier_pieces(stride: usize) -> usize {
     (if stride < 64 { stride } else { 64 }) / size_of::<Option<Piece>>() - 1
 }
 
+const fn carrier_bytes(stride: usize) -> usize {
+    (1 + carrier_pieces(stride)) * HALF
+}
+
 /// Whether a slot of this stride has room for the link to the next magazine beside its own link.
 #[inline]
 pub(crate) const fn holds_magazine_link(stride: usize) -> bool {
-    stride >= 2 * size_of::<Option<SlotPtr>>()
+    stride >= 2 * LINK
 }
 
 /// The link to the next slot of a free list.
@@ -119,7 +129,7 @@ pub(crate) const fn holds_magazine_link(stride: usize) -> bool {
 #[inline]
 pub(crate) unsafe fn link(slot: SlotPtr) -> Option<SlotPtr> {
     // SAFETY: the caller owns the slot, whose first word `set_link` wrote.
-    unsafe { watched::read(slot).cast::<Option<SlotPtr>>().read() }
+    unsafe { watched::read(slot, LINK).cast::<Option<SlotPtr>>().read() }
 }
 
 /// # Safety
@@ -128,7 +138,11 @@ pub(crate) unsafe fn link(slot: SlotPtr) -> Option<SlotPtr> {
 #[inline]
 pub(crate) unsafe fn set_link(slot: SlotPtr, link: Option<SlotPtr>) {
     // SAFETY: the caller owns the slot; every stride has room for one aligned word.
-    unsafe { watched::write(slot).cast::<Option<SlotPtr>>().write(link) }
+    unsafe {
+        watched::write(slot, LINK)
+            .cast::<Option<SlotPtr>>()
+            .write(link)
+    }
 }
 
 /// The next magazine of a depot, kept in the first slot of one.
@@ -138,7 +152,8 @@ pub(crate) unsafe fn set_link(slot: SlotPtr, link: Option<SlotPtr>) {
 /// The caller owns the free slot, and [`set_next_magazine`] wrote it since it became free.
 #[inline]
 pub(crate) unsafe fn next_magazine(slot: SlotPtr) -> Option<SlotPtr> {
-    let words = watched::read(slot).cast::<Option<SlotPtr>>();
+    let window = watched::read(slot, 2 * LINK);
+    let words = window.cast::<Option<SlotPtr>>();
     // SAFETY: `set_next_magazine` wrote the second word, which the stride has room for.
     unsafe { words.wrapping_add(1).read() }
 }
@@ -148,7 +163,8 @@ pub(crate) unsafe fn next_magazine(slot: SlotPtr) -> Option<SlotPtr> {
 /// The caller owns the free slot, whose stride [`holds_magazine_link`].
 #[inline]
 pub(crate) unsafe fn set_next_magazine(slot: SlotPtr, next: Option<SlotPtr>) {
-    let words = watched::write(slot).cast::<Option<SlotPtr>>();
+    let window = watched::write(slot, 2 * LINK);
+    let words = window.cast::<Option<SlotPtr>>();
     // SAFETY: the stride has room for a second word.
     unsafe { words.wrapping_add(1).write(next) }
 }
@@ -164,10 +180,10 @@ pub(crate) unsafe fn write_carrier(
     next: Option<Offset>,
     pieces: &[Option<Piece>],
 ) {
-    let bytes = watched::write(slot);
+    let window = watched::write(slot, carrier_bytes(stride));
     // SAFETY: the first half-word of the slot.
-    unsafe { bytes.cast::<Option<Offset>>().write(next) };
-    let words = bytes.cast::<Option<Piece>>().wrapping_add(1);
+    unsafe { window.cast::<Option<Offset>>().write(next) };
+    let words = window.cast::<Option<Piece>>().wrapping_add(1);
     for (index, piece) in pieces.iter().enumerate() {
         // SAFETY: so many half-words follow within the stride.
         unsafe { words.wrapping_add(index).write(*piece) };
@@ -189,7 +205,8 @@ pub(crate) unsafe fn read_pieces(
     stride: usize,
     pieces: &mut [Option<Piece>; MOST_PIECES],
 ) -> usize {
-    let words = watched::read(slot).cast::<Option<Piece>>().wrapping_add(1);
+    let window = watched::read(slot, carrier_bytes(stride));
+    let words = window.cast::<Option<Piece>>().wrapping_add(1);
     for (index, piece) in pieces.iter_mut().enumerate().take(carrier_pieces(stride)) {
         // SAFETY: the carrier has a piece there, or its end.
         *piece = unsafe { words.wrapping_add(index).read() };
@@ -208,7 +225,7 @@ pub(crate) unsafe fn read_pieces(
 #[inline]
 pub(crate) unsafe fn carrier_next(slot: SlotPtr) -> Option<Offset> {
     // SAFETY: the first half-word of the slot.
-    unsafe { watched::read(slot).cast::<Option<Offset>>().read() }
+    unsafe { watched::read(slot, HALF).cast::<Option<Offset>>().read() }
 }
 
 /// Changes the carrier that follows.
@@ -219,12 +236,16 @@ pub(crate) unsafe fn carrier_next(slot: SlotPtr) -> Option<Offset> {
 #[inline]
 pub(crate) unsafe fn set_carrier_next(slot: SlotPtr, next: Option<Offset>) {
     // SAFETY: the first half-word of the slot.
-    unsafe { watched::write(slot).cast::<Option<Offset>>().write(next) }
+    unsafe {
+        watched::write(slot, HALF)
+            .cast::<Option<Offset>>()
+            .write(next)
+    }
 }
 
 /// Notes that what the slot held is lost.
 pub(crate) fn erase(slot: SlotPtr) {
-    watched::write(slot);
+    watched::write(slot, 0);
 }
 
 pub(crate) use watched::prepare;
@@ -233,19 +254,20 @@ pub(crate) use watched::prepare;
 #[cfg(not(loom))]
 mod watched {
     use super::SlotPtr;
+    use crate::checker::Window;
 
     #[inline(always)]
-    pub(super) fn read(slot: SlotPtr) -> *const u8 {
+    pub(super) fn read(slot: SlotPtr, bytes: usize) -> Window {
         #[cfg(slots_touched)]
         crate::sync::slots_touched::count();
-        slot.as_ptr().cast()
+        Window::new(slot.as_ptr().cast(), bytes)
     }
 
     #[inline(always)]
-    pub(super) fn write(slot: SlotPtr) -> *mut u8 {
+    pub(super) fn write(slot: SlotPtr, bytes: usize) -> Window {
         #[cfg(slots_touched)]
         crate::sync::slots_touched::count();
-        slot.as_ptr().cast()
+        Window::new(slot.as_ptr().cast(), bytes)
     }
 
     /// # Safety
@@ -259,6 +281,7 @@ mod watched {
 #[cfg(loom)]
 mod watched {
     use super::SlotPtr;
+    use crate::checker::Window;
     use crate::sync::UnsafeCell;
 
     type Watch = UnsafeCell<u64>;
@@ -272,14 +295,14 @@ mod watched {
         slot.as_ptr().cast::<Watch>().wrapping_add(1).cast()
     }
 
-    pub(super) fn read(slot: SlotPtr) -> *const u8 {
+    pub(super) fn read(slot: SlotPtr, bytes: usize) -> Window {
         watch(slot).with(|_| ());
-        payload(slot)
+        Window::new(payload(slot), bytes)
     }
 
-    pub(super) fn write(slot: SlotPtr) -> *mut u8 {
+    pub(super) fn write(slot: SlotPtr, bytes: usize) -> Window {
         watch(slot).with_mut(|_| ());
-        payload(slot)
+        Window::new(payload(slot), bytes)
     }
 
     /// # Safety

@@ -76,7 +76,7 @@ fn alloc(heap: HeapRef) -> Value {
 /// `None` when the pool's limit is reached.
 fn try_alloc(heap: HeapRef) -> Option<Value> {
     let refill = || with_debts(|debts| handover::refill(heap, 0, debts));
-    let slot = heap.bin(0).take_any().or_else(refill)?;
+    let slot = heap.bin(0).take().or_else(refill)?;
     slot::erase(slot);
     Some(Value(slot))
 }

@@ -9,7 +9,7 @@ use std::array;
 use std::env;
 use std::hint::black_box;
 use std::process::Command;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
 use segment_pool::PoolBox;
@@ -118,10 +118,19 @@ impl Worker {
 
     /// Runs the job there and waits for its result.
     pub(crate) fn run<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
+        let result = self.begin(job);
+        result.recv().expect("the job did not panic")
+    }
+
+    /// Has the job run there: where its result will come.
+    pub(crate) fn begin<R: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> R + Send + 'static,
+    ) -> Receiver<R> {
         let (done, result) = mpsc::channel();
         let job = Box::new(move || done.send(job()).unwrap());
         self.jobs.send(job).expect("the worker runs");
-        result.recv().expect("the job did not panic")
+        result
     }
 
     /// Ends the thread, its thread-local values included.
