@@ -612,6 +612,28 @@ fn what_this_thread_freed_for_others_is_found_before_a_limit_refuses() {
     assert_eq!(fill(&POOL, Contents::new).0.len(), 5);
 }
 
+/// Slots that this thread freed for another, whose segments it has taken over since: flushing brings more of them home
+/// at once than a free list takes.
+#[test]
+fn what_a_flush_brings_home_before_a_limit_refuses_is_not_lost() {
+    static POOL: SegmentPool<Checked<125>> = SegmentPool::builder().max_segments(3).build();
+    let owner = Worker::start();
+    let mut boxes = owner.run(|| fill(&POOL, Checked::new).0);
+    let in_a_segment = boxes.len() / 3;
+    let mut firsts = Vec::new();
+    for segment in [2, 1, 0] {
+        firsts.push(boxes.remove(segment * in_a_segment));
+    }
+    owner.run(move || drop(firsts)); // so that there is room, and the segments can be taken over
+    owner.end();
+    for segment in [2, 1, 0] {
+        let from = segment * (in_a_segment - 1);
+        drop(boxes.drain(from..from + 7)); // one less than a batch of these is sent with
+    }
+    let (found, kind) = fill(&POOL, Checked::new);
+    assert_eq!((found.len(), kind), (3 * 8, AllocErrorKind::LimitReached));
+}
+
 /// Fills the pool from a thread with a heap of its own, beside another whose thread prepares and leaves.
 fn filled_beside(
     pool: &'static Pool,
