@@ -139,3 +139,6 @@ impl Entry {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

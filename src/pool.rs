@@ -375,3 +375,6 @@ impl<T> fmt::Debug for SegmentPoolBuilder<T> {
             .finish()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -588,3 +588,6 @@ impl Local {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;
