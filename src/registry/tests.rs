@@ -1,6 +1,6 @@
 use core::ptr;
 
-use super::{DEFAULT, RegistryRef};
+use super::{DEFAULT, Registry, RegistryRef};
 use crate::sync::Ordering;
 
 impl RegistryRef {
@@ -28,11 +28,21 @@ pub(crate) struct Counts {
 pub(crate) fn start_anew(free: bool) {
     let pool = super::default();
     let heaps: Vec<_> = pool.heaps().collect();
+    // All of it, so that a field that is added is thought of here.
+    let Registry {
+        core,
+        alive: _,
+        heaps: list,
+        newest,
+        abandoned,
+        closed: _,
+    } = &DEFAULT;
     // Relaxed (all): no other thread runs.
-    DEFAULT.heaps.store(ptr::null_mut(), Ordering::Relaxed);
-    DEFAULT.abandoned.store(0, Ordering::Relaxed);
-    DEFAULT.core.refs.store(1, Ordering::Relaxed);
-    DEFAULT.core.in_use.store(0, Ordering::Relaxed);
+    list.store(ptr::null_mut(), Ordering::Relaxed);
+    newest.store(ptr::null_mut(), Ordering::Relaxed);
+    abandoned.store(0, Ordering::Relaxed);
+    core.refs.store(1, Ordering::Relaxed);
+    core.in_use.store(0, Ordering::Relaxed);
     if free {
         for heap in heaps {
             // SAFETY: guaranteed by the caller.
