@@ -20,10 +20,10 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
         return None;
     }
     let bytes = bytes.checked_next_multiple_of(page_bytes())?;
-    let memory = platform::map(bytes, align.max(page_bytes()))?;
+    let memory = platform::map(bytes, align.max(page_bytes()));
     #[cfg(all(test, not(loom)))]
-    refusal::count(1);
-    Some(memory)
+    refusal::note(memory, bytes);
+    memory
 }
 
 /// Gives a mapping back.
@@ -33,7 +33,7 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
 /// `memory` came from [`map`] with these very numbers and is not used again.
 pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
     #[cfg(all(test, not(loom)))]
-    refusal::count(-1);
+    refusal::note_gone(memory);
     // SAFETY: guaranteed by the caller.
     unsafe {
         platform::unmap(
@@ -252,13 +252,15 @@ mod platform {
 /// Refusal on demand, for the tests of failing memory, and how many mappings there are, for those that nothing is lost.
 #[cfg(all(test, not(loom)))]
 pub(crate) mod refusal {
-    use core::cell::Cell;
+    use core::cell::{Cell, RefCell};
     use core::panic::Location;
+    use core::ptr::NonNull;
+    use std::collections::BTreeMap;
 
     std::thread_local! {
         static PLAN: Cell<Plan> = const { Cell::new(Plan::Never) };
         static REFUSED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
-        static MAPPINGS: Cell<isize> = const { Cell::new(0) };
+        static MAPPINGS: RefCell<BTreeMap<NonNull<u8>, usize>> = const { RefCell::new(BTreeMap::new()) };
     }
 
     #[derive(Clone, Copy)]
@@ -284,13 +286,30 @@ pub(crate) mod refusal {
         refuses
     }
 
-    pub(super) fn count(change: isize) {
-        MAPPINGS.set(MAPPINGS.get() + change);
+    pub(super) fn note(memory: Option<NonNull<u8>>, bytes: usize) {
+        MAPPINGS.with_borrow_mut(|mappings| mappings.extend(memory.map(|memory| (memory, bytes))));
     }
 
-    /// Mappings that this thread made, less those that it gave back.
-    pub(crate) fn mappings() -> isize {
-        MAPPINGS.get()
+    pub(super) fn note_gone(memory: NonNull<u8>) {
+        // None: an arena that another thread mapped.
+        MAPPINGS.with_borrow_mut(|mappings| mappings.remove(&memory));
+    }
+
+    /// Mappings that this thread made and that are still there.
+    pub(crate) fn mappings() -> usize {
+        MAPPINGS.with_borrow(BTreeMap::len)
+    }
+
+    /// Gives all of them back.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses any of them again.
+    pub(crate) unsafe fn unmap_all() {
+        for (memory, bytes) in MAPPINGS.take() {
+            // SAFETY: guaranteed by the caller.
+            unsafe { super::platform::unmap(memory, bytes, 1) };
+        }
     }
 
     /// Runs `work` while this thread gets no memory from the system.

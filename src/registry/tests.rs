@@ -1,6 +1,7 @@
 use core::ptr;
 
-use super::{DEFAULT, Registry, RegistryRef};
+use super::{ARENAS, DEFAULT, Registry, RegistryRef};
+use crate::os::refusal::unmap_all;
 use crate::sync::Ordering;
 
 impl RegistryRef {
@@ -23,30 +24,25 @@ pub(crate) struct Counts {
     pub(crate) abandoned: usize,
 }
 
-/// Forgets all heaps of the default pool, as if none had ever been made. `free` says that no thread holds one and that no
-/// segment is left; else they are lost. For a process in which no other thread uses the pool.
-pub(crate) fn start_anew(free: bool) {
-    let pool = super::default();
-    let heaps: Vec<_> = pool.heaps().collect();
+/// Makes the default pool and the arenas what they were when the process began. For one in which no other thread uses any
+/// pool, nor this one anything that it got from one.
+pub(crate) fn start_anew() {
     // All of it, so that a field that is added is thought of here.
     let Registry {
         core,
         alive: _,
-        heaps: list,
+        heaps,
         newest,
         abandoned,
         closed: _,
     } = &DEFAULT;
     // Relaxed (all): no other thread runs.
-    list.store(ptr::null_mut(), Ordering::Relaxed);
+    heaps.store(ptr::null_mut(), Ordering::Relaxed);
     newest.store(ptr::null_mut(), Ordering::Relaxed);
     abandoned.store(0, Ordering::Relaxed);
     core.refs.store(1, Ordering::Relaxed);
     core.in_use.store(0, Ordering::Relaxed);
-    if free {
-        for heap in heaps {
-            // SAFETY: guaranteed by the caller.
-            unsafe { heap.free() };
-        }
-    }
+    ARENAS.start_anew();
+    // SAFETY: guaranteed by the caller.
+    unsafe { unmap_all() };
 }
