@@ -279,7 +279,6 @@ fn try_new<const WORDS: usize>(number: u64) -> Result<Boxed, AllocErrorKind> {
 }
 
 /// The box without its type; a value that could not be stored is looked at.
-#[expect(clippy::result_large_err, reason = "large is the point")]
 fn erased<const WORDS: usize>(
     result: Result<PoolBox<Value<WORDS>>, AllocError<Value<WORDS>>>,
     number: u64,

@@ -44,7 +44,6 @@ fn kept<T: 'static>(result: Result<T, AllocErrorKind>) -> Answer {
 }
 
 /// The answer; the value must come back if it is no.
-#[expect(clippy::result_large_err, reason = "large is the point")]
 fn stored<H: 'static, T: PartialEq>(result: Result<H, AllocError<T>>, value: &T) -> Answer {
     kept(result.map_err(|error| {
         let kind = error.kind();
@@ -224,11 +223,12 @@ fn refuse_a_larger_table(places: &mut BTreeSet<Place>) {
 fn places_in_source() -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
-        let path = entry.unwrap().path();
+        let entry = entry.unwrap();
+        let path = entry.path();
         if path.is_dir() {
             continue;
         }
-        let name = format!("src/{}", path.file_name().unwrap().display());
+        let name = format!("src/{}", entry.file_name().to_str().unwrap());
         let text = fs::read_to_string(&path).unwrap();
         let asks = text
             .lines()
