@@ -17,7 +17,8 @@ use crate::error::{AllocError, AllocErrorKind};
 use crate::layout::Span;
 use crate::os::refusal::{mappings, once_refused, while_refused};
 use crate::pool::SegmentPool;
-use crate::registry;
+use crate::registry::tests::Counts;
+use crate::registry::{self, RegistryRef};
 use crate::stats::{Census, Stats};
 use crate::thread::tests::Thread;
 use crate::{stats, validate};
@@ -129,8 +130,8 @@ fn requests() -> Vec<(&'static str, Request)> {
     ]
 }
 
-/// What there is after a request: in the default pool, and in the others.
-type Outcome = ([Census; 3], [Stats; 3], usize);
+/// What there is after a request: in the default pool and in the others, and how many mappings.
+type Outcome = ([Census; 3], [Stats; 3], [Option<Counts>; 4], usize);
 
 /// Makes a request where there is nothing, refusing a mapping after so many. Returns what there is after it was made
 /// again, and which mapping was refused.
@@ -157,7 +158,18 @@ fn ask(request: Request, granted: usize) -> (Outcome, Option<Place>) {
     let outcome = thread.run(|| {
         let census = [validate(), world.words.validate(), world.shared.validate()];
         let stats = [stats(), world.words.stats(), world.shared.stats()];
-        (census, stats, mappings())
+        let counts = [
+            Some(registry::default()),
+            world.words.registry_if_any(),
+            world.shared.registry_if_any(),
+            world.large.registry_if_any(),
+        ];
+        (
+            census,
+            stats,
+            counts.map(|pool| pool.map(RegistryRef::counts)),
+            mappings(),
+        )
     });
     thread.run(|| while_refused(|| drop((answer, world)))); // for which no memory is needed
     thread.end();
