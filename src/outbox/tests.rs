@@ -7,7 +7,7 @@ impl Outbox {
     pub(crate) fn slots(&self) -> impl Iterator<Item = (SegmentRef, SlotPtr)> {
         self.entries.iter().flat_map(|entry| {
             let segment = entry.segment.get();
-            let offsets = entry.offsets[..entry.len.get()].iter();
+            let offsets = entry.offsets[..entry.len.get() as usize].iter();
             offsets.map(move |offset| {
                 let segment = segment.expect("a batch has a segment");
                 let offset = offset.get().expect("a batch has offsets");
