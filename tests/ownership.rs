@@ -557,6 +557,17 @@ fn a_limit_by_segments_refuses_returns_the_value_and_goes_on() {
     assert!(again.len() >= 3 * A_SEGMENT as usize);
 }
 
+/// Empty segments that the heap kept count towards the limit, so they must be used again before it refuses.
+#[test]
+fn spare_segments_are_used_again_below_a_limit() {
+    static POOL: Pool = Pool::builder().max_segments(20).build();
+    let (boxes, _) = fill(&POOL, Contents::new);
+    let count = boxes.len();
+    drop(boxes);
+    assert!(POOL.stats().segments < 10, "segments became empty");
+    assert_eq!(fill(&POOL, Contents::new).0.len(), count);
+}
+
 #[test]
 fn a_limit_by_bytes_counts_segments() {
     static POOL: Pool = Pool::builder().max_bytes((2 << 16) + 5).build();
