@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 
+use crate::batch;
 use crate::heap::HeapRef;
 use crate::layout::{Span, magazine_slots};
 use crate::registry::{RegistryRef, registry_of};
@@ -125,7 +126,7 @@ impl Book {
                 Taken::List(list) => {
                     let mut slots = Vec::new();
                     // SAFETY: no other thread runs, so that nobody takes the list meanwhile; it is only read.
-                    unsafe { segment.unpack(list, |slot| slots.push(slot)) };
+                    unsafe { batch::each(segment, list, |slot| slots.push(slot)) };
                     assert_eq!(
                         slots.len(),
                         list.count,
