@@ -564,7 +564,8 @@ fn spare_segments_are_used_again_below_a_limit() {
     let (boxes, _) = fill(&POOL, Contents::new);
     let count = boxes.len();
     drop(boxes);
-    assert!(POOL.stats().segments < 10, "segments became empty");
+    let stats = POOL.stats();
+    assert!(stats.segments < 20, "segments became empty: {stats}");
     assert_eq!(fill(&POOL, Contents::new).0.len(), count);
 }
 
