@@ -415,3 +415,6 @@ impl Entry {
             .is_ok()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -408,3 +408,11 @@ impl Bin {
         self.segments.iter()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+impl Bin {
+    /// Slots in the free list.
+    pub(crate) fn free_len(&self) -> usize {
+        self.free.iter().count()
+    }
+}

@@ -397,3 +397,6 @@ impl Completion {
         total == self.capacity && !self.counted
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

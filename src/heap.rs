@@ -655,3 +655,6 @@ impl HeapRef {
     pub(crate) const EMPTY: Self =
         Self(NonNull::new((&raw const EMPTY).cast::<Heap>().cast_mut()).unwrap());
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -108,6 +108,9 @@ pub use self::features::Segments;
 )]
 mod models;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 #[doc = include_str!("design.md")]
 pub mod design {}
 #[cfg(doc)]

@@ -236,3 +236,6 @@ impl SegmentList {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;

@@ -15,15 +15,18 @@ pub(crate) fn page_bytes() -> usize {
 /// Maps `bytes` of zeroed memory, aligned to `align`, a power of two. `None` when memory is refused.
 ///
 /// The mapping is given back by [`unmap`] with the same size and alignment.
+#[cfg_attr(all(test, not(loom)), track_caller)]
 pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
     #[cfg(all(test, not(loom)))]
     if refusal::refuses() {
         return None;
     }
     let bytes = bytes.checked_next_multiple_of(page_bytes())?;
-    let memory = platform::map(bytes, align.max(page_bytes()))?;
-    checker::mapped(memory, bytes);
-    Some(memory)
+    let memory = platform::map(bytes, align.max(page_bytes()));
+    #[cfg(all(test, not(loom)))]
+    refusal::note(memory, bytes);
+    checker::mapped(memory?, bytes);
+    memory
 }
 
 /// Gives a mapping back.
@@ -33,6 +36,8 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
 /// `memory` came from [`map`] with these very numbers and is not used again.
 pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
     let bytes = bytes.next_multiple_of(page_bytes());
+    #[cfg(all(test, not(loom)))]
+    refusal::note_gone(memory);
     checker::unmapped(memory, bytes);
     // SAFETY: guaranteed by the caller.
     unsafe { platform::unmap(memory, bytes, align.max(page_bytes())) }
@@ -243,24 +248,94 @@ mod platform {
     pub(super) unsafe fn purge(_memory: NonNull<u8>, _bytes: usize) {}
 }
 
-/// Refusal on demand, for the tests of failing memory.
+/// Refusal on demand, for the tests of failing memory, and how many mappings there are, for those that nothing is lost.
 #[cfg(all(test, not(loom)))]
 pub(crate) mod refusal {
-    use core::cell::Cell;
+    use core::cell::{Cell, RefCell};
+    use core::panic::Location;
+    use core::ptr::NonNull;
+    use std::collections::BTreeMap;
 
     std::thread_local! {
-        static REFUSING: Cell<bool> = const { Cell::new(false) };
+        static PLAN: Cell<Plan> = const { Cell::new(Plan::Never) };
+        static REFUSED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+        static MAPPINGS: RefCell<BTreeMap<NonNull<u8>, usize>> = const { RefCell::new(BTreeMap::new()) };
     }
 
+    #[derive(Clone, Copy)]
+    enum Plan {
+        Never,
+        Always,
+        /// When so many were granted.
+        Once(usize),
+    }
+
+    #[track_caller]
     pub(super) fn refuses() -> bool {
-        REFUSING.get()
+        let (refuses, next) = match PLAN.get() {
+            Plan::Never => (false, Plan::Never),
+            Plan::Always => (true, Plan::Always),
+            Plan::Once(0) => (true, Plan::Never),
+            Plan::Once(granted) => (false, Plan::Once(granted - 1)),
+        };
+        PLAN.set(next);
+        if refuses {
+            REFUSED.set(Some(Location::caller()));
+        }
+        refuses
+    }
+
+    pub(super) fn note(memory: Option<NonNull<u8>>, bytes: usize) {
+        MAPPINGS.with_borrow_mut(|mappings| mappings.extend(memory.map(|memory| (memory, bytes))));
+    }
+
+    pub(super) fn note_gone(memory: NonNull<u8>) {
+        // None: an arena that another thread mapped.
+        MAPPINGS.with_borrow_mut(|mappings| mappings.remove(&memory));
+    }
+
+    /// Mappings that this thread made and that are still there.
+    pub(crate) fn mappings() -> usize {
+        MAPPINGS.with_borrow(BTreeMap::len)
+    }
+
+    /// Gives all of them back.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses any of them again.
+    pub(crate) unsafe fn unmap_all() {
+        for (memory, bytes) in MAPPINGS.take() {
+            // SAFETY: guaranteed by the caller.
+            unsafe { super::platform::unmap(memory, bytes, 1) };
+        }
     }
 
     /// Runs `work` while this thread gets no memory from the system.
     pub(crate) fn while_refused<R>(work: impl FnOnce() -> R) -> R {
-        REFUSING.set(true);
-        let result = work();
-        REFUSING.set(false);
-        result
+        under(Plan::Always, work)
+    }
+
+    /// Runs `work` while this thread is refused one mapping, after so many that are granted. Also who was refused, if it
+    /// came to that.
+    pub(crate) fn once_refused<R>(
+        granted: usize,
+        work: impl FnOnce() -> R,
+    ) -> (R, Option<&'static Location<'static>>) {
+        REFUSED.set(None);
+        let result = under(Plan::Once(granted), work);
+        (result, REFUSED.take())
+    }
+
+    fn under<R>(plan: Plan, work: impl FnOnce() -> R) -> R {
+        struct Reset;
+        impl Drop for Reset {
+            fn drop(&mut self) {
+                PLAN.set(Plan::Never);
+            }
+        }
+        let _reset = Reset;
+        PLAN.set(plan);
+        work()
     }
 }

@@ -156,3 +156,6 @@ impl Entry {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -368,3 +368,6 @@ impl<T> fmt::Debug for SegmentPoolBuilder<T> {
             .finish()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -315,3 +315,6 @@ fn heap_ref(heap: *mut Heap) -> Option<HeapRef> {
 pub(crate) fn registry_of(heap: HeapRef) -> RegistryRef {
     RegistryRef(heap.pool_ptr().cast())
 }
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;

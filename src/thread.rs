@@ -357,8 +357,9 @@ impl Local {
         }
         // Before a limit refuses, everything this thread can reach is tried.
         self.flush();
-        heap.collect_all();
-        handover::refill_from_others(heap, bin, &self.debts)
+        handover::collect(heap, &self.debts);
+        let slot = heap.bin(bin).take(); // what came in meanwhile lies in the list that is filled next
+        slot.or_else(|| handover::refill_from_others(heap, bin, &self.debts))
     }
 
     #[inline(always)]
@@ -590,3 +591,6 @@ impl Local {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;
