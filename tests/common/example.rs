@@ -23,15 +23,17 @@ pub(crate) fn built(name: &str) -> PathBuf {
     example
 }
 
-/// When a source file in the folder was last changed; other examples than the one of this name do not count.
+/// When a source file in the folder was last changed; sample input, and other examples than the one of this name, do not
+/// count.
 fn newest(folder: &Path, name: &str) -> SystemTime {
     let entries = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    let files = entries.filter(|path| !is_another_example(path, name));
-    let times = files.map(|path| match path.is_dir() {
-        true => newest(&path, name),
-        false => path.metadata().unwrap().modified().unwrap(),
+    let entries = entries.filter(|path| !is_another_example(path, name));
+    let times = entries.filter_map(|path| match path.extension() {
+        _ if path.is_dir() => Some(newest(&path, name)),
+        Some(extension) if extension == "rs" => path.metadata().unwrap().modified().ok(),
+        _ => None,
     });
     times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
