@@ -213,12 +213,8 @@ impl RegistryRef {
         loop {
             let end = last.as_ref().map_or(heaps, |last| last.next());
             // Release: publishes the heap to `heaps` and `after`. Acquire on failure: from the same, of another thread.
-            match end.compare_exchange(
-                ptr::null_mut(),
-                added,
-                Ordering::Release,
-                Ordering::Acquire,
-            ) {
+            match end.compare_exchange(ptr::null_mut(), added, Ordering::Release, Ordering::Acquire)
+            {
                 Ok(_) => break,
                 Err(next) => last = heap_ref(next),
             }
