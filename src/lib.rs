@@ -11,8 +11,8 @@
 //! | [`PoolArc`], [`PoolWeak`] | used like `Arc` and `Weak` |
 //! | [`SegmentPool`] | a pool of one's own for one type: kept apart, counted by itself, limited if need be |
 //! | [`coerce!`] | boxes of trait objects and slices, on stable Rust |
-//! | [`stats`], [`validate`] | where the memory is |
-//! | [`idle`], [`flush`], [`trim`] | for threads that wait, and for memory that should go back now |
+//! | [`stats()`], [`validate()`] | where the memory is |
+//! | [`idle()`], [`flush()`], [`trim()`] | for threads that wait, and for memory that should go back now |
 //!
 //! # When to choose something else
 //!
