@@ -43,14 +43,14 @@ const ROUNDS: usize = 3;
 
 /// What came out of the runs of one kind.
 #[derive(Default)]
-struct Result {
+struct Outcome {
     name: &'static str,
     latencies: Vec<u64>,
     time: Duration,
     served: Vec<Served>,
 }
 
-impl Result {
+impl Outcome {
     /// One run: a server of its own, and the load.
     fn add_run<P: Pointer>(&mut self, load: Load) -> io::Result<()> {
         self.name = P::NAME;
@@ -91,8 +91,8 @@ fn server_runtime<P: Pointer>() -> io::Result<Runtime> {
         .build()
 }
 
-fn compare(load: Load) -> io::Result<[Result; 2]> {
-    let mut results = <[Result; 2]>::default();
+fn compare(load: Load) -> io::Result<[Outcome; 2]> {
+    let mut results = <[Outcome; 2]>::default();
     for _ in 0..ROUNDS {
         results[0].add_run::<Box<Request>>(load)?;
         results[1].add_run::<PoolBox<Request>>(load)?;
@@ -104,7 +104,7 @@ fn compare(load: Load) -> io::Result<[Result; 2]> {
 }
 
 /// Whether every message was served, and none failed.
-fn is_complete(load: Load, results: &[Result]) -> bool {
+fn is_complete(load: Load, results: &[Outcome]) -> bool {
     let expected = Served {
         connections: load.clients as u64,
         messages: (load.clients * load.messages) as u64,
@@ -114,7 +114,7 @@ fn is_complete(load: Load, results: &[Result]) -> bool {
     served.all(|served| *served == expected)
 }
 
-fn report(out: &mut dyn Write, load: Load, results: &[Result; 2]) -> io::Result<()> {
+fn report(out: &mut dyn Write, load: Load, results: &[Outcome; 2]) -> io::Result<()> {
     let Load {
         clients,
         messages,
@@ -151,9 +151,7 @@ fn row(out: &mut dyn Write, name: &str, [left, right]: [f64; 2]) -> io::Result<(
 }
 
 /// The load to run, or nothing if help was asked for.
-fn parse_arguments(
-    mut arguments: impl Iterator<Item = OsString>,
-) -> std::result::Result<Option<Load>, String> {
+fn parse_arguments(mut arguments: impl Iterator<Item = OsString>) -> Result<Option<Load>, String> {
     let mut load = Load {
         clients: 8,
         messages: 5000,
