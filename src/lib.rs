@@ -144,6 +144,7 @@
 )]
 
 mod arena;
+mod batch;
 mod bin;
 mod error;
 mod free_list;

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 26] = [
+const LAYERS: [&str; 27] = [
     "sync",
     "refcount",
     "error",
@@ -23,6 +23,7 @@ const LAYERS: [&str; 26] = [
     "free_list",
     "remote",
     "segment",
+    "batch",
     "lists",
     "os",
     "arena",
