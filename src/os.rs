@@ -153,7 +153,7 @@ mod platform {
     use core::ptr::{self, NonNull};
 
     use windows_sys::Win32::System::Memory::{
-        MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc,
+        DiscardVirtualMemory, MEM_COMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc,
         VirtualFree,
     };
 
@@ -207,19 +207,10 @@ mod platform {
         unsafe { release(memory) }
     }
 
+    /// The pages stay promised, so using them again cannot fail; only their contents are given up.
     pub(super) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
-        // SAFETY: the caller owns the range and expects its contents to be lost.
-        let gone = unsafe { VirtualFree(memory.as_ptr().cast::<c_void>(), bytes, MEM_DECOMMIT) };
-        if gone != 0 {
-            // The pages must be usable again; a system that cannot even promise them back has no memory left.
-            // SAFETY: the range is reserved and just lost its pages.
-            let back =
-                unsafe { VirtualAlloc(memory.as_ptr().cast(), bytes, MEM_COMMIT, PAGE_READWRITE) };
-            assert!(
-                !back.is_null(),
-                "the system took pages back and cannot give them again"
-            );
-        }
+        // SAFETY: the caller owns the range and expects its contents to be lost. A refusal costs memory, not meaning.
+        let _ = unsafe { DiscardVirtualMemory(memory.as_ptr().cast::<c_void>(), bytes) };
     }
 }
 

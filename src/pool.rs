@@ -132,6 +132,18 @@ impl<T> SegmentPool<T> {
     const LAYOUT: Layout = Layout::new::<T>();
 
     /// A pool without memory: the first allocation gets some.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// static EVENTS: SegmentPool<(u64, f32)> = SegmentPool::new();
+    ///
+    /// assert_eq!(EVENTS.stats().segments, 0);
+    /// assert_eq!(EVENTS.alloc((7, 0.5)).0, 7);
+    /// assert_eq!(EVENTS.stats().segments, 1);
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         Self::builder().build()
@@ -262,6 +274,17 @@ impl<T> SegmentPool<T> {
     /// # Panics
     ///
     /// If a list is damaged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// let boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
+    /// assert_eq!(pool.validate().live, 10);
+    /// drop(boxes);
+    /// let census = pool.validate();
+    /// assert_eq!((census.live, census.free), (0, census.capacity));
+    /// ```
     #[must_use]
     pub fn validate(&self) -> Census {
         self.registry().map(Census::of).unwrap_or_default()
@@ -321,13 +344,34 @@ impl<T> fmt::Debug for SegmentPool<T> {
 /// larger value takes a mapping of its own. Before a pool refuses, it makes use of everything that the asking thread
 /// can reach: slots that other threads freed, and segments of threads that ended or idle. What lies in the lists of
 /// running threads still counts towards the limit.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::{SegmentPool, SegmentPoolBuilder};
+///
+/// const LIMITS: SegmentPoolBuilder<[u8; 100]> = SegmentPool::builder().max_bytes(1 << 20);
+/// static PACKETS: SegmentPool<[u8; 100]> = LIMITS.build();
+///
+/// assert_eq!(PACKETS.alloc([7; 100])[99], 7);
+/// ```
 pub struct SegmentPoolBuilder<T> {
     limit: usize,
     values: PhantomData<fn(T) -> T>,
 }
 
 impl<T> SegmentPoolBuilder<T> {
-    /// At most so many segments, or values with a mapping of their own.
+    /// At most so many segments, or values with a mapping of their own. The least of several limits counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let pool = SegmentPool::builder().max_segments(1).build();
+    /// let boxes: Vec<_> = (0_u64..).map_while(|n| pool.try_alloc(n).ok()).collect();
+    /// assert_eq!(boxes.len(), pool.validate().capacity); // 64 KiB of slots, less the header
+    /// ```
     #[must_use]
     pub const fn max_segments(mut self, segments: usize) -> Self {
         if segments < self.limit {
@@ -337,6 +381,19 @@ impl<T> SegmentPoolBuilder<T> {
     }
 
     /// At most so many bytes of segments, or of mappings. Less than one of them allows no value at all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let pool = SegmentPool::<u64>::builder().max_bytes(128 << 10).build(); // two segments
+    /// assert!(pool.reserve(1000).is_ok());
+    /// assert!(pool.reserve(20_000).is_err());
+    ///
+    /// let none = SegmentPool::<u64>::builder().max_bytes(1000).build(); // less than a segment
+    /// assert!(none.try_alloc(7).is_err());
+    /// ```
     #[must_use]
     pub const fn max_bytes(self, bytes: usize) -> Self {
         let segments = match route(SegmentPool::<T>::LAYOUT) {
@@ -351,6 +408,13 @@ impl<T> SegmentPoolBuilder<T> {
     }
 
     /// The pool, without memory yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::builder().max_segments(100).build();
+    /// assert_eq!(*pool.alloc(7), 7);
+    /// ```
     #[must_use]
     pub const fn build(self) -> SegmentPool<T> {
         SegmentPool {

@@ -99,6 +99,17 @@ pub fn stats() -> Stats {
 }
 
 /// Every slot of the heaps that were visited, counted one by one.
+///
+/// # Examples
+///
+/// ```
+/// let pool = segment_pool::SegmentPool::new();
+/// let boxed = pool.alloc(7);
+/// let census = pool.validate();
+/// assert_eq!((census.heaps, census.segments, census.live), (1, 1, 1));
+/// println!("{census}");
+/// # drop(boxed);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Census {

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod example;
 pub(crate) mod handles;
 
 use std::array;
