@@ -103,6 +103,17 @@ impl Arenas {
         self.large.trim();
     }
 
+    /// Arenas mapped now, and what of them nobody uses. The numbers may lag.
+    #[cfg(not(loom))]
+    pub(crate) fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for table in [&self.small, &self.medium, &self.large] {
+            table.add_usage(&mut usage);
+        }
+        usage.resident_bytes = os::resident(&usage.bases, ARENA_BYTES);
+        usage
+    }
+
     /// Counts a pool that was made or freed.
     #[cfg(loom)]
     pub(crate) fn count_pool(&self, change: isize) {
@@ -127,6 +138,20 @@ impl Arenas {
             Span::Large => &self.large,
         }
     }
+}
+
+/// What arenas take.
+#[cfg(not(loom))]
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    /// Addresses of the arenas. They may be unmapped at any time.
+    pub(crate) bases: Vec<usize>,
+    /// Bytes of segments that nobody uses.
+    pub(crate) free_bytes: usize,
+    /// Those of them that still have their pages.
+    pub(crate) dirty_bytes: usize,
+    /// Bytes that have a page, if the system says so.
+    pub(crate) resident_bytes: Option<usize>,
 }
 
 impl Table {
@@ -323,6 +348,21 @@ impl Table {
         // SAFETY: claimed above; a segment is whole pages.
         unsafe { os::purge(claimed.memory, self.span.bytes()) };
         self.publish_free(entry, bit);
+    }
+
+    #[cfg(not(loom))]
+    fn add_usage(&self, usage: &mut Usage) {
+        for entry in self.entries() {
+            // Relaxed (three times): numbers to look at, the base too.
+            let base = entry.base.load(Ordering::Relaxed).addr();
+            let free = entry.free.load(Ordering::Relaxed).count_ones() as usize;
+            let dirty = entry.dirty.load(Ordering::Relaxed).count_ones() as usize;
+            if base != 0 {
+                usage.bases.push(base);
+                usage.free_bytes += free << self.span.shift();
+                usage.dirty_bytes += dirty << self.span.shift();
+            }
+        }
     }
 
     #[cfg(all(test, loom))]

@@ -66,11 +66,17 @@ mod features;
 #[cfg(not(loom))]
 mod forward;
 #[cfg(not(loom))]
+mod leaks;
+#[cfg(not(loom))]
 mod own;
 #[cfg(not(loom))]
 mod pointer;
 #[cfg(not(loom))]
 mod pool;
+#[cfg(not(loom))]
+mod report;
+#[cfg(not(loom))]
+mod snapshot;
 #[cfg(not(loom))]
 mod stats;
 #[cfg(not(loom))]
@@ -81,8 +87,11 @@ pub use self::{
     arc::{Counted, PoolArc, PoolWeak},
     boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
     error::{AllocError, AllocErrorKind},
+    leaks::LeakReport,
     pool::{SegmentPool, SegmentPoolBuilder},
-    stats::{Census, Stats, stats, validate},
+    report::{Memory, Report, memory, report},
+    snapshot::{HeapSnapshot, Holder, SegmentSnapshot, SlotState, Snapshot, snapshot},
+    stats::{Census, ClassStats, Stats, stats, validate},
     thread::{flush, idle, trim},
 };
 
@@ -95,6 +104,8 @@ pub fn slots_touched() -> u64 {
 }
 #[cfg(all(feature = "allocator-api2", not(loom)))]
 pub use self::features::Segments;
+#[cfg(all(feature = "metrics", not(loom)))]
+pub use self::features::metrics;
 
 #[cfg(all(test, loom))]
 #[allow(

@@ -73,6 +73,11 @@ impl Outbox {
         }
     }
 
+    /// The slots of the open batches, with their stride.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (SlotPtr, usize)> {
+        self.entries.iter().flat_map(Entry::slots)
+    }
+
     /// Sends every open batch.
     pub(crate) fn flush(&self, debts: &Debts) {
         self.entries.iter().for_each(|entry| entry.send(debts));
@@ -98,6 +103,15 @@ impl Entry {
     fn open(&self, segment: SegmentRef) {
         self.segment.set(Some(segment));
         self.limit.set(batch_slots(segment.identity().stride));
+    }
+
+    fn slots(&self) -> impl Iterator<Item = (SlotPtr, usize)> {
+        let segment = self.segment.get();
+        let offsets = self.offsets.iter().take(self.len.get());
+        offsets.filter_map(move |offset| {
+            let segment = segment?;
+            Some((segment.slot_at(offset.get()?), segment.identity().stride))
+        })
     }
 
     /// True when the batch is full.

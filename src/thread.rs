@@ -157,6 +157,25 @@ pub(crate) fn for_each_held(mut visit: impl FnMut(HeapRef)) {
     core::iter::successors(held, |heap| heap.next_held().get()).for_each(&mut visit);
 }
 
+/// Calls `visit` with every slot in this thread's open batches, and its stride.
+pub(crate) fn for_each_open(mut visit: impl FnMut(SlotPtr, usize)) {
+    LOCAL.with(|local| {
+        let slots = local.outbox.slots();
+        slots.for_each(|(slot, stride)| visit(slot, stride));
+    });
+}
+
+/// Whether this thread holds the heap.
+pub(crate) fn holds(heap: HeapRef) -> bool {
+    LOCAL.with(|local| heap.is_owned_by(local.token.get()))
+}
+
+/// Heaps of a pool that other threads hold. May lag.
+pub(crate) fn held_by_others(pool: RegistryRef) -> usize {
+    let held = |heap: &HeapRef| heap.is_held() && !holds(*heap);
+    pool.heaps().filter(held).count()
+}
+
 /// Lets other threads have what this thread does not need while it waits: pushes the open batches of remote frees and
 /// hands the thread's heaps to whoever needs them.
 ///
@@ -232,6 +251,21 @@ pub(crate) unsafe fn leave(heap: HeapRef) {
     LOCAL.with(|local| {
         // SAFETY: guaranteed by the caller.
         unsafe { handover::leave(heap, &local.debts) };
+        local.debts.pay_all();
+    });
+}
+
+/// As [`leave`], with the heap's lists as they are.
+///
+/// # Safety
+///
+/// As for [`handover::leave`].
+pub(crate) unsafe fn put_back(heap: HeapRef) {
+    LOCAL.with(|local| {
+        // SAFETY: guaranteed by the caller.
+        unsafe { handover::lend(heap, &local.debts) };
+        // SAFETY: the reference of the heap.
+        unsafe { registry::registry_of(heap).give_up(1) };
         local.debts.pay_all();
     });
 }

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 26] = [
+const LAYERS: [&str; 29] = [
     "sync",
     "refcount",
     "error",
@@ -33,6 +33,9 @@ const LAYERS: [&str; 26] = [
     "outbox",
     "thread",
     "stats",
+    "report",
+    "snapshot",
+    "leaks",
     "own",
     "pool",
     "forward",
