@@ -16,6 +16,7 @@
 
 use core::ptr::{self, NonNull};
 
+use crate::events::{self, Happened};
 use crate::layout::{ARENA_BYTES, Span};
 use crate::os;
 use crate::segment::{ArenaId, Claimed};
@@ -27,6 +28,9 @@ const BLOCK_ENTRIES: usize = if cfg!(loom) { 1 } else { 128 };
 const DIRTY_BYTES: usize = 512 << 10;
 /// Idle arenas of one span that stay mapped.
 const SPARE_ARENAS: isize = if cfg!(loom) { 0 } else { 1 };
+
+/// What stands in the place of a pool's name for free segments, which are no pool's.
+const ARENAS: &str = "arenas";
 
 /// The arenas of every span.
 #[derive(Debug)]
@@ -294,6 +298,7 @@ impl Table {
         self.dirty.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: guaranteed by the caller; a segment is whole pages.
         unsafe { os::purge(memory, self.span.bytes()) };
+        events::note(Happened::Purged, ARENAS, self.span.bytes());
     }
 
     /// Gives an idle arena back to the operating system; false if it is not idle, or somebody claims from it first.
@@ -347,6 +352,7 @@ impl Table {
         let claimed = self.slice(entry, base, bit.trailing_zeros());
         // SAFETY: claimed above; a segment is whole pages.
         unsafe { os::purge(claimed.memory, self.span.bytes()) };
+        events::note(Happened::Purged, ARENAS, self.span.bytes());
         self.publish_free(entry, bit);
     }
 

@@ -19,6 +19,7 @@
 
 use core::cell::Cell;
 
+use crate::events::{self, Happened};
 use crate::heap::HeapRef;
 use crate::lists::{Loose, Outgoing};
 use crate::os;
@@ -318,6 +319,11 @@ unsafe fn push_batch(segment: SegmentRef, offsets: &[Option<Offset>], outgoing: 
     if let Pushed::Purging(purge) = pushed {
         // SAFETY: every slot is free, and PURGING keeps the owner from them.
         unsafe { segment.purge(os::page_bytes(), os::purge) };
+        events::note(
+            Happened::Purged,
+            registry_of(heap).core().name,
+            segment.identity().span.bytes(),
+        );
         // SAFETY: done just now.
         pushed = unsafe { segment.finish_purge(purge) };
     }

@@ -27,6 +27,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::arena::Arenas;
 use crate::bin::{Bin, Leftovers};
+use crate::events::{self, Happened};
 use crate::layout::{CLASSES, Span, stride_of};
 use crate::lists::{Loose, Outgoing, Queued};
 use crate::os;
@@ -106,7 +107,7 @@ impl PoolCore {
         if self.stride == 0 { CLASSES } else { 1 }
     }
 
-    fn stride(&self, bin: usize) -> usize {
+    pub(crate) fn stride(&self, bin: usize) -> usize {
         if self.stride == 0 {
             stride_of(bin)
         } else {
@@ -304,10 +305,16 @@ impl Heap {
     /// Owner only. No token is 0: that says that the heap is being left.
     pub(crate) fn set_owner(&self, token: u64) {
         match (self.is_held(), token) {
-            (false, 1..) => self.own.adoptions.add(1),
-            (true, 0) => self.own.abandonments.add(1),
-            _ => 0,
-        };
+            (false, 1..) => {
+                self.own.adoptions.add(1);
+                events::note(Happened::HeapAdopted, self.pool().name, 0);
+            }
+            (true, 0) => {
+                self.own.abandonments.add(1);
+                events::note(Happened::HeapAbandoned, self.pool().name, 0);
+            }
+            _ => {}
+        }
         // Relaxed: as in `is_owned_by`; nothing is published through the token.
         self.shared.owner.store(token, Ordering::Relaxed);
     }
@@ -470,6 +477,8 @@ impl HeapRef {
             pool.dismiss(1);
             // Release: as in `release_some`; the caller's own reference is left.
             pool.refs.fetch_sub(1, Ordering::Release);
+        } else {
+            events::note(Happened::SegmentAdded, pool.name, span.bytes());
         }
         claimed
     }
@@ -570,6 +579,7 @@ impl HeapRef {
             } else {
                 // SAFETY: no slot of the segment is anywhere but at home.
                 unsafe { self.pool().arenas().release(span, segment.end()) };
+                events::note(Happened::SegmentReleased, self.pool().name, span.bytes());
                 released += 1;
             }
         }

@@ -39,6 +39,7 @@
 mod arena;
 mod bin;
 mod error;
+mod events;
 mod free_list;
 mod handover;
 mod heap;

@@ -14,6 +14,7 @@ use core::ptr::NonNull;
 use crate::heap::Large;
 use crate::os;
 use crate::registry::{self, RegistryRef};
+use crate::thread;
 
 /// The pool that counts the value.
 type Header = Option<RegistryRef>;
@@ -37,6 +38,14 @@ const fn distance(layout: Layout) -> usize {
 /// reached.
 #[cold]
 pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
+    let storage = try_map(layout, pool);
+    if storage.is_none() {
+        thread::tell_of_refusal(pool.unwrap_or_else(registry::default));
+    }
+    storage
+}
+
+fn try_map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
     let bytes = mapping_bytes(layout)?;
     if !pool.is_none_or(|pool| pool.core().admit()) {
         return None;

@@ -11,6 +11,7 @@ use core::ptr::{self, NonNull};
 use crate::arena::Arenas;
 #[cfg(not(loom))]
 use crate::arena::Usage;
+use crate::events::{self, Happened};
 use crate::heap::{Heap, HeapRef, Large, PoolCore};
 use crate::os;
 use crate::sync::{Alive, AtomicPtr, AtomicUsize, Guess, Ordering};
@@ -222,7 +223,10 @@ impl RegistryRef {
                 Ordering::Release,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return Some(heap),
+                Ok(_) => {
+                    events::note(Happened::HeapMade, self.core().name, 0);
+                    return Some(heap);
+                }
                 Err(current) => first = current,
             }
         }

@@ -123,6 +123,7 @@ impl Snapshot {
             .map(|heap| HeapSnapshot::of(pool, heap, &astray))
             .collect();
         heaps.reverse();
+        thread::tell();
         Self { name, heaps }
     }
 

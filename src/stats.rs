@@ -281,6 +281,7 @@ impl Census {
                 unsafe { thread::leave(heap) };
             }
         }
+        thread::tell();
         census
     }
 

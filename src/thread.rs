@@ -10,10 +10,12 @@
 //! After the end (other thread-local values may be dropped later, and use the pool) an allocation borrows a heap for
 //! one slot, and a free is a batch of one.
 //!
-//! No user code runs in here, so nothing is ever seen half changed.
+//! No user code runs in here, so nothing is ever seen half changed. With the feature `tracing`, a subscriber does: as
+//! the last thing before a door is left ([`tell`]), and not in `leave`, `put_back` and `collect`, whose callers are at work.
 
 use core::cell::Cell;
 
+use crate::events::{self, Happened};
 use crate::handover::{self, Debts};
 use crate::heap::HeapRef;
 use crate::layout::Span;
@@ -149,6 +151,7 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
 /// ```
 pub fn flush() {
     LOCAL.with(Local::flush);
+    tell();
 }
 
 /// Calls `visit` with every heap that this thread holds.
@@ -198,6 +201,7 @@ pub(crate) fn held_by_others(pool: RegistryRef) -> usize {
 /// ```
 pub fn idle() {
     LOCAL.with(Local::idle);
+    tell();
 }
 
 /// Brings every free slot of this thread's heaps home and gives empty segments back: to the arenas, which give empty
@@ -225,6 +229,7 @@ pub fn trim() {
         local.debts.pay_all();
     });
     registry::trim_arenas();
+    tell();
 }
 
 /// As [`trim`], for one pool, and for those of its heaps that no thread holds.
@@ -240,6 +245,7 @@ pub(crate) fn trim_pool(pool: RegistryRef) {
         local.debts.pay_all();
     });
     registry::trim_arenas();
+    tell();
 }
 
 /// Ends the holding of a heap that was acquired outside of the fast paths.
@@ -281,6 +287,7 @@ pub(crate) fn collect(heap: HeapRef) {
 ///
 /// As for [`handover::close`].
 pub(crate) unsafe fn close(pool: RegistryRef) {
+    events::note(Happened::Closed, pool.core().name, 0);
     LOCAL.with(|local| {
         // SAFETY: guaranteed by the caller.
         unsafe { handover::close(pool, &local.debts) };
@@ -288,6 +295,7 @@ pub(crate) unsafe fn close(pool: RegistryRef) {
     });
     // Relaxed: a hint.
     CLOSINGS.fetch_add(1, Ordering::Relaxed);
+    tell();
 }
 
 /// Adds so many segments to this thread's heap of a pool, with their pages if `touch`; false when memory is refused or
@@ -298,8 +306,24 @@ pub(crate) fn map_ahead(pool: RegistryRef, segments: usize, touch: bool) -> bool
             return true;
         }
         let heap = local.heap_of(pool);
-        heap.is_some_and(|heap| (0..segments).all(|_| heap.add_segment(0, touch)))
+        let mapped = heap.is_some_and(|heap| (0..segments).all(|_| heap.add_segment(0, touch)));
+        if !mapped {
+            tell_of_refusal(pool);
+        }
+        local.tell(|| ());
+        mapped
     })
+}
+
+/// Tells what was noted on the slow paths. The caller is at work on no pool's state.
+pub(crate) fn tell() {
+    LOCAL.with(|local| local.tell(|| ()));
+}
+
+/// Tells that a pool refused, and what was noted before.
+pub(crate) fn tell_of_refusal(pool: RegistryRef) {
+    events::note(Happened::Refused, pool.core().name, 0);
+    tell();
 }
 
 /// Pools that were ever closed.
@@ -314,7 +338,8 @@ fn of_pool(heap: HeapRef, pool: RegistryRef) -> bool {
 fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
     LOCAL.with(|local| {
         local.let_go_of_closed();
-        local.refill(heap, bin)
+        let slot = local.refill(heap, bin);
+        local.told(registry::registry_of(heap), bin, slot)
     })
 }
 
@@ -325,6 +350,7 @@ fn stash(heap: HeapRef, bin: usize) {
         local.debts.pay(handover::TENURE_SLOTS);
         handover::stash(heap, bin, &local.debts);
         local.let_go_of_closed();
+        local.tell(|| ());
     });
 }
 
@@ -347,6 +373,11 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn take_slow(&self, class: usize) -> Option<SlotPtr> {
+        let slot = self.take_slowly(class);
+        self.told(registry::default(), class, slot)
+    }
+
+    fn take_slowly(&self, class: usize) -> Option<SlotPtr> {
         self.let_go_of_closed();
         if self.heap.get() == HeapRef::EMPTY {
             let pool = registry::default();
@@ -362,6 +393,36 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn take_from_slow(&self, pool: RegistryRef) -> Option<SlotPtr> {
+        let slot = self.take_from_slowly(pool);
+        self.told(pool, 0, slot)
+    }
+
+    /// Tells of what happened on the way to a slot of a pool's bin, or to none. If that panics, the slot goes back.
+    #[inline(always)]
+    fn told(&self, pool: RegistryRef, bin: usize, slot: Option<SlotPtr>) -> Option<SlotPtr> {
+        if slot.is_none() {
+            events::note(Happened::Refused, pool.core().name, 0);
+        }
+        self.tell(|| {
+            if let Some(slot) = slot {
+                // SAFETY: taken from this bin, and on its way to a caller who will not get it.
+                unsafe { give(slot, Span::of(pool.core().stride(bin)), bin) };
+            }
+        });
+        slot
+    }
+
+    /// Tells what was noted, unless the thread has ended: the subscriber's thread-locals may be gone then.
+    #[inline(always)]
+    fn tell(&self, way_back: impl FnOnce()) {
+        if self.phase.get() == Phase::Ended {
+            events::forget();
+        } else {
+            events::tell(way_back);
+        }
+    }
+
+    fn take_from_slowly(&self, pool: RegistryRef) -> Option<SlotPtr> {
         self.let_go_of_closed();
         if self.has_ended() {
             return self.borrow_one(pool, 0);
@@ -517,6 +578,7 @@ impl Local {
         if self.phase.get() != Phase::Guarded && self.has_ended() {
             self.flush();
         }
+        self.tell(|| ());
     }
 
     /// Sends the open batches and comes back to the heaps that were left too soon.
@@ -581,6 +643,7 @@ impl Local {
         self.hand_over(|heap| unsafe { handover::leave(heap, &self.debts) });
         self.leave_lent(|_| true);
         self.debts.pay_all();
+        events::forget();
     }
 
     /// Forgets every heap of the thread and calls `leave` with each.

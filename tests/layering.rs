@@ -13,8 +13,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 29] = [
+const LAYERS: [&str; 30] = [
     "sync",
+    "events",
     "refcount",
     "error",
     "pointer",
@@ -79,7 +80,7 @@ const RULES: [Rule; 7] = [
     },
     Rule {
         what: "a thread-local",
-        doors: &["sync", "thread"],
+        doors: &["sync", "events", "thread"],
         matches: |path| path.ends_with(&["thread_local"]),
     },
     // Readers and ThreadSanitizer both lose track of them. An ordering belongs on its operation.
