@@ -1,7 +1,9 @@
 //! The heaps of one pool: append-only list, count of the abandoned ones, and who frees the pool last.
 //!
 //! A thread that needs a heap adopts an abandoned one, else makes one and adds it to the list, so there are never
-//! more heaps than threads were alive at once (and pushers at work). Heaps stay listed as long as the pool.
+//! more heaps than threads were alive at once (and pushers at work). Heaps stay listed as long as the pool, the oldest
+//! first: it is the one that is adopted first too, so that what a crowd of threads needed once is not what the few that
+//! come after it use.
 //!
 //! The pool is freed by whoever gives up its last reference. There is one for each segment in use, one for each heap
 //! a thread holds, and one for the pool's handle; the default pool's handle is a static and never given up.
@@ -14,7 +16,7 @@ use crate::arena::Usage;
 use crate::events::{self, Happened};
 use crate::heap::{Heap, HeapRef, Large, PoolCore};
 use crate::os;
-use crate::sync::{Alive, AtomicPtr, AtomicUsize, Guess, Ordering};
+use crate::sync::{Alive, AtomicPtr, AtomicUsize, Ordering};
 
 /// How often a thread without a heap looks through the list for an abandoned one.
 const ADOPTION_LOOKS: usize = if cfg!(loom) { 1 } else { 3 };
@@ -25,7 +27,10 @@ const ADOPTION_LOOKS: usize = if cfg!(loom) { 1 } else { 3 };
 pub(crate) struct Registry {
     core: PoolCore,
     alive: Alive,
+    /// The oldest heap.
     heaps: AtomicPtr<Heap>,
+    /// The newest heap, or an older one.
+    newest: AtomicPtr<Heap>,
     /// Abandoned heaps: a hint, never too low.
     abandoned: AtomicUsize,
     /// 1 when the handle was dropped: threads should let go of the pool's heaps. A hint to those that hold one.
@@ -79,6 +84,7 @@ impl Registry {
                 },
                 alive: Alive::new(),
                 heaps: AtomicPtr::new(ptr::null_mut()),
+                newest: AtomicPtr::new(ptr::null_mut()),
                 abandoned: AtomicUsize::new(0),
                 closed: AtomicUsize::new(0),
             }
@@ -176,8 +182,8 @@ impl RegistryRef {
 
     /// The heap listed after this one of the pool.
     pub(crate) fn after(self, heap: HeapRef) -> Option<HeapRef> {
-        // Relaxed: written before the heap was published.
-        heap_ref(heap.next().load(Ordering::Relaxed))
+        // Acquire: from the Release in `list`.
+        heap_ref(heap.next().load(Ordering::Acquire))
     }
 
     /// Whether looking for an abandoned heap may be worth while.
@@ -210,31 +216,33 @@ impl RegistryRef {
     fn create_heap(self, token: u64) -> Option<HeapRef> {
         // SAFETY: heaps are freed with their registry.
         let heap = unsafe { HeapRef::create(self.0.cast(), token) }?;
-        let list = &self.get().heaps;
-        let mut first = list.guess();
-        loop {
-            // Relaxed: the heap is not published yet.
-            heap.next().store(first, Ordering::Relaxed);
-            // Release: publishes the heap to `heaps`; a push upon a push keeps the earlier ones published. Relaxed on
-            // failure: only another guess.
-            match list.compare_exchange_weak(
-                first,
-                heap.as_ptr().as_ptr(),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => {
-                    events::note(Happened::HeapMade, self.core().name, 0);
-                    return Some(heap);
-                }
-                Err(current) => first = current,
-            }
-        }
+        self.list(heap);
+        events::note(Happened::HeapMade, self.core().name, 0);
+        Some(heap)
     }
 
-    /// Every heap of the pool, the newest first.
+    /// Appends a heap.
+    fn list(self, heap: HeapRef) {
+        let Registry { heaps, newest, .. } = self.get();
+        let added = heap.as_ptr().as_ptr();
+        // Acquire: from the Release below, to look into that heap.
+        let mut last = heap_ref(newest.load(Ordering::Acquire));
+        loop {
+            let end = last.as_ref().map_or(heaps, |last| last.next());
+            // Release: publishes the heap to `heaps` and `after`. Acquire on failure: from the same, of another thread.
+            match end.compare_exchange(ptr::null_mut(), added, Ordering::Release, Ordering::Acquire)
+            {
+                Ok(_) => break,
+                Err(next) => last = heap_ref(next),
+            }
+        }
+        // Release: publishes the heap to the load above. An older heap stored late costs a few steps more.
+        newest.store(added, Ordering::Release);
+    }
+
+    /// Every heap of the pool, the oldest first.
     pub(crate) fn heaps(self) -> impl Iterator<Item = HeapRef> {
-        // Acquire: from the Release in `create_heap`.
+        // Acquire: from the Release in `list`.
         let first = heap_ref(self.get().heaps.load(Ordering::Acquire));
         core::iter::successors(first, move |heap| self.after(*heap))
     }

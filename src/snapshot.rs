@@ -118,11 +118,10 @@ pub fn snapshot() -> Snapshot {
 impl Snapshot {
     pub(crate) fn of(pool: RegistryRef, name: &'static str) -> Self {
         let astray = Astray::of_this_thread();
-        let mut heaps: Vec<_> = pool
+        let heaps = pool
             .heaps()
             .map(|heap| HeapSnapshot::of(pool, heap, &astray))
             .collect();
-        heaps.reverse();
         thread::tell();
         Self { name, heaps }
     }
