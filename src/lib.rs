@@ -23,7 +23,7 @@
 //! assert_eq!(worker.join().unwrap(), 25);
 //! ```
 //!
-//! Where the memory is, [`report`] and [`snapshot`] say, of a pool of one's own [`SegmentPool::report`] and
+//! Where the memory is, [`report()`] and [`snapshot()`] say, of a pool of one's own [`SegmentPool::report`] and
 //! [`SegmentPool::leaks`].
 //!
 //! [`PoolBox`] lists the guarantees, and the [`design`] page tells how it works and what is held back at most. A

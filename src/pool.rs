@@ -285,7 +285,7 @@ impl<T> SegmentPool<T> {
         Report::new(self.name(), self.stats(), classes)
     }
 
-    /// What is where: the state of each slot, as [`snapshot`](crate::snapshot) says of the default pool.
+    /// What is where: the state of each slot, as [`snapshot`](crate::snapshot()) says of the default pool.
     ///
     /// # Examples
     ///

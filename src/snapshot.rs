@@ -83,7 +83,7 @@ pub struct HeapSnapshot {
     pub segments: Vec<SegmentSnapshot>,
 }
 
-/// What is where in a pool. See [`snapshot`].
+/// What is where in a pool. See [`snapshot()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {

@@ -1,4 +1,4 @@
-//! Feature `metrics`: the numbers of a [`Report`](crate::Report) for the recorder of the `metrics` facade.
+//! Feature `metrics`: the numbers of a [`Report`] for the recorder of the `metrics` facade.
 //!
 //! Nothing is counted for it, and nothing published by itself: the program calls [`publish`], or
 //! [`Report::publish`](crate::Report::publish) for a pool of its own, as often as its recorder wants news. The recorder is
