@@ -29,7 +29,8 @@ pub struct LeakReport {
 }
 
 impl LeakReport {
-    /// Brings home what this thread may bring home, so that it does not count, and reports the rest if there is any.
+    /// Brings home what this thread may bring home, so that it does not count, and reports the rest if there is any. No
+    /// foreign code runs.
     pub(crate) fn of(
         pool: RegistryRef,
         name: &'static str,

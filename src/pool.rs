@@ -170,6 +170,7 @@ impl<T> SegmentPool<T> {
     pub fn trim(&self) {
         if let Some(registry) = self.registry() {
             thread::trim_pool(registry);
+            thread::tell();
         }
     }
 
@@ -333,6 +334,12 @@ impl<T> SegmentPool<T> {
     /// ```
     #[must_use]
     pub fn leaks(&self) -> Option<LeakReport> {
+        let report = self.leaks_untold();
+        thread::tell();
+        report
+    }
+
+    fn leaks_untold(&self) -> Option<LeakReport> {
         let pool = self.registry()?;
         LeakReport::of(pool, self.name(), type_name::<T>())
     }
@@ -429,10 +436,10 @@ impl<T> Drop for SegmentPool<T> {
             return;
         };
         let on_leak = self.on_leak;
-        let leaked = on_leak.and_then(|on_leak| Some((on_leak, self.leaks()?)));
+        let leaked = on_leak.and_then(|on_leak| Some((on_leak, self.leaks_untold()?)));
         // SAFETY: the handle's reference.
         unsafe { thread::close(registry) };
-        // The user's function comes last: it may panic, or use pools.
+        // Foreign code comes last, a subscriber in `close` and the user's function: it may panic, or use pools.
         if let Some((on_leak, report)) = leaked {
             on_leak(&report);
         }

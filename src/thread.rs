@@ -232,7 +232,7 @@ pub fn trim() {
     tell();
 }
 
-/// As [`trim`], for one pool, and for those of its heaps that no thread holds.
+/// As [`trim`], for one pool, and for those of its heaps that no thread holds. Tells nothing yet.
 pub(crate) fn trim_pool(pool: RegistryRef) {
     LOCAL.with(|local| {
         local.flush();
@@ -245,7 +245,6 @@ pub(crate) fn trim_pool(pool: RegistryRef) {
         local.debts.pay_all();
     });
     registry::trim_arenas();
-    tell();
 }
 
 /// Ends the holding of a heap that was acquired outside of the fast paths.

@@ -347,6 +347,23 @@ fn a_running_threads_heap_is_listed_but_not_looked_into() {
 }
 
 #[test]
+fn looking_at_an_idle_threads_heap_leaves_its_lists_as_they_are() {
+    let pool: &'static SegmentPool<Kilobyte> = Box::leak(Box::new(SegmentPool::new()));
+    let idler = Worker::start();
+    let boxes = idler.run(move || {
+        let mut boxes = fill(pool, 10);
+        boxes.truncate(7);
+        segment_pool::idle();
+        boxes
+    });
+    let first = pool.snapshot();
+    assert_eq!(first.count(SlotState::Live), boxes.len());
+    assert!(first.count(SlotState::AtHand) >= 3, "{first}");
+    assert_eq!(pool.snapshot(), first);
+    idler.end();
+}
+
+#[test]
 fn pictures_while_threads_run_lose_nothing() {
     static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
     let rounds = if cfg!(miri) { 3 } else { 200 };
