@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use common::in_own_process;
-use segment_pool::{AllocErrorKind, PoolBox, SegmentPool};
+use segment_pool::{AllocErrorKind, PoolBox, SegmentPool, SlotState};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -238,6 +238,56 @@ fn a_subscriber_may_use_the_pool_it_is_told_of() {
         (0, 0, 0),
         "{stats}"
     );
+}
+
+static WATCHED: SegmentPool<Kilobyte> = SegmentPool::builder().name("watched").build();
+static KEPT: Mutex<Boxes> = Mutex::new(Vec::new());
+
+type Boxes = Vec<PoolBox<Kilobyte>>;
+
+/// What a subscriber does comes after what it was told of, and after what the caller asked for.
+#[test]
+fn a_census_and_a_picture_are_done_before_a_subscriber_changes_the_pool() {
+    let listener = Listener::new(|| KEPT.lock().unwrap().extend(fill(&WATCHED, 5)));
+    let mut looks: [(&str, &dyn Fn() -> usize); 2] = [
+        ("census", &|| WATCHED.validate().live),
+        ("picture", &|| WATCHED.snapshot().count(SlotState::Live)),
+    ];
+    for (look, live) in &mut looks {
+        // All purged, and so released when they are collected.
+        let boxes = fill(&WATCHED, 40 * 63);
+        thread::spawn(move || drop(boxes)).join().unwrap();
+        let told = listener.hear("watched", || assert_eq!(live(), 0, "{look}"));
+        let kept = std::mem::take(&mut *KEPT.lock().unwrap());
+        assert!(kept.len() >= 5 * told.len(), "{look}");
+        assert!(told[0].contains("segment released"), "{look}: {told:?}");
+        drop(kept);
+    }
+}
+
+/// As a program has one: for all threads, and without the guard against events in events that `tracing` gives others.
+#[test]
+fn what_a_subscriber_causes_is_not_told() {
+    thread_local! {
+        static DEPTH: Cell<u32> = const { Cell::new(0) };
+    }
+
+    in_own_process("what_a_subscriber_causes_is_not_told", || {
+        let listener = Listener::new(|| {
+            assert_eq!(DEPTH.replace(1), 0, "told while it was told");
+            drop(fill(&SHARED, 2000));
+            SHARED.trim();
+            DEPTH.set(0);
+        });
+        tracing::subscriber::set_global_default(listener.clone()).unwrap();
+        drop(fill(&SHARED, 1000));
+        segment_pool::idle();
+        let heard = listener.heard.lock().unwrap();
+        assert!(
+            heard.iter().any(|line| line == "shared: 1 heap abandoned"),
+            "{heard:?}"
+        );
+    });
 }
 
 fn panic_once() {
