@@ -303,6 +303,7 @@ fn open_batches_of_the_asking_thread_are_in_flight() {
 #[test]
 fn slots_that_a_thread_keeps_are_at_its_hand() {
     let pool: &'static SegmentPool<Kilobyte> = Box::leak(Box::new(SegmentPool::new()));
+    let _used = fill(pool, 15);
     let owner = Worker::start();
     let mut boxes = owner.run(move || {
         let boxes = fill(pool, IN_A_SEGMENT * 128);
@@ -310,7 +311,6 @@ fn slots_that_a_thread_keeps_are_at_its_hand() {
         boxes.into_iter().map(Some).collect::<Vec<_>>()
     });
     // As in tests/stats.rs: batches of one, which a thread that needs such slots keeps.
-    let _used = fill(pool, 15);
     let before = pool.snapshot();
     let mut dropped = 0;
     for first in 0..4 {
@@ -319,7 +319,7 @@ fn slots_that_a_thread_keeps_are_at_its_hand() {
         }
     }
     let after = pool.snapshot();
-    let of_owner = |snapshot: &Snapshot, state| snapshot.heaps[0].count(state);
+    let of_owner = |snapshot: &Snapshot, state| snapshot.heaps[1].count(state);
     let change = |state| of_owner(&after, state) as isize - of_owner(&before, state) as isize;
     assert_eq!(change(SlotState::Live), -dropped, "{before}\n{after}");
     assert!(change(SlotState::AtHand) > 0, "{before}\n{after}");
