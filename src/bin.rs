@@ -289,14 +289,18 @@ impl Bin {
         let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
-        let stock = |slot| {
+        let mut load = self.free.load();
+        let receive = |slot| {
             // SAFETY: the slots were on the list that was taken.
-            if unsafe { self.free.stock(slot) } {
+            if unsafe { load.push(slot) } {
+                load.store();
                 self.stash(left);
+                load = self.free.load();
             }
         };
         // SAFETY: the list was taken above.
-        unsafe { segment.unpack(list, stock) };
+        unsafe { segment.unpack(list, receive) };
+        load.store();
         list.count
     }
 

@@ -148,7 +148,11 @@ pub(crate) unsafe fn close(registry: RegistryRef, debts: &Debts) {
 ///
 /// The caller gives up the slots: one at least, all some, no more than a batch, of a segment whose heap it does not
 /// own.
-pub(crate) unsafe fn send_batch(segment: SegmentRef, offsets: &[Option<Offset>], debts: &Debts) {
+pub(crate) unsafe fn send_batch(
+    segment: SegmentRef,
+    offsets: &[Cell<Option<Offset>>],
+    debts: &Debts,
+) {
     let outgoing = Outgoing::new();
     // SAFETY: guaranteed by the caller.
     unsafe { push_batch(segment, offsets, &outgoing) };
@@ -165,8 +169,9 @@ fn pass_on(outgoing: &Outgoing, debts: &Debts) {
         let Some((segment, slot)) = outgoing.foreign.pop() else {
             return;
         };
+        let offset = SegmentRef::offset_of(slot, segment.identity().span);
         // SAFETY: the list held the slot.
-        unsafe { push_batch(segment, &[Some(segment.offset_of(slot))], outgoing) };
+        unsafe { push_batch(segment, &[Cell::new(Some(offset))], outgoing) };
     }
 }
 
@@ -296,17 +301,17 @@ fn visit(heap: HeapRef, most: usize, outgoing: &Outgoing) -> bool {
 /// # Safety
 ///
 /// As for [`send_batch`].
-unsafe fn push_batch(segment: SegmentRef, offsets: &[Option<Offset>], outgoing: &Outgoing) {
+unsafe fn push_batch(segment: SegmentRef, offsets: &[Cell<Option<Offset>>], outgoing: &Outgoing) {
     let stride = segment.identity().stride;
     let mut newest = None;
     for group in offsets.chunks(1 + slot::carrier_offsets(stride)) {
-        let carrier = group[0];
+        let carrier = group[0].get();
         let slot = segment.slot_at(carrier.expect("offsets of a batch are some"));
         // SAFETY: the slot is the caller's, and a group fits a carrier.
         unsafe { slot::write_carrier(slot, stride, newest, &group[1..]) };
         newest = carrier;
     }
-    let (Some(newest), Some(oldest)) = (newest, offsets[0]) else {
+    let (Some(newest), Some(oldest)) = (newest, offsets[0].get()) else {
         return;
     };
     let tail = segment.slot_at(oldest);

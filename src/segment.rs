@@ -170,15 +170,20 @@ impl SegmentRef {
         }
     }
 
+    #[inline(always)]
+    pub(crate) fn addr(self) -> usize {
+        self.0.addr().get()
+    }
+
+    #[inline(always)]
     fn at(self, bytes: usize) -> SlotPtr {
         // SAFETY: the callers stay within the segment, whose mapping the header pointer may reach as a whole.
         unsafe { self.0.byte_add(bytes).cast() }
     }
 
-    /// The slot's place in the segment.
-    #[inline]
-    pub(crate) fn offset_of(self, slot: SlotPtr) -> Offset {
-        let span = self.identity.span;
+    /// The slot's place in its segment.
+    #[inline(always)]
+    pub(crate) fn offset_of(slot: SlotPtr, span: Span) -> Offset {
         Offset::new((slot.addr().get() & (span.bytes() - 1)) >> span.offset_shift())
     }
 
@@ -349,17 +354,16 @@ impl SegmentRef {
     /// # Safety
     ///
     /// The caller took the list, or keeps its owner from doing so, and may do with the slots what `receive` does.
+    #[inline]
     pub(crate) unsafe fn unpack(self, list: Listed, mut receive: impl FnMut(SlotPtr)) {
+        let Identity { span, stride, .. } = self.identity;
+        let at = |offset: Offset| self.at(offset.units() << span.offset_shift());
         let mut next = list.head;
         while let Some(offset) = next {
-            let slot = self.slot_at(offset);
-            // SAFETY: the slot is a carrier on the list that the caller took.
-            let carrier = unsafe { slot::read_carrier(slot, self.identity.stride) };
-            next = carrier.next;
-            for offset in carrier.latest_first() {
-                receive(self.slot_at(offset));
-            }
-            receive(slot);
+            let carrier = at(offset);
+            // SAFETY: the slot is a carrier on the list that the caller took; `receive` gets it when it was read.
+            next = unsafe { slot::read_carrier(carrier, stride, |offset| receive(at(offset))) };
+            receive(carrier);
         }
     }
 }

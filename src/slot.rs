@@ -13,10 +13,9 @@
 //! its compare-and-swap publishes the chain, and the segment's owner after taking it. Under loom every slot starts
 //! with a watched cell and each access here goes through it, so a missing hand-over shows as a causality violation.
 
+use core::cell::Cell;
 use core::num::NonZeroU16;
 use core::ptr::NonNull;
-
-use crate::layout::BATCH_SLOTS;
 
 /// A free slot, or the storage of a value, seen as memory.
 #[derive(Debug)]
@@ -25,7 +24,8 @@ pub(crate) struct Slot(());
 /// Pointer to a slot, with the provenance of its whole arena.
 pub(crate) type SlotPtr = NonNull<Slot>;
 
-/// A slot's distance from its segment's start in the span's unit, plus one. An `Option` of it is 16 bits.
+/// A slot's distance from its segment's start in the span's unit: never 0, for the header lies there. An `Option` of it
+/// is 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Offset(NonZeroU16);
@@ -33,16 +33,16 @@ pub(crate) struct Offset(NonZeroU16);
 impl Offset {
     /// # Panics
     ///
-    /// If `units` does not fit: no slot of a segment lies that far from its start.
+    /// If `units` is 0: no slot starts where its segment does.
     #[inline]
     pub(crate) fn new(units: usize) -> Self {
-        let raw = u16::try_from(units + 1).expect("offsets fit 16 bits");
-        Self::from_raw(raw).expect("one was added")
+        debug_assert!(units <= usize::from(u16::MAX));
+        Self::from_raw(units as u16).expect("a segment starts with its header")
     }
 
     #[inline]
     pub(crate) fn units(self) -> usize {
-        usize::from(self.0.get()) - 1
+        usize::from(self.0.get())
     }
 
     #[inline]
@@ -114,20 +114,6 @@ pub(crate) unsafe fn set_next_magazine(slot: SlotPtr, next: Option<SlotPtr>) {
     unsafe { words.wrapping_add(1).write(next) }
 }
 
-/// What a carrier said: the carrier after it, and the offsets it carried, in the order they were freed.
-#[derive(Debug)]
-pub(crate) struct Carrier {
-    pub(crate) next: Option<Offset>,
-    carried: [Option<Offset>; BATCH_SLOTS - 1],
-}
-
-impl Carrier {
-    /// The offsets, last freed first.
-    pub(crate) fn latest_first(&self) -> impl Iterator<Item = Offset> + '_ {
-        self.carried.iter().rev().flatten().copied()
-    }
-}
-
 /// Makes `slot` the carrier of `carried`.
 ///
 /// # Safety
@@ -138,13 +124,13 @@ pub(crate) unsafe fn write_carrier(
     slot: SlotPtr,
     stride: usize,
     next: Option<Offset>,
-    carried: &[Option<Offset>],
+    carried: &[Cell<Option<Offset>>],
 ) {
     let words = watched::write(slot).cast::<Option<Offset>>();
     // SAFETY: the first half-word of the slot.
     unsafe { words.write(next) };
     for index in 0..carrier_offsets(stride) {
-        let offset = carried.get(index).copied().flatten();
+        let offset = carried.get(index).and_then(Cell::get);
         // SAFETY: `1 + index` half-words lie within the stride.
         unsafe { words.wrapping_add(1 + index).write(offset) };
     }
@@ -161,20 +147,25 @@ pub(crate) unsafe fn set_carrier_next(slot: SlotPtr, next: Option<Offset>) {
     unsafe { watched::write(slot).cast::<Option<Offset>>().write(next) }
 }
 
+/// Calls `visit` with the offsets that a carrier carries, last freed first, and returns the carrier that follows.
+///
 /// # Safety
 ///
-/// The caller owns the slot, which is `stride` bytes long, and [`write_carrier`] wrote it.
-#[inline]
-pub(crate) unsafe fn read_carrier(slot: SlotPtr, stride: usize) -> Carrier {
+/// The caller owns the slot, which is `stride` bytes long, and [`write_carrier`] wrote it. `visit` leaves it alone.
+#[inline(always)]
+pub(crate) unsafe fn read_carrier(
+    slot: SlotPtr,
+    stride: usize,
+    visit: impl FnMut(Offset),
+) -> Option<Offset> {
     let words = watched::read(slot).cast::<Option<Offset>>();
-    // SAFETY: `write_carrier` wrote the first half-word.
-    let next = unsafe { words.read() };
-    let mut carried = [None; BATCH_SLOTS - 1];
-    for (index, offset) in carried.iter_mut().enumerate().take(carrier_offsets(stride)) {
-        // SAFETY: `write_carrier` wrote as many half-words as the stride holds.
-        *offset = unsafe { words.wrapping_add(1 + index).read() };
-    }
-    Carrier { next, carried }
+    // SAFETY: `write_carrier` wrote as many half-words as the stride holds.
+    let word = |index| unsafe { words.wrapping_add(index).read() };
+    (1..=carrier_offsets(stride))
+        .rev()
+        .filter_map(word)
+        .for_each(visit);
+    word(0)
 }
 
 /// Notes that what the slot held is lost.

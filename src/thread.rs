@@ -11,7 +11,8 @@
 //! one slot, and a free is a batch of one.
 //!
 //! No user code runs in here, so nothing is ever seen half changed. With the feature `tracing`, a subscriber does: as
-//! the last thing before a door is left ([`tell`]), and not in `leave`, `put_back` and `collect`, whose callers are at work.
+//! the last thing before a door is left ([`tell`]), and not in `leave`, `put_back`, `collect` and `trim_pool`, whose callers are
+//! at work, nor in what the outbox calls.
 
 use core::cell::Cell;
 
@@ -22,7 +23,7 @@ use crate::layout::Span;
 use crate::outbox::Outbox;
 use crate::registry::{self, RegistryRef};
 use crate::segment::SegmentRef;
-use crate::slot::SlotPtr;
+use crate::slot::{Offset, SlotPtr};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 thread_local! {
@@ -117,8 +118,9 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
     LOCAL.with(|local| {
         let heap = local.heap.get();
         if segment.heap() != heap.id() {
+            let offset = SegmentRef::offset_of(slot, span);
             // SAFETY: guaranteed by the caller.
-            return unsafe { local.give_elsewhere(segment, slot) };
+            return unsafe { local.give_elsewhere(segment, slot, offset) };
         }
         // SAFETY: the segment is of this thread's heap for the default pool, and the slot of this class.
         if unsafe { heap.bin(class).give(slot) } {
@@ -307,7 +309,7 @@ pub(crate) fn map_ahead(pool: RegistryRef, segments: usize, touch: bool) -> bool
         let heap = local.heap_of(pool);
         let mapped = heap.is_some_and(|heap| (0..segments).all(|_| heap.add_segment(0, touch)));
         if !mapped {
-            tell_of_refusal(pool);
+            events::note(Happened::Refused, pool.core().name, 0);
         }
         local.tell(|| ());
         mapped
@@ -346,9 +348,7 @@ fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
 #[inline(never)]
 fn stash(heap: HeapRef, bin: usize) {
     LOCAL.with(|local| {
-        local.debts.pay(handover::TENURE_SLOTS);
-        handover::stash(heap, bin, &local.debts);
-        local.let_go_of_closed();
+        local.stash(heap, bin);
         local.tell(|| ());
     });
 }
@@ -535,45 +535,47 @@ impl Local {
     }
 
     /// Frees a slot that is not of this thread's default heap. Out of line, so that the common path keeps its constant
-    /// offsets; the heap of another pool used last comes first.
+    /// offsets; the heap of another pool used last comes first, then the open batches.
     ///
     /// # Safety
     ///
-    /// The caller gives up the slot, which is one of the segment's.
+    /// The caller gives up the slot, which is at this offset of the segment.
     #[inline(never)]
-    unsafe fn give_elsewhere(&self, segment: SegmentRef, slot: SlotPtr) {
+    unsafe fn give_elsewhere(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset) {
         let other = self.other.get();
-        if segment.heap() != other.id() {
-            // SAFETY: guaranteed by the caller.
-            return unsafe { self.give_to_stranger(segment, slot) };
-        }
-        // SAFETY: the segment is of this thread's heap for a pool of one type, which has one bin.
-        if unsafe { other.bin(0).give(slot) } {
-            stash(other, 0);
+        if segment.heap() == other.id() {
+            // SAFETY: the segment is of this thread's heap for a pool of one type, which has one bin.
+            if unsafe { other.bin(0).give(slot) } {
+                stash(other, 0);
+            }
+        // SAFETY: guaranteed by the caller.
+        } else if unsafe { !self.outbox.join(segment, offset) } {
+            // SAFETY: guaranteed by the caller; nobody took the slot.
+            unsafe { self.give_to_stranger(segment, slot, offset) };
         }
     }
 
-    /// Frees a slot of another thread's heap, or of one of this thread's that it did not use last.
+    /// Frees a slot of another thread's heap that opens a batch or fills one, or a slot of a heap of this thread's that
+    /// it did not use last.
     ///
     /// # Safety
     ///
     /// As for [`give_elsewhere`](Self::give_elsewhere).
+    #[cold]
     #[inline(never)]
-    unsafe fn give_to_stranger(&self, segment: SegmentRef, slot: SlotPtr) {
+    unsafe fn give_to_stranger(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset) {
         // SAFETY: the caller holds a slot of the segment.
         let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
         if heap.is_owned_by(self.token.get()) {
             debug_assert!(registry::registry_of(heap) != registry::default());
             self.other.set(heap);
             // SAFETY: the segment's heap is this thread's.
-            return unsafe { self.give_elsewhere(segment, slot) };
+            return unsafe { self.give_elsewhere(segment, slot, offset) };
         }
         let keep = |segment, slot| self.keep(segment, slot);
         // SAFETY: guaranteed by the caller.
-        unsafe { self.outbox.add(segment, slot, &self.debts, keep) };
-        if !self.debts.are_paid() {
-            self.debts.pay(handover::TENURE_SLOTS);
-        }
+        unsafe { self.outbox.add(segment, offset, &self.debts, keep) };
+        self.debts.pay(handover::TENURE_SLOTS);
         if self.phase.get() != Phase::Guarded && self.has_ended() {
             self.flush();
         }
@@ -601,9 +603,15 @@ impl Local {
         }
         // SAFETY: the slot is the caller's, of this bin's stride and pool; `distribute` knows it is foreign.
         if unsafe { bin.give(slot) } {
-            stash(heap, index);
+            self.stash(heap, index); // nothing is told: the outbox is at work
         }
         true
+    }
+
+    fn stash(&self, heap: HeapRef, bin: usize) {
+        self.debts.pay(handover::TENURE_SLOTS);
+        handover::stash(heap, bin, &self.debts);
+        self.let_go_of_closed();
     }
 
     /// Whether the thread is past its end; if not, makes sure that the end will be noticed.
