@@ -8,7 +8,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use common::in_own_process;
+use common::{Worker, in_own_process};
 use segment_pool::{AllocErrorKind, PoolBox, SegmentPool, SlotState};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -263,6 +263,41 @@ fn a_census_and_a_picture_are_done_before_a_subscriber_changes_the_pool() {
         assert!(told[0].contains("segment released"), "{look}: {told:?}");
         drop(kept);
     }
+}
+
+static TRADED: SegmentPool<Kilobyte> = SegmentPool::builder().name("traded").build();
+static GOODS: Mutex<Vec<Option<PoolBox<Kilobyte>>>> = Mutex::new(Vec::new());
+
+/// Drops one box of each segment.
+fn drop_scattered() {
+    let mut goods = GOODS.lock().unwrap();
+    let first = goods.iter().take(63).position(Option::is_some);
+    let places = goods.iter_mut().skip(first.unwrap()).step_by(63);
+    let dropped: Boxes = places.filter_map(Option::take).collect();
+    drop(goods); // the next may be told of meanwhile
+    drop(dropped);
+}
+
+/// Batches of one, which a thread that needs such slots keeps: until its list is full, and it finds forty segments of its
+/// own in its inbox, releases them, and has something to tell, while its outbox is still being changed.
+#[test]
+fn a_subscriber_may_free_remotely_while_a_thread_keeps_slots() {
+    let owner = Worker::start();
+    let mine = fill(&TRADED, 40 * 63);
+    let goods = owner.run(|| fill(&TRADED, 128 * 63));
+    GOODS.lock().unwrap().extend(goods.into_iter().map(Some));
+    thread::spawn(move || drop(mine)).join().unwrap();
+    let listener = Listener::new(drop_scattered);
+    let told = listener.hear("traded", || (0..4).for_each(|_| drop_scattered()));
+    assert!(
+        told.iter().any(|line| line.contains("segment released")),
+        "{told:?}"
+    );
+    let goods = GOODS.lock().unwrap().iter().flatten().count();
+    owner.end();
+    assert_eq!(TRADED.leaks().map(|report| report.live), Some(goods as u64));
+    let census = TRADED.validate();
+    assert_eq!(census.live, goods);
 }
 
 /// As a program has one: for all threads, and without the guard against events in events that `tracing` gives others.
