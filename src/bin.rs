@@ -18,6 +18,7 @@
 //! Held back at most: one magazine and an eighth in the free list, and in the depot half of the bin's slots or 256 KiB, whichever
 //! is more. The list `segments` keeps those with room in front.
 
+use crate::batch::{self, Run};
 use crate::free_list::{self, Depot, FreeList};
 use crate::layout::{Span, magazine_slots};
 use crate::lists::{Foreign, Loose, SegmentList};
@@ -27,13 +28,15 @@ use crate::slot::{self, SlotPtr};
 use crate::sync::{Cell, Counter, const_fn};
 
 /// Bytes of free slots in the depot below which nothing is brought home.
-const DEPOT_BYTES: usize = 256 << 10;
+const DEPOT_BYTES: usize = 2 << 20;
 
 /// See the module. All zero bytes are a bin that was never used.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Bin {
     free: FreeList,
+    /// Handed out when the free list is empty.
+    run: Run,
     depot: Depot,
     segments: SegmentList,
     stride: Cell<usize>,
@@ -88,6 +91,7 @@ impl Bin {
         pub(crate) fn new() -> Self {
             Self {
                 free: FreeList::new(),
+                run: Run::new(),
                 depot: Depot::new(),
                 segments: SegmentList::new(),
                 stride: Cell::new(0),
@@ -128,6 +132,16 @@ impl Bin {
         self.free.pop()
     }
 
+    /// As [`take`](Self::take), but also out of the run.
+    #[inline]
+    pub(crate) fn take_any(&self) -> Option<SlotPtr> {
+        self.take().or_else(|| {
+            let slot = self.run.take(self.stride.get())?;
+            self.free.pass();
+            Some(slot)
+        })
+    }
+
     /// Frees a slot; true when the free list must be stashed.
     ///
     /// # Safety
@@ -146,7 +160,7 @@ impl Bin {
     }
 
     pub(crate) fn has_free(&self) -> bool {
-        !self.free.is_empty()
+        !self.free.is_empty() || !self.run.is_empty()
     }
 
     /// Fills the empty free list from the depot. A thread that asks is not tearing down: draining ends.
@@ -159,19 +173,21 @@ impl Bin {
         magazine.is_some()
     }
 
-    /// Fills the empty free list from a segment with room.
+    /// Fills the empty free list, or the empty run, from a segment with room.
     pub(crate) fn refill_from_segments(&self) -> bool {
         let Some(segment) = self.segments.front() else {
             return false;
         };
-        let run = segment.take_run(self.magazine.get());
-        if let Some((slots, len)) = run {
+        let most = self.magazine.get();
+        if let Some((slots, len)) = segment.take_home(most) {
             self.free.fill(slots, len);
+        } else if let Some((first, len)) = segment.bump(most) {
+            self.run.open(first, len);
         }
         if !segment.has_room() {
             self.segments.move_to_back(segment);
         }
-        run.is_some()
+        self.has_free()
     }
 
     /// Adds a segment with room.
@@ -225,6 +241,7 @@ impl Bin {
     /// Brings every slot of the free list and the depot home, and takes out the segments that are empty, those too of
     /// which no slot was ever handed out.
     pub(crate) fn distribute_all(&self, left: &Leftovers) {
+        self.distribute_run(left);
         if let Some((slots, _)) = self.free.take_behind(0, self.full()) {
             self.distribute(slots, left);
         }
@@ -241,6 +258,16 @@ impl Bin {
                 self.remove(segment);
                 left.empty.push(segment);
             }
+        }
+    }
+
+    fn distribute_run(&self, left: &Leftovers) {
+        let stride = self.stride.get();
+        while let Some(slot) = self.run.take(stride) {
+            // SAFETY: the run's slots are in a segment of the bin, in use while a slot is not at home.
+            let segment = unsafe { SegmentRef::of(slot, Span::of(stride)) };
+            // SAFETY: the slot just left the run.
+            unsafe { self.bring_home(segment, slot, left) };
         }
     }
 
@@ -278,8 +305,8 @@ impl Bin {
         }
     }
 
-    /// Takes the remote list of one of the bin's segments into the free list and, a magazine at a time, the depot.
-    /// Returns how many slots these were.
+    /// Takes the remote list of one of the bin's segments: into the run if that is empty, else into the free list and, a
+    /// magazine at a time, the depot. Returns how many slots these were.
     ///
     /// # Safety
     ///
@@ -289,19 +316,32 @@ impl Bin {
         let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
+        if self.run.is_empty() {
+            // SAFETY: the list was taken above.
+            unsafe { self.run.open_list(segment, list) };
+        } else {
+            // SAFETY: as above.
+            unsafe { self.load(segment, list, left) };
+        }
+        list.count
+    }
+
+    /// # Safety
+    ///
+    /// The caller took the list of this segment of the bin's.
+    unsafe fn load(&self, segment: SegmentRef, list: Listed, left: &Leftovers) {
         let mut load = self.free.load();
         let receive = |slot| {
-            // SAFETY: the slots were on the list that was taken.
+            // SAFETY: the slots were on the list.
             if unsafe { load.push(slot) } {
                 load.store();
                 self.stash(left);
                 load = self.free.load();
             }
         };
-        // SAFETY: the list was taken above.
-        unsafe { segment.unpack(list, receive) };
+        // SAFETY: guaranteed by the caller.
+        unsafe { batch::each(segment, list, receive) };
         load.store();
-        list.count
     }
 
     /// Takes the remote list of one of the bin's segments straight home. Returns how many slots these were.
@@ -317,7 +357,7 @@ impl Bin {
         // SAFETY: the slots were on the list that was taken.
         let bring_home = |slot| unsafe { self.bring_home(segment, slot, left) };
         // SAFETY: the list was taken above.
-        unsafe { segment.unpack(list, bring_home) };
+        unsafe { batch::each(segment, list, bring_home) };
         list.count
     }
 
@@ -398,7 +438,8 @@ impl Bin {
             .depot
             .iter()
             .flat_map(|first| free_list::chain(Some(first)));
-        self.free.iter().chain(depot)
+        let run = self.run.iter(self.stride.get());
+        self.free.iter().chain(run).chain(depot)
     }
 
     /// Owner only.

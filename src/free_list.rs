@@ -76,6 +76,12 @@ impl FreeList {
         self.pushes.add(1) >= self.limit.get()
     }
 
+    /// Counts a slot that is handed out without having been in the list.
+    #[inline]
+    pub(crate) fn pass(&self) {
+        self.stocked.add(1);
+    }
+
     /// Opens the list for slots that were not freed here.
     pub(crate) fn load(&self) -> Load<'_> {
         let room = self.limit.get().wrapping_sub(self.pushes.get());

@@ -19,6 +19,7 @@
 
 use core::cell::Cell;
 
+use crate::batch::{self, Written};
 use crate::events::{self, Happened};
 use crate::heap::HeapRef;
 use crate::lists::{Loose, Outgoing};
@@ -26,7 +27,7 @@ use crate::os;
 use crate::registry::{RegistryRef, registry_of};
 use crate::remote::{Delivered, Pushed};
 use crate::segment::SegmentRef;
-use crate::slot::{self, Offset, SlotPtr};
+use crate::slot::{Offset, SlotPtr};
 
 /// Abandoned heaps that one refill looks into.
 const DONORS: usize = 8;
@@ -42,7 +43,11 @@ pub(crate) fn refill(heap: HeapRef, bin: usize, debts: &Debts) -> Option<SlotPtr
         || (merge(heap, bin, debts) && heap.refill(bin))
         || heap.refill_from_new(bin);
     pass_on(heap.outgoing(), debts);
-    if filled { heap.bin(bin).take() } else { None }
+    if filled {
+        heap.bin(bin).take_any()
+    } else {
+        None
+    }
 }
 
 /// Stashes the full free list of a bin, of a heap that the caller holds.
@@ -88,7 +93,11 @@ pub(crate) fn refill_from_others(heap: HeapRef, bin: usize, debts: &Debts) -> Op
         }
     }
     pass_on(heap.outgoing(), debts);
-    if filled { heap.bin(bin).take() } else { None }
+    if filled {
+        heap.bin(bin).take_any()
+    } else {
+        None
+    }
 }
 
 /// Ends a thread's holding of a heap.
@@ -302,25 +311,17 @@ fn visit(heap: HeapRef, most: usize, outgoing: &Outgoing) -> bool {
 ///
 /// As for [`send_batch`].
 unsafe fn push_batch(segment: SegmentRef, offsets: &[Cell<Option<Offset>>], outgoing: &Outgoing) {
-    let stride = segment.identity().stride;
-    let mut newest = None;
-    for group in offsets.chunks(1 + slot::carrier_offsets(stride)) {
-        let carrier = group[0].get();
-        let slot = segment.slot_at(carrier.expect("offsets of a batch are some"));
-        // SAFETY: the slot is the caller's, and a group fits a carrier.
-        unsafe { slot::write_carrier(slot, stride, newest, &group[1..]) };
-        newest = carrier;
-    }
-    let (Some(newest), Some(oldest)) = (newest, offsets[0].get()) else {
+    // SAFETY: guaranteed by the caller.
+    let Some(written) = (unsafe { batch::write(segment, offsets) }) else {
         return;
     };
-    let tail = segment.slot_at(oldest);
     // SAFETY: the caller's slots keep the segment in use, and so its heap alive.
     let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
     let mut completion = Completion::new(segment, heap);
     let purges = |total| completion.purges(total);
-    // SAFETY: the chain's slots are the caller's; its oldest carrier is the batch's first slot.
-    let mut pushed = unsafe { segment.push_remote(newest, tail, offsets.len(), purges) };
+    let Written { newest, oldest } = written;
+    // SAFETY: the chain's slots are the caller's.
+    let mut pushed = unsafe { segment.push_remote(newest, oldest, offsets.len(), purges) };
     if let Pushed::Purging(purge) = pushed {
         // SAFETY: every slot is free, and PURGING keeps the owner from them.
         unsafe { segment.purge(os::page_bytes(), os::purge) };

@@ -40,6 +40,7 @@
 )]
 
 mod arena;
+mod batch;
 mod bin;
 mod error;
 mod events;

@@ -74,6 +74,10 @@ impl Value {
         unsafe { SegmentRef::of(self.0, Span::of(STRIDE)) }
     }
 
+    fn offset(self) -> Offset {
+        SegmentRef::offset_of(self.0, Span::of(STRIDE))
+    }
+
     fn free_at_home(self, heap: HeapRef) {
         slot::erase(self.0);
         if unsafe { heap.bin(0).give(self.0) } {
@@ -86,7 +90,7 @@ impl Value {
         slot::erase(self.0);
         let outbox = Outbox::new();
         with_debts(|debts| {
-            unsafe { outbox.add(self.segment(), self.0, debts, |_, _| false) };
+            unsafe { outbox.add(self.segment(), self.offset(), debts, |_, _| false) };
             outbox.flush(debts);
         });
     }
@@ -98,7 +102,7 @@ fn free_both_remotely(a: Value, b: Value) {
     let outbox = Outbox::new();
     with_debts(|debts| {
         for value in [a, b] {
-            unsafe { outbox.add(value.segment(), value.0, debts, |_, _| false) };
+            unsafe { outbox.add(value.segment(), value.offset(), debts, |_, _| false) };
         }
         outbox.flush(debts);
     });

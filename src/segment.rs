@@ -23,7 +23,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::free_list;
 use crate::layout::{Span, first_slot};
-use crate::remote::{Listed, Node, Purge, Pushed, RemoteWord, Taken};
+use crate::remote::{Node, Purge, Pushed, RemoteWord, Taken};
 use crate::slot::{self, Offset, SlotPtr};
 use crate::sync::{Alive, AtomicPtr, Cell, Ordering, UnsafeCell};
 
@@ -215,17 +215,13 @@ impl SegmentRef {
         owner.home_len.get() == owner.bumped.get()
     }
 
-    /// Takes at most `most` linked slots, from home or else from beyond the bump position, where a run of them is
-    /// linked in the order of addresses. Owner only.
-    pub(crate) fn take_run(self, most: usize) -> Option<(SlotPtr, usize)> {
-        match self.owner.home.get() {
-            Some(head) => Some(self.take_home(head, most)),
-            None if self.owner.bumped.get() < self.identity.capacity => Some(self.bump(most)),
-            None => None,
-        }
+    /// Takes at most `most` linked slots from home. Owner only.
+    pub(crate) fn take_home(self, most: usize) -> Option<(SlotPtr, usize)> {
+        let head = self.owner.home.get()?;
+        Some(self.cut_home(head, most))
     }
 
-    fn take_home(self, head: SlotPtr, most: usize) -> (SlotPtr, usize) {
+    fn cut_home(self, head: SlotPtr, most: usize) -> (SlotPtr, usize) {
         let owner = &self.owner;
         let len = owner.home_len.get().min(most);
         let all = len == owner.home_len.get();
@@ -240,7 +236,9 @@ impl SegmentRef {
         (head, len)
     }
 
-    fn bump(self, most: usize) -> (SlotPtr, usize) {
+    /// Takes slots that were never handed out: the first one, and how many follow each other. No more than a page of
+    /// them, so that no memory is asked for long before it is used. Owner only.
+    pub(crate) fn bump(self, most: usize) -> Option<(SlotPtr, usize)> {
         let Identity {
             stride,
             capacity,
@@ -255,16 +253,12 @@ impl SegmentRef {
         };
         let len = most.min(page).min(capacity - from);
         let slot = |index: usize| self.at(first + index * stride);
-        let mut link = None;
-        for index in (from..from + len).rev() {
+        for index in from..from + len {
             // SAFETY: the slot was never handed out and lies within the capacity.
             unsafe { slot::prepare(slot(index)) };
-            // SAFETY: as above.
-            unsafe { slot::set_link(slot(index), link) };
-            link = Some(slot(index));
         }
         self.owner.bumped.set(from + len);
-        (slot(from), len)
+        (len > 0).then(|| (slot(from), len))
     }
 
     /// Frees a chain of slots to the segment's owner, or begins a purge if these are the last ones and `purges` says
@@ -302,11 +296,11 @@ impl SegmentRef {
         (self.at(before).cast(), self.identity.span.bytes() - before)
     }
 
-    /// Makes a segment whose slots were purged one whose slots were never handed out.
+    /// Makes a segment whose slots were all freed remotely one whose slots were never handed out.
     ///
     /// # Safety
     ///
-    /// The caller owns the segment and took PURGED.
+    /// The caller owns the segment and took PURGED, or a list of every slot.
     pub(crate) unsafe fn reset(self) {
         let owner = &self.owner;
         debug_assert!(owner.home.get().is_none() && owner.bumped.get() == self.identity.capacity);
@@ -346,25 +340,6 @@ impl SegmentRef {
     /// The caller owns the segment and took it out of the inbox.
     pub(crate) unsafe fn take_remote(self) -> Taken {
         self.remote.word.take()
-    }
-
-    /// Calls `receive` with every slot of a list, the one freed first last: pushed on a free list, they come out in
-    /// the order in which they were freed.
-    ///
-    /// # Safety
-    ///
-    /// The caller took the list, or keeps its owner from doing so, and may do with the slots what `receive` does.
-    #[inline]
-    pub(crate) unsafe fn unpack(self, list: Listed, mut receive: impl FnMut(SlotPtr)) {
-        let Identity { span, stride, .. } = self.identity;
-        let at = |offset: Offset| self.at(offset.units() << span.offset_shift());
-        let mut next = list.head;
-        while let Some(offset) = next {
-            let carrier = at(offset);
-            // SAFETY: the slot is a carrier on the list that the caller took; `receive` gets it when it was read.
-            next = unsafe { slot::read_carrier(carrier, stride, |offset| receive(at(offset))) };
-            receive(carrier);
-        }
     }
 }
 

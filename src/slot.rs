@@ -2,18 +2,16 @@
 //!
 //! ```text
 //! in a free list       | link to the next free slot | next magazine (first slot of one in the depot) | ...
-//! in a remote list     | next carrier | offset | offset | offset ...                                  (16 bits each)
+//! in a remote list     | next carrier | piece | piece | piece ...                                     (16 bits each)
 //! ```
 //!
-//! A slot on its way home is named by its [`Offset`] in the segment. A *carrier* is a freed slot that holds the
-//! offsets of others freed with it, as many as fit its first 64 bytes, so that most of a batch is never touched by
-//! the thread that frees it.
+//! A slot on its way home is named by its [`Offset`] in the segment. A *carrier* is a freed slot that says, in its first
+//! 64 bytes, which others were freed with it (`batch.rs`).
 //!
 //! Who may touch the bytes: the thread that owns the slot's free list, or, for a remote free, the freeing thread until
 //! its compare-and-swap publishes the chain, and the segment's owner after taking it. Under loom every slot starts
 //! with a watched cell and each access here goes through it, so a missing hand-over shows as a causality violation.
 
-use core::cell::Cell;
 use core::num::NonZeroU16;
 use core::ptr::NonNull;
 
@@ -57,13 +55,54 @@ impl Offset {
     }
 }
 
-/// Offsets that a carrier of this stride holds beside itself.
+/// Slots that follow each other in their segment, up to eight: the first one's offset and how many, in 16 bits. In a
+/// segment where offsets take all 16 there are no batches of several slots, and so no pieces.
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Piece(NonZeroU16);
+
+impl Piece {
+    const OFFSET_BITS: u32 = 13;
+    const LONGEST: usize = 1 << (16 - Self::OFFSET_BITS);
+
+    /// One slot.
+    #[inline]
+    pub(crate) fn new(offset: Offset) -> Self {
+        debug_assert!(offset.units() < 1 << Self::OFFSET_BITS);
+        Self(offset.0)
+    }
+
+    #[inline]
+    pub(crate) fn first(self) -> Offset {
+        Offset::new(usize::from(self.0.get()) & ((1 << Self::OFFSET_BITS) - 1))
+    }
+
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        usize::from(self.0.get() >> Self::OFFSET_BITS) + 1
+    }
+
+    /// The piece with one slot more, if that is the next one in the segment; `step` units lie between two.
+    #[inline]
+    pub(crate) fn followed_by(self, offset: Offset, step: usize) -> Option<Self> {
+        let follows = offset.units() == self.first().units() + self.len() * step;
+        if !follows || self.len() == Self::LONGEST {
+            return None;
+        }
+        self.0.checked_add(1 << Self::OFFSET_BITS).map(Self)
+    }
+}
+
+/// Pieces that a carrier holds at most.
+pub(crate) const MOST_PIECES: usize = 31;
+
+/// Pieces that a carrier of this stride holds.
 #[inline]
-pub(crate) const fn carrier_offsets(stride: usize) -> usize {
+pub(crate) const fn carrier_pieces(stride: usize) -> usize {
     if cfg!(loom) {
         return 1;
     }
-    (if stride < 64 { stride } else { 64 }) / size_of::<Offset>() - 1
+    (if stride < 64 { stride } else { 64 }) / size_of::<Option<Piece>>() - 1
 }
 
 /// Whether a slot of this stride has room for the link to the next magazine beside its own link.
@@ -114,58 +153,68 @@ pub(crate) unsafe fn set_next_magazine(slot: SlotPtr, next: Option<SlotPtr>) {
     unsafe { words.wrapping_add(1).write(next) }
 }
 
-/// Makes `slot` the carrier of `carried`.
+/// Makes a slot a carrier.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, which is `stride` bytes long, and `carried` is not longer than
-/// [`carrier_offsets`]`(stride)`.
-pub(crate) unsafe fn write_carrier(
-    slot: SlotPtr,
-    stride: usize,
-    next: Option<Offset>,
-    carried: &[Cell<Option<Offset>>],
-) {
+/// The caller owns the slot, whose stride has room for so many pieces.
+pub(crate) unsafe fn write_carrier(slot: SlotPtr, next: Option<Offset>, pieces: &[Option<Piece>]) {
     let words = watched::write(slot).cast::<Option<Offset>>();
     // SAFETY: the first half-word of the slot.
     unsafe { words.write(next) };
-    for index in 0..carrier_offsets(stride) {
-        let offset = carried.get(index).and_then(Cell::get);
+    let words = words.cast::<Option<Piece>>();
+    for (index, piece) in pieces.iter().enumerate() {
         // SAFETY: `1 + index` half-words lie within the stride.
-        unsafe { words.wrapping_add(1 + index).write(offset) };
+        unsafe { words.wrapping_add(1 + index).write(*piece) };
     }
+}
+
+/// Says that a carrier has no more than so many pieces, when there would be room for more.
+///
+/// # Safety
+///
+/// The caller owns the slot, which is a carrier with room for one piece more.
+pub(crate) unsafe fn end_pieces(slot: SlotPtr, pieces: usize) {
+    let words = watched::write(slot).cast::<Option<Piece>>();
+    // SAFETY: there is room.
+    unsafe { words.wrapping_add(1 + pieces).write(None) };
+}
+
+/// The piece of this number, if there are as many.
+///
+/// # Safety
+///
+/// The caller owns the slot, which is a carrier.
+#[inline]
+pub(crate) unsafe fn piece(slot: SlotPtr, stride: usize, index: usize) -> Option<Piece> {
+    if index == carrier_pieces(stride) {
+        return None;
+    }
+    let words = watched::read(slot).cast::<Option<Piece>>();
+    // SAFETY: the carrier has a piece there, or its end.
+    unsafe { words.wrapping_add(1 + index).read() }
+}
+
+/// The carrier that follows.
+///
+/// # Safety
+///
+/// The caller owns the slot, which is a carrier.
+#[inline]
+pub(crate) unsafe fn carrier_next(slot: SlotPtr) -> Option<Offset> {
+    // SAFETY: the first half-word of the slot.
+    unsafe { watched::read(slot).cast::<Option<Offset>>().read() }
 }
 
 /// Changes the carrier that follows.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, and [`write_carrier`] wrote it.
+/// The caller owns the slot, which is a carrier.
 #[inline]
 pub(crate) unsafe fn set_carrier_next(slot: SlotPtr, next: Option<Offset>) {
     // SAFETY: the first half-word of the slot.
     unsafe { watched::write(slot).cast::<Option<Offset>>().write(next) }
-}
-
-/// Calls `visit` with the offsets that a carrier carries, last freed first, and returns the carrier that follows.
-///
-/// # Safety
-///
-/// The caller owns the slot, which is `stride` bytes long, and [`write_carrier`] wrote it. `visit` leaves it alone.
-#[inline(always)]
-pub(crate) unsafe fn read_carrier(
-    slot: SlotPtr,
-    stride: usize,
-    visit: impl FnMut(Offset),
-) -> Option<Offset> {
-    let words = watched::read(slot).cast::<Option<Offset>>();
-    // SAFETY: `write_carrier` wrote as many half-words as the stride holds.
-    let word = |index| unsafe { words.wrapping_add(index).read() };
-    (1..=carrier_offsets(stride))
-        .rev()
-        .filter_map(word)
-        .for_each(visit);
-    word(0)
 }
 
 /// Notes that what the slot held is lost.

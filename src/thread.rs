@@ -337,6 +337,10 @@ fn of_pool(heap: HeapRef, pool: RegistryRef) -> bool {
 #[cold]
 #[inline(never)]
 fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
+    let slot = heap.bin(bin).take_any();
+    if slot.is_some() {
+        return slot;
+    }
     LOCAL.with(|local| {
         local.let_go_of_closed();
         let slot = local.refill(heap, bin);
@@ -372,6 +376,10 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn take_slow(&self, class: usize) -> Option<SlotPtr> {
+        let slot = self.heap.get().bin(class).take_any();
+        if slot.is_some() {
+            return slot;
+        }
         let slot = self.take_slowly(class);
         self.told(registry::default(), class, slot)
     }
@@ -443,7 +451,7 @@ impl Local {
     /// A slot from a bin, whose free list may have some after its heap was adopted.
     fn refill(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
         self.debts.pay(handover::TENURE_SLOTS);
-        let slot = heap.bin(bin).take();
+        let slot = heap.bin(bin).take_any();
         let slot = slot.or_else(|| handover::refill(heap, bin, &self.debts));
         if slot.is_some() || !registry::registry_of(heap).core().is_full() {
             return slot;

@@ -354,7 +354,7 @@ fn a_subscriber_that_panics_costs_no_slot() {
 #[test]
 fn a_value_is_dropped_once_though_the_subscriber_panics() {
     let pool = SegmentPool::builder().name("panics in drop").build();
-    let mut boxes: Vec<_> = (0..1000).map(|n| Some(pool.alloc([n; 128]))).collect();
+    let mut boxes: Vec<_> = (0..100 * 63).map(|n| Some(pool.alloc([n; 128]))).collect();
     let counted: Arc<()> = Arc::new(());
     let shared = SegmentPool::new();
     let arcs: Vec<_> = (0..3).map(|_| shared.alloc(counted.clone())).collect();

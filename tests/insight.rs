@@ -206,8 +206,8 @@ fn free_segments_that_kept_their_pages_are_told() {
     in_own_process("free_segments_that_kept_their_pages_are_told", || {
         let pool = SegmentPool::new();
         let keep = pool.alloc([7; 128]);
-        drop(fill(&pool, 20 * IN_A_SEGMENT));
-        segment_pool::idle(); // spares go to the arena
+        let fill_and_end = || drop(fill(&pool, 20 * IN_A_SEGMENT));
+        thread::scope(|scope| scope.spawn(fill_and_end).join().unwrap());
         let memory = segment_pool::memory();
         assert_eq!(memory.arenas, 1, "{memory}");
         assert_eq!(

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 30] = [
+const LAYERS: [&str; 31] = [
     "sync",
     "events",
     "refcount",
@@ -24,6 +24,7 @@ const LAYERS: [&str; 30] = [
     "free_list",
     "remote",
     "segment",
+    "batch",
     "lists",
     "os",
     "arena",
