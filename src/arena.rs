@@ -16,6 +16,7 @@
 
 use core::ptr::{self, NonNull};
 
+use crate::events::{self, Happened};
 use crate::layout::{ARENA_BYTES, Span};
 use crate::os;
 use crate::segment::{ArenaId, Claimed};
@@ -27,6 +28,9 @@ const BLOCK_ENTRIES: usize = if cfg!(loom) { 1 } else { 128 };
 const DIRTY_BYTES: usize = 512 << 10;
 /// Idle arenas of one span that stay mapped.
 const SPARE_ARENAS: isize = if cfg!(loom) { 0 } else { 1 };
+
+/// What stands in the place of a pool's name for free segments, which are no pool's.
+const ARENAS: &str = "arenas";
 
 /// The arenas of every span.
 #[derive(Debug)]
@@ -102,6 +106,17 @@ impl Arenas {
         self.large.trim();
     }
 
+    /// Arenas mapped now, and what of them nobody uses. The numbers may lag.
+    #[cfg(not(loom))]
+    pub(crate) fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for table in [&self.small, &self.medium, &self.large] {
+            table.add_usage(&mut usage);
+        }
+        usage.resident_bytes = os::resident(&usage.bases, ARENA_BYTES);
+        usage
+    }
+
     /// Counts a pool or a heap that was made.
     #[cfg(loom)]
     pub(crate) fn count_user(&self) {
@@ -132,6 +147,20 @@ impl Arenas {
             Span::Large => &self.large,
         }
     }
+}
+
+/// What arenas take.
+#[cfg(not(loom))]
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    /// Addresses of the arenas. They may be unmapped at any time.
+    pub(crate) bases: Vec<usize>,
+    /// Bytes of segments that nobody uses.
+    pub(crate) free_bytes: usize,
+    /// Those of them that still have their pages.
+    pub(crate) dirty_bytes: usize,
+    /// Bytes that have a page, if the system says so.
+    pub(crate) resident_bytes: Option<usize>,
 }
 
 impl Table {
@@ -273,6 +302,7 @@ impl Table {
         self.dirty.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: guaranteed by the caller; a segment is whole pages.
         unsafe { os::purge(memory, self.span.bytes()) };
+        events::note(Happened::Purged, ARENAS, self.span.bytes());
     }
 
     /// Gives an idle arena back to the operating system; false if it is not idle, or somebody claims from it first.
@@ -325,7 +355,23 @@ impl Table {
         let claimed = self.slice(entry, base, bit.trailing_zeros());
         // SAFETY: claimed above; a segment is whole pages.
         unsafe { os::purge(claimed.memory, self.span.bytes()) };
+        events::note(Happened::Purged, ARENAS, self.span.bytes());
         self.publish_free(entry, bit);
+    }
+
+    #[cfg(not(loom))]
+    fn add_usage(&self, usage: &mut Usage) {
+        for entry in self.entries() {
+            // Relaxed (three times): numbers to look at, the base too.
+            let base = entry.base.load(Ordering::Relaxed).addr();
+            let free = entry.free.load(Ordering::Relaxed).count_ones() as usize;
+            let dirty = entry.dirty.load(Ordering::Relaxed).count_ones() as usize;
+            if base != 0 {
+                usage.bases.push(base);
+                usage.free_bytes += free << self.span.shift();
+                usage.dirty_bytes += dirty << self.span.shift();
+            }
+        }
     }
 
     #[cfg(all(test, loom))]

@@ -76,6 +76,8 @@ pub(crate) struct Counts {
     pub(crate) segments: Counter,
     pub(crate) remote_frees: Counter,
     pub(crate) batches: Counter,
+    /// Remote lists that were taken.
+    pub(crate) collects: Counter,
     /// Slots freed here that were of other heaps' segments and went on to those, to be counted there.
     forwarded: Counter,
     /// The length of a full free list: part of the equation for the allocations.
@@ -99,6 +101,7 @@ impl Bin {
                     segments: Counter::new(0),
                     remote_frees: Counter::new(0),
                     batches: Counter::new(0),
+                    collects: Counter::new(0),
                     forwarded: Counter::new(0),
                     full: Counter::new(0),
                 },
@@ -344,6 +347,7 @@ impl Bin {
     fn count_remote(&self, frees: usize, batches: usize) {
         self.counts.remote_frees.add(frees as u64);
         self.counts.batches.add(batches as u64);
+        self.counts.collects.add(1);
     }
 
     /// Brings at most `most` magazines home; true when none is left in the bin's lists.

@@ -20,6 +20,7 @@
 use core::cell::Cell;
 
 use crate::batch::{self, Written};
+use crate::events::{self, Happened};
 use crate::heap::HeapRef;
 use crate::lists::{Loose, Outgoing};
 use crate::os;
@@ -316,6 +317,11 @@ unsafe fn push_batch(segment: SegmentRef, offsets: &[Cell<Option<Offset>>], outg
     if let Pushed::Purging(purge) = pushed {
         // SAFETY: every slot is free, and PURGING keeps the owner from them.
         unsafe { segment.purge(os::page_bytes(), os::purge) };
+        events::note(
+            Happened::Purged,
+            registry_of(heap).core().name,
+            segment.identity().span.bytes(),
+        );
         // SAFETY: done just now.
         pushed = unsafe { segment.finish_purge(purge) };
     }

@@ -88,6 +88,8 @@
 //! | `stable_deref_trait` | `StableDeref` for the handles, as yoke and others ask of an owner |
 //! | `allocator-api2` | `Segments`: the default pool as an allocator for collections such as hashbrown's |
 //! | `unsize` | `CoerceUnsize`, for code that is generic over pointers |
+//! | `metrics` | what a report says, published to the recorder of the program |
+//! | `tracing` | events of the slow paths: heaps, segments, purges, refusals |
 //!
 //! # Where is my memory?
 //!
@@ -102,6 +104,9 @@
 //! segment_pool::trim(); // what is empty goes back
 //! assert_eq!(segment_pool::stats().live(), 0);
 //! ```
+//!
+//! [`report()`] shows it class by class, [`snapshot()`] slot by slot; of a pool of one's own [`SegmentPool::report`] and
+//! [`SegmentPool::leaks`], which counts the values that were not dropped.
 //!
 //! More than the live values need is held back for reuse, and the table in the [`design`] page says how much at most, and
 //! where. If it does not go down after [`trim`], ask which threads wait without [`idle`], and which segments have a
@@ -149,6 +154,7 @@ mod bin;
 #[cfg_attr(loom, allow(dead_code))] // what values need is above the models
 mod checker;
 mod error;
+mod events;
 mod free_list;
 mod handover;
 mod heap;
@@ -176,11 +182,17 @@ mod features;
 #[cfg(not(loom))]
 mod forward;
 #[cfg(not(loom))]
+mod leaks;
+#[cfg(not(loom))]
 mod own;
 #[cfg(not(loom))]
 mod pointer;
 #[cfg(not(loom))]
 mod pool;
+#[cfg(not(loom))]
+mod report;
+#[cfg(not(loom))]
+mod snapshot;
 #[cfg(not(loom))]
 mod stats;
 #[cfg(not(loom))]
@@ -191,8 +203,11 @@ pub use self::{
     arc::{Counted, PoolArc, PoolWeak},
     boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
     error::{AllocError, AllocErrorKind},
+    leaks::LeakReport,
     pool::{SegmentPool, SegmentPoolBuilder},
-    stats::{Census, Stats, stats, validate},
+    report::{Memory, Report, memory, report},
+    snapshot::{HeapSnapshot, Holder, SegmentSnapshot, SlotState, Snapshot, snapshot},
+    stats::{Census, ClassStats, Stats, stats, validate},
     thread::{flush, idle, trim},
 };
 
@@ -205,6 +220,8 @@ pub fn slots_touched() -> u64 {
 }
 #[cfg(all(feature = "allocator-api2", not(loom)))]
 pub use self::features::Segments;
+#[cfg(all(feature = "metrics", not(loom)))]
+pub use self::features::metrics;
 
 #[cfg(all(test, loom))]
 #[allow(

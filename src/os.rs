@@ -54,6 +54,45 @@ pub(crate) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
     unsafe { platform::purge(memory, bytes) }
 }
 
+/// How many bytes of these address ranges, `bytes` at whole pages each, have a page; `None` where the system does not
+/// tell, as only Linux does. Nothing there is read, so the ranges need not even be mapped.
+pub(crate) fn resident(ranges: &[usize], bytes: usize) -> Option<usize> {
+    pages::resident(ranges, bytes)
+}
+
+/// Linux says it in `/proc/self/pagemap`: a word for each page, whose top bit is on if the page is in memory.
+#[cfg(all(target_os = "linux", not(any(loom, miri))))]
+mod pages {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    const WORD: usize = size_of::<u64>();
+    const PRESENT: u64 = 1 << 63;
+
+    pub(super) fn resident(ranges: &[usize], bytes: usize) -> Option<usize> {
+        let page = super::page_bytes();
+        let pagemap = File::open("/proc/self/pagemap").ok()?;
+        let mut words = vec![0; bytes / page * WORD];
+        let mut pages = 0;
+        for start in ranges {
+            let at = start / page * WORD;
+            pagemap.read_exact_at(&mut words, at as u64).ok()?;
+            pages += words
+                .chunks_exact(WORD)
+                .filter(|word| u64::from_ne_bytes((*word).try_into().unwrap()) & PRESENT != 0)
+                .count();
+        }
+        Some(pages * page)
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(any(loom, miri)))))]
+mod pages {
+    pub(super) fn resident(_ranges: &[usize], _bytes: usize) -> Option<usize> {
+        None
+    }
+}
+
 /// Makes the system provide the pages of a part of a mapping now.
 ///
 /// # Safety

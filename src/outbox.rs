@@ -93,6 +93,11 @@ impl Outbox {
         }
     }
 
+    /// The slots of the open batches.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (SegmentRef, SlotPtr)> {
+        self.entries.iter().flat_map(Entry::slots)
+    }
+
     /// Sends every open batch.
     pub(crate) fn flush(&self, debts: &Debts) {
         self.entries.iter().for_each(|entry| entry.send(debts));
@@ -119,6 +124,15 @@ impl Entry {
     fn open(&self, segment: SegmentRef) {
         self.segment.set(Some(segment));
         self.room.set(batch_slots(segment.identity().stride) as u32);
+    }
+
+    fn slots(&self) -> impl Iterator<Item = (SegmentRef, SlotPtr)> {
+        let segment = self.segment.get();
+        let offsets = self.offsets.iter().take(self.len.get() as usize);
+        offsets.filter_map(move |offset| {
+            let segment = segment?;
+            Some((segment, segment.slot_at(offset.get()?)))
+        })
     }
 
     #[inline(always)]
@@ -156,6 +170,3 @@ impl Entry {
         }
     }
 }
-
-#[cfg(all(test, not(loom)))]
-mod tests;

@@ -11,8 +11,10 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+use crate::heap::Large;
 use crate::os;
-use crate::registry::RegistryRef;
+use crate::registry::{self, RegistryRef};
+use crate::thread;
 
 /// The pool that counts the value.
 type Header = Option<RegistryRef>;
@@ -36,6 +38,14 @@ const fn distance(layout: Layout) -> usize {
 /// reached.
 #[cold]
 pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
+    let storage = try_map(layout, pool);
+    if storage.is_none() {
+        thread::tell_of_refusal(pool.unwrap_or_else(registry::default));
+    }
+    storage
+}
+
+fn try_map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
     let bytes = mapping_bytes(layout)?;
     if !pool.is_none_or(|pool| pool.core().admit()) {
         return None;
@@ -45,6 +55,7 @@ pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u
         unsafe { dismiss(pool) };
         return None;
     };
+    large(pool).add(bytes);
     // SAFETY: mapped above, larger than a header.
     unsafe { mapping.cast::<Header>().write(pool) };
     // SAFETY: the mapping ends `layout.size()` bytes behind that.
@@ -65,8 +76,14 @@ pub(crate) unsafe fn unmap(storage: NonNull<u8>, layout: Layout) {
     let pool = unsafe { mapping.cast::<Header>().read() };
     // SAFETY: mapped with these numbers.
     unsafe { os::unmap(mapping, bytes, layout.align()) };
+    large(pool).remove(bytes);
     // SAFETY: the reference of the value that is gone.
     unsafe { dismiss(pool) };
+}
+
+/// Where the pool counts such values.
+fn large<'a>(pool: Option<RegistryRef>) -> &'a Large {
+    &pool.unwrap_or_else(registry::default).core().large
 }
 
 /// # Safety

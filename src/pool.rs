@@ -4,6 +4,7 @@
 //! nothing knows whether the thread is at home.
 
 use core::alloc::Layout;
+use core::any::type_name;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
@@ -11,11 +12,14 @@ use core::ptr::{self, NonNull};
 use crate::checker;
 use crate::error::AllocErrorKind;
 use crate::layout::{Route, Span, pool_stride, route};
+use crate::leaks::LeakReport;
 use crate::own;
 use crate::registry::{Handle, RegistryRef};
+use crate::report::Report;
 use crate::segment::capacity;
 use crate::slot::SlotPtr;
-use crate::stats::{Census, Stats};
+use crate::snapshot::Snapshot;
+use crate::stats::{Census, ClassStats, Stats};
 use crate::thread;
 
 /// Storage for a `T` from the default pool; `None` when memory is refused.
@@ -125,6 +129,8 @@ pub struct SegmentPool<T> {
     handle: Handle,
     /// Segments, or values with a mapping of their own, that the pool may have.
     limit: usize,
+    name: Option<&'static str>,
+    on_leak: Option<fn(&LeakReport)>,
     values: PhantomData<fn(T) -> T>,
 }
 
@@ -149,7 +155,7 @@ impl<T> SegmentPool<T> {
         Self::builder().build()
     }
 
-    /// Makes a pool with limits.
+    /// Makes a pool with a name or with limits.
     ///
     /// # Examples
     ///
@@ -174,6 +180,8 @@ impl<T> SegmentPool<T> {
     pub const fn builder() -> SegmentPoolBuilder<T> {
         SegmentPoolBuilder {
             limit: usize::MAX,
+            name: None,
+            on_leak: None,
             values: PhantomData,
         }
     }
@@ -192,6 +200,7 @@ impl<T> SegmentPool<T> {
     pub fn trim(&self) {
         if let Some(registry) = self.registry() {
             thread::trim_pool(registry);
+            thread::tell();
         }
     }
 
@@ -263,10 +272,132 @@ impl<T> SegmentPool<T> {
         }
     }
 
-    /// What the pool did so far. Values with a mapping of their own are not counted.
+    /// The name that the builder was given, or that of the type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// static PACKETS: SegmentPool<[u8; 100]> = SegmentPool::builder().name("packets").build();
+    /// assert_eq!(PACKETS.name(), "packets");
+    /// assert_eq!(SegmentPool::<u32>::new().name(), "u32");
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name.unwrap_or_else(type_name::<T>)
+    }
+
+    /// What the pool did so far. Cost: a few loads per heap.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.registry().map(Stats::of).unwrap_or_default()
+        let unused = Stats {
+            name: self.name,
+            ..Stats::default()
+        };
+        self.registry()
+            .map_or(unused, |pool| Stats::of(pool, self.name))
+    }
+
+    /// The pool's [`Stats`], by size of slot, beside what the process holds. Cost: see [`memory`](crate::memory).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let pool = SegmentPool::builder().name("packets").build();
+    /// let _packets: Vec<_> = (0..1000).map(|n| pool.alloc([n; 100])).collect();
+    /// println!("{}", pool.report());
+    /// ```
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let classes = self.registry().map(ClassStats::of).unwrap_or_default();
+        Report::new(self.name(), self.stats(), classes)
+    }
+
+    /// What is where: the state of each slot, as [`snapshot`](crate::snapshot()) says of the default pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{SegmentPool, SlotState};
+    ///
+    /// let pool = SegmentPool::new();
+    /// let mut boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
+    /// boxes.truncate(7);
+    /// assert_eq!(pool.snapshot().count(SlotState::Live), 7);
+    /// pool.trim();
+    /// assert_eq!(pool.snapshot().count(SlotState::AtHand), 0); // the free ones went home
+    /// ```
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let name = self.name();
+        self.registry()
+            .map_or_else(|| Snapshot::unused(name), |pool| Snapshot::of(pool, name))
+    }
+
+    /// How many values of the pool are alive, as far as its threads have noticed: see [`Stats`].
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.stats().live()
+    }
+
+    /// The values that were not dropped, if there are any. It first brings home what this thread may bring home, as
+    /// [`trim`](Self::trim) does, so that what was dropped does not count.
+    ///
+    /// For a pool in a `static`, which is never dropped, call this at the end of the program or of a test. Values of no
+    /// size are not counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// static ORDERS: SegmentPool<u64> = SegmentPool::builder().name("orders").build();
+    ///
+    /// let order = ORDERS.alloc(1);
+    /// let report = ORDERS.leaks().unwrap();
+    /// assert_eq!(report.to_string(), "pool orders: 1 value of type u64 is alive");
+    /// drop(order);
+    /// assert_eq!(ORDERS.leaks(), None);
+    /// ```
+    #[must_use]
+    pub fn leaks(&self) -> Option<LeakReport> {
+        let report = self.leaks_untold();
+        thread::tell();
+        report
+    }
+
+    fn leaks_untold(&self) -> Option<LeakReport> {
+        let pool = self.registry()?;
+        LeakReport::of(pool, self.name(), type_name::<T>())
+    }
+
+    /// Drops the pool, and says whether all of its values were dropped before. Those that were not stay valid, as ever.
+    /// What [`on_leak`](SegmentPoolBuilder::on_leak) set is not called.
+    ///
+    /// # Errors
+    ///
+    /// When values are alive; see [`LeakReport`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let pool = SegmentPool::new();
+    /// let boxed = pool.alloc(String::from("forgotten"));
+    /// let report = pool.close().unwrap_err();
+    /// assert_eq!((report.live, report.type_name), (1, "alloc::string::String"));
+    /// assert_eq!(*boxed, "forgotten");
+    /// ```
+    pub fn close(mut self) -> Result<(), LeakReport> {
+        self.on_leak = None;
+        match self.leaks() {
+            None => Ok(()),
+            Some(report) => Err(report),
+        }
     }
 
     /// Checks the pool's lists, as [`validate`](crate::validate) does those of the default pool.
@@ -310,16 +441,23 @@ impl<T> SegmentPool<T> {
 
     #[inline(always)]
     fn registry_or_create(&self) -> Option<RegistryRef> {
-        let create = || RegistryRef::create(pool_stride(Self::LAYOUT), self.limit);
+        let create = || RegistryRef::create(pool_stride(Self::LAYOUT), self.limit, self.name());
         self.handle.get_or_create(create)
     }
 }
 
 impl<T> Drop for SegmentPool<T> {
     fn drop(&mut self) {
-        if let Some(registry) = self.registry() {
-            // SAFETY: the handle's reference.
-            unsafe { thread::close(registry) };
+        let Some(registry) = self.registry() else {
+            return;
+        };
+        let on_leak = self.on_leak;
+        let leaked = on_leak.and_then(|on_leak| Some((on_leak, self.leaks_untold()?)));
+        // SAFETY: the handle's reference.
+        unsafe { thread::close(registry) };
+        // Foreign code comes last, a subscriber in `close` and the user's function: it may panic, or use pools.
+        if let Some((on_leak, report)) = leaked {
+            on_leak(&report);
         }
     }
 }
@@ -333,12 +471,13 @@ impl<T> Default for SegmentPool<T> {
 impl<T> fmt::Debug for SegmentPool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SegmentPool")
+            .field("name", &self.name())
             .field("stats", &self.stats())
             .finish()
     }
 }
 
-/// Limits for a [`SegmentPool`], which [`build`](Self::build) makes. All may be used in a `static`.
+/// Name and limits of a [`SegmentPool`], which [`build`](Self::build) makes. All may be used in a `static`.
 ///
 /// A pool takes memory by the segment: 64 KiB for values up to 1 KiB, 512 KiB up to 16 KiB, 4 MiB up to 128 KiB; each
 /// larger value takes a mapping of its own. Before a pool refuses, it makes use of everything that the asking thread
@@ -357,10 +496,43 @@ impl<T> fmt::Debug for SegmentPool<T> {
 /// ```
 pub struct SegmentPoolBuilder<T> {
     limit: usize,
+    name: Option<&'static str>,
+    on_leak: Option<fn(&LeakReport)>,
     values: PhantomData<fn(T) -> T>,
 }
 
 impl<T> SegmentPoolBuilder<T> {
+    /// What reports, metrics and events call the pool. Without a name they call it by the type of its values.
+    #[must_use]
+    pub const fn name(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Calls `report` when the pool is dropped while values of it are alive. Without it nothing is reported, and nothing
+    /// is looked for. A pool in a `static` is never dropped: see [`SegmentPool::leaks`].
+    ///
+    /// It is called once, after the pool was dropped, on the thread that dropped it. It may panic, and it may use pools.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let pool = SegmentPool::builder()
+    ///     .name("packets")
+    ///     .on_leak(|report| eprintln!("{report}"))
+    ///     .build();
+    /// let packet = pool.alloc([0_u8; 100]);
+    /// drop(pool); // pool packets: 1 value of type [u8; 100] is alive
+    /// # drop(packet);
+    /// ```
+    #[must_use]
+    pub const fn on_leak(mut self, report: fn(&LeakReport)) -> Self {
+        self.on_leak = Some(report);
+        self
+    }
+
     /// At most so many segments, or values with a mapping of their own. The least of several limits counts.
     ///
     /// # Examples
@@ -420,6 +592,8 @@ impl<T> SegmentPoolBuilder<T> {
         SegmentPool {
             handle: Handle::new(),
             limit: self.limit,
+            name: self.name,
+            on_leak: self.on_leak,
             values: PhantomData,
         }
     }
@@ -428,6 +602,7 @@ impl<T> SegmentPoolBuilder<T> {
 impl<T> fmt::Debug for SegmentPoolBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SegmentPoolBuilder")
+            .field("name", &self.name)
             .field("max_segments", &self.limit)
             .finish()
     }

@@ -11,7 +11,10 @@
 use core::ptr::{self, NonNull};
 
 use crate::arena::Arenas;
-use crate::heap::{Heap, HeapRef, PoolCore};
+#[cfg(not(loom))]
+use crate::arena::Usage;
+use crate::events::{self, Happened};
+use crate::heap::{Heap, HeapRef, Large, PoolCore};
 use crate::os;
 use crate::sync::{Alive, AtomicPtr, AtomicUsize, Ordering};
 
@@ -41,7 +44,7 @@ unsafe impl Sync for Registry {}
 static ARENAS: Arenas = Arenas::new();
 
 #[cfg(not(loom))]
-static DEFAULT: Registry = Registry::new(arenas(), 0, usize::MAX);
+static DEFAULT: Registry = Registry::new(arenas(), 0, usize::MAX, "default");
 
 #[cfg(not(loom))]
 const fn arenas() -> NonNull<Arenas> {
@@ -54,6 +57,12 @@ pub(crate) fn default() -> RegistryRef {
     RegistryRef(NonNull::from(&DEFAULT))
 }
 
+/// What the arenas of all pools take.
+#[cfg(not(loom))]
+pub(crate) fn arena_usage() -> Usage {
+    ARENAS.usage()
+}
+
 /// Gives the memory of free segments to the operating system, of all pools.
 #[cfg(not(loom))]
 pub(crate) fn trim_arenas() {
@@ -62,7 +71,7 @@ pub(crate) fn trim_arenas() {
 
 impl Registry {
     crate::sync::const_fn! {
-        fn new(arenas: NonNull<Arenas>, stride: usize, limit: usize) -> Self {
+        fn new(arenas: NonNull<Arenas>, stride: usize, limit: usize, name: &'static str) -> Self {
             Self {
                 core: PoolCore {
                     arenas,
@@ -70,6 +79,8 @@ impl Registry {
                     refs: AtomicUsize::new(1),
                     limit,
                     in_use: AtomicUsize::new(0),
+                    name,
+                    large: Large::new(),
                 },
                 alive: Alive::new(),
                 heaps: AtomicPtr::new(ptr::null_mut()),
@@ -89,14 +100,19 @@ pub(crate) struct RegistryRef(NonNull<Registry>);
 impl RegistryRef {
     /// A pool of one stride, with the reference of its handle.
     #[cfg(not(loom))]
-    pub(crate) fn create(stride: usize, limit: usize) -> Option<Self> {
-        Self::create_in(arenas(), stride, limit)
+    pub(crate) fn create(stride: usize, limit: usize, name: &'static str) -> Option<Self> {
+        Self::place(Registry::new(arenas(), stride, limit, name))
     }
 
+    #[cfg(loom)]
     pub(crate) fn create_in(arenas: NonNull<Arenas>, stride: usize, limit: usize) -> Option<Self> {
+        Self::place(Registry::new(arenas, stride, limit, "model"))
+    }
+
+    fn place(contents: Registry) -> Option<Self> {
         let registry = os::map(size_of::<Registry>(), align_of::<Registry>())?.cast::<Registry>();
         // SAFETY: mapped above, large enough.
-        unsafe { registry.write(Registry::new(arenas, stride, limit)) };
+        unsafe { registry.write(contents) };
         let registry = Self(registry);
         #[cfg(loom)]
         registry.core().arenas().count_user();
@@ -194,6 +210,7 @@ impl RegistryRef {
         // SAFETY: heaps are freed with their registry.
         let heap = unsafe { HeapRef::create(self.0.cast(), token) }?;
         self.list(heap);
+        events::note(Happened::HeapMade, self.core().name, 0);
         Some(heap)
     }
 
@@ -253,7 +270,7 @@ impl RegistryRef {
         self.get().alive.ended();
         #[cfg(loom)]
         self.core().arenas().uncount_user();
-        // SAFETY: mapped by `create_in`: the default registry keeps its handle's reference.
+        // SAFETY: mapped by `place`: the default registry keeps its handle's reference.
         unsafe { os::unmap(self.0.cast(), size_of::<Registry>(), align_of::<Registry>()) };
     }
 }

@@ -27,9 +27,10 @@ impl HeapRef {
     /// What holds whenever no call is under way.
     pub(crate) fn check_at_rest(self) {
         assert!(self.own.outgoing.is_empty(), "something was not passed on");
-        assert!(self.own.spare_bytes.get() <= SPARE_BYTES);
+        let spare_bytes = self.own.spare_bytes.get() as usize;
+        assert!(spare_bytes <= SPARE_BYTES);
         let spares = self.own.spares.iter().flat_map(|spares| spares.iter());
         let bytes: usize = spares.map(|spare| spare.identity().span.bytes()).sum();
-        assert_eq!(bytes, self.own.spare_bytes.get(), "spares are counted");
+        assert_eq!(bytes, spare_bytes, "spares are counted");
     }
 }
