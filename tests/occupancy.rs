@@ -4,12 +4,14 @@
 
 mod common;
 
+use common::example::built;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(common::example("occupancy"));
+    let mut command = Command::new(built("occupancy"));
     command
         .current_dir(folder)
         .args(arguments)

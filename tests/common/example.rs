@@ -23,13 +23,13 @@ pub(crate) fn built(name: &str) -> PathBuf {
     example
 }
 
-/// When a source file in the folder was last changed; sample input, and other examples than the one of this name, do not
-/// count.
+/// When a source file in the folder was last changed; sample input, the library's own tests, and other examples than the
+/// one of this name do not count.
 fn newest(folder: &Path, name: &str) -> SystemTime {
     let entries = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    let entries = entries.filter(|path| !is_another_example(path, name));
+    let entries = entries.filter(|path| !is_another_example(path, name) && !is_of_tests(path));
     let times = entries.filter_map(|path| match path.extension() {
         _ if path.is_dir() => Some(newest(&path, name)),
         Some(extension) if extension == "rs" => path.metadata().unwrap().modified().ok(),
@@ -42,4 +42,9 @@ fn is_another_example(path: &Path, name: &str) -> bool {
     let folder = path.parent().and_then(Path::file_name);
     folder.is_some_and(|folder| folder == "examples")
         && path.file_stem().is_some_and(|stem| stem != name)
+}
+
+fn is_of_tests(path: &Path) -> bool {
+    path.file_stem()
+        .is_some_and(|stem| stem == "tests" || stem == "models")
 }

@@ -165,37 +165,3 @@ pub(crate) fn in_own_process(test: &str, body: impl FnOnce()) {
     assert!(output.status.success(), "{test}: {}", output.status);
     assert!(said.contains("1 passed"), "there is no test named {test}");
 }
-
-/// The built example of this name.
-///
-/// `cargo test` builds examples along with tests, next to the folder of the test's own binary. `cargo test --test` does
-/// not, and may find none or an old one.
-pub(crate) fn example(name: &str) -> PathBuf {
-    let test = env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap();
-    let example = profile
-        .join("examples")
-        .join(format!("{name}{}", env::consts::EXE_SUFFIX));
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = [package.join("src"), package.join("examples").join(name)];
-    let newest = sources.iter().map(|folder| newest(folder)).max();
-    let built = example.metadata().and_then(|file| file.modified()).ok();
-    assert!(
-        built >= newest,
-        "{} is missing or old: run all of `cargo test`, or `cargo build --example {name}` first",
-        example.display()
-    );
-    example
-}
-
-/// When a file in the folder was last changed.
-fn newest(folder: &Path) -> SystemTime {
-    let entries = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let times = entries.map(|path| match path.is_dir() {
-        true => newest(&path),
-        false => path.metadata().unwrap().modified().unwrap(),
-    });
-    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
-}
