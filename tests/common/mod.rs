@@ -8,13 +8,10 @@ pub(crate) mod handles;
 
 use std::array;
 use std::env;
-use std::fs;
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::SystemTime;
 
 use segment_pool::PoolBox;
 
