@@ -16,6 +16,7 @@
 
 use core::ptr::{self, NonNull};
 
+use crate::events::{self, Happened};
 use crate::hardened;
 use crate::layout::{ARENA_BYTES, Span};
 use crate::os;
@@ -29,15 +30,18 @@ const DIRTY_BYTES: usize = 512 << 10;
 /// Idle arenas of one span that stay mapped.
 const SPARE_ARENAS: isize = if cfg!(loom) { 0 } else { 1 };
 
+/// What stands in the place of a pool's name for free segments, which are no pool's.
+const ARENAS: &str = "arenas";
+
 /// The arenas of every span.
 #[derive(Debug)]
 pub(crate) struct Arenas {
     small: Table,
     medium: Table,
     large: Table,
-    /// Pools that take their segments here, in the models, which check that none is left.
+    /// Pools that take their segments here, and their heaps, in the models, which check that none is left.
     #[cfg(loom)]
-    pools: crate::sync::Cell<isize>,
+    users: crate::sync::Counter,
 }
 
 /// The arenas of one span.
@@ -76,7 +80,7 @@ impl Arenas {
                 medium: Table::new(Span::Medium),
                 large: Table::new(Span::Large),
                 #[cfg(loom)]
-                pools: crate::sync::Cell::new(0),
+                users: crate::sync::Counter::new(0),
             }
         }
     }
@@ -97,22 +101,38 @@ impl Arenas {
     }
 
     /// Purges every free segment and unmaps every idle arena.
-    #[cfg(not(loom))]
     pub(crate) fn trim(&self) {
         self.small.trim();
         self.medium.trim();
         self.large.trim();
     }
 
-    /// Counts a pool that was made or freed.
+    /// Arenas mapped now, and what of them nobody uses. The numbers may lag.
+    #[cfg(not(loom))]
+    pub(crate) fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for table in [&self.small, &self.medium, &self.large] {
+            table.add_usage(&mut usage);
+        }
+        usage.resident_bytes = os::resident(&usage.bases, ARENA_BYTES);
+        usage
+    }
+
+    /// Counts a pool or a heap that was made.
     #[cfg(loom)]
-    pub(crate) fn count_pool(&self, change: isize) {
-        self.pools.set(self.pools.get() + change);
+    pub(crate) fn count_user(&self) {
+        self.users.add(1);
+    }
+
+    /// Counts a pool or a heap that was freed.
+    #[cfg(loom)]
+    pub(crate) fn uncount_user(&self) {
+        self.users.sub(1);
     }
 
     #[cfg(all(test, loom))]
-    pub(crate) fn pools(&self) -> isize {
-        self.pools.get()
+    pub(crate) fn users(&self) -> u64 {
+        self.users.get()
     }
 
     /// Arenas mapped now, of all spans.
@@ -128,6 +148,20 @@ impl Arenas {
             Span::Large => &self.large,
         }
     }
+}
+
+/// What arenas take.
+#[cfg(not(loom))]
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    /// Addresses of the arenas. They may be unmapped at any time.
+    pub(crate) bases: Vec<usize>,
+    /// Bytes of segments that nobody uses.
+    pub(crate) free_bytes: usize,
+    /// Those of them that still have their pages.
+    pub(crate) dirty_bytes: usize,
+    /// Bytes that have a page, if the system says so.
+    pub(crate) resident_bytes: Option<usize>,
 }
 
 impl Table {
@@ -244,9 +278,8 @@ impl Table {
 
     /// Frees a segment that the caller held, and the arena if it is idle and one too many.
     fn publish_free(&self, entry: &Entry, bit: u64) {
-        // AcqRel: releases the memory to the next claimer and to `retire`; acquires nothing this thread needs, but
-        // keeps a claim and release of the other segments in one order with it.
-        let free = entry.free.fetch_or(bit, Ordering::AcqRel) | bit;
+        // Release: the memory, to the next claimer and to `retire`. Who finds the arena idle here acquires in `retire`.
+        let free = entry.free.fetch_or(bit, Ordering::Release) | bit;
         if free == self.all() {
             // Relaxed: as in `count_claimed`.
             let idle_before = self.idle.fetch_add(1, Ordering::Relaxed) as isize;
@@ -272,6 +305,7 @@ impl Table {
         self.dirty.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: guaranteed by the caller; a segment is whole pages.
         unsafe { os::purge(memory, self.span.bytes()) };
+        events::note(Happened::Purged, ARENAS, self.span.bytes());
     }
 
     /// Gives an idle arena back to the operating system; false if it is not idle, or somebody claims from it first.
@@ -299,7 +333,6 @@ impl Table {
         true
     }
 
-    #[cfg(not(loom))]
     fn trim(&self) {
         for entry in self.entries() {
             // Relaxed: a hint which segments are worth claiming.
@@ -313,20 +346,36 @@ impl Table {
     }
 
     /// Claims this segment, if it is free, to purge it.
-    #[cfg(not(loom))]
     fn purge_free(&self, entry: &Entry, bit: u64) {
         // Acquire: as in `claim_from`.
         let free = entry.free.fetch_and(!bit, Ordering::Acquire);
         if free & bit == 0 {
             return;
         }
+        entry.alive.used();
         self.count_claimed(entry, free, bit);
         // Relaxed: as in `claim_from`.
         let base = entry.base.load(Ordering::Relaxed);
         let claimed = self.slice(entry, base, bit.trailing_zeros());
         // SAFETY: claimed above; a segment is whole pages.
         unsafe { os::purge(claimed.memory, self.span.bytes()) };
+        events::note(Happened::Purged, ARENAS, self.span.bytes());
         self.publish_free(entry, bit);
+    }
+
+    #[cfg(not(loom))]
+    fn add_usage(&self, usage: &mut Usage) {
+        for entry in self.entries() {
+            // Relaxed (three times): numbers to look at, the base too.
+            let base = entry.base.load(Ordering::Relaxed).addr();
+            let free = entry.free.load(Ordering::Relaxed).count_ones() as usize;
+            let dirty = entry.dirty.load(Ordering::Relaxed).count_ones() as usize;
+            if base != 0 {
+                usage.bases.push(base);
+                usage.free_bytes += free << self.span.shift();
+                usage.dirty_bytes += dirty << self.span.shift();
+            }
+        }
     }
 
     #[cfg(all(test, loom))]
@@ -368,10 +417,10 @@ impl Block {
         // SAFETY: mapped above, large enough.
         unsafe { new.write(Self::new()) };
         let null = ptr::null_mut();
-        // Release: publishes the block. Acquire on failure: another thread's block, as in `next`.
+        // Release: publishes the block. Relaxed on failure: `next` acquires the other thread's.
         let won =
             self.next
-                .compare_exchange(null, new.as_ptr(), Ordering::Release, Ordering::Acquire);
+                .compare_exchange(null, new.as_ptr(), Ordering::Release, Ordering::Relaxed);
         if won.is_err() {
             // SAFETY: mapped above and never published.
             unsafe { os::unmap(new.cast(), size_of::<Self>(), align_of::<Self>()) };
@@ -416,3 +465,6 @@ impl Entry {
             .is_ok()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -18,6 +18,7 @@
 //! Held back at most: one magazine and an eighth in the free list, and in the depot half of the bin's slots or 256 KiB, whichever
 //! is more. The list `segments` keeps those with room in front.
 
+use crate::batch;
 use crate::free_list::{self, Depot, FreeList};
 use crate::layout::{Span, magazine_slots};
 use crate::lists::{Foreign, Loose, SegmentList};
@@ -27,7 +28,7 @@ use crate::slot::{self, SlotPtr};
 use crate::sync::{Cell, Counter, const_fn};
 
 /// Bytes of free slots in the depot below which nothing is brought home.
-const DEPOT_BYTES: usize = 256 << 10;
+const DEPOT_BYTES: usize = 2 << 20;
 
 /// See the module. All zero bytes are a bin that was never used.
 #[derive(Debug)]
@@ -75,6 +76,8 @@ pub(crate) struct Counts {
     pub(crate) segments: Counter,
     pub(crate) remote_frees: Counter,
     pub(crate) batches: Counter,
+    /// Remote lists that were taken.
+    pub(crate) collects: Counter,
     /// Slots freed here that were of other heaps' segments and went on to those, to be counted there.
     forwarded: Counter,
     /// The length of a full free list: part of the equation for the allocations.
@@ -98,6 +101,7 @@ impl Bin {
                     segments: Counter::new(0),
                     remote_frees: Counter::new(0),
                     batches: Counter::new(0),
+                    collects: Counter::new(0),
                     forwarded: Counter::new(0),
                     full: Counter::new(0),
                 },
@@ -286,14 +290,18 @@ impl Bin {
         let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
-        let stock = |slot| {
+        let mut load = self.free.load();
+        let receive = |slot| {
             // SAFETY: the slots were on the list that was taken.
-            if unsafe { self.free.stock(slot) } {
+            if unsafe { load.push(slot) } {
+                load.store();
                 self.stash(left);
+                load = self.free.load();
             }
         };
         // SAFETY: the list was taken above.
-        unsafe { segment.unpack(list, stock) };
+        unsafe { batch::each(segment, list, receive) };
+        load.store();
         list.count
     }
 
@@ -310,7 +318,7 @@ impl Bin {
         // SAFETY: the slots were on the list that was taken.
         let bring_home = |slot| unsafe { self.bring_home(segment, slot, left) };
         // SAFETY: the list was taken above.
-        unsafe { segment.unpack(list, bring_home) };
+        unsafe { batch::each(segment, list, bring_home) };
         list.count
     }
 
@@ -339,6 +347,7 @@ impl Bin {
     fn count_remote(&self, frees: usize, batches: usize) {
         self.counts.remote_frees.add(frees as u64);
         self.counts.batches.add(batches as u64);
+        self.counts.collects.add(1);
     }
 
     /// Brings at most `most` magazines home; true when none is left in the bin's lists.
@@ -401,5 +410,13 @@ impl Bin {
     /// Owner only.
     pub(crate) fn segments(&self) -> impl Iterator<Item = SegmentRef> {
         self.segments.iter()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+impl Bin {
+    /// Slots in the free list.
+    pub(crate) fn free_len(&self) -> usize {
+        self.free.iter().count()
     }
 }

@@ -4,6 +4,15 @@ use core::error::Error;
 use core::fmt;
 
 /// Why no slot could be had. More reasons may be added.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::{AllocErrorKind, PoolBox};
+///
+/// let refused = PoolBox::<[u64]>::try_new_uninit_slice(usize::MAX).unwrap_err();
+/// assert_eq!(refused, AllocErrorKind::CapacityOverflow);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AllocErrorKind {
@@ -55,12 +64,31 @@ impl<T> AllocError<T> {
     }
 
     /// Why the allocation failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{AllocErrorKind, SegmentPool};
+    ///
+    /// let none: SegmentPool<u64> = SegmentPool::builder().max_segments(0).build();
+    /// assert_eq!(none.try_alloc(7).unwrap_err().kind(), AllocErrorKind::LimitReached);
+    /// ```
     #[must_use]
     pub fn kind(&self) -> AllocErrorKind {
         self.kind
     }
 
     /// The value that could not be stored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let none = SegmentPool::builder().max_segments(0).build();
+    /// let refused = none.try_alloc(String::from("kept")).unwrap_err();
+    /// assert_eq!(refused.into_inner(), "kept");
+    /// ```
     #[must_use = "the value is dropped otherwise"]
     pub fn into_inner(self) -> T {
         self.value

@@ -56,7 +56,7 @@ impl FreeList {
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<SlotPtr> {
         let slot = self.head.get()?;
-        // SAFETY: the list owns its slots, and each was linked by `push` or `stock`.
+        // SAFETY: the list owns its slots, and each was linked by `push` or `load`.
         self.head.set(unsafe { slot::hand_out(slot) });
         self.limit.add(1);
         Some(slot)
@@ -76,18 +76,15 @@ impl FreeList {
         self.pushes.add(1) >= self.limit.get()
     }
 
-    /// Puts a slot in that was not freed here; true when the list is now full.
-    ///
-    /// # Safety
-    ///
-    /// As for [`push`](Self::push).
-    #[must_use = "a full list must be stashed"]
-    pub(crate) unsafe fn stock(&self, slot: SlotPtr) -> bool {
-        // SAFETY: the caller gives the slot to the list.
-        unsafe { slot::set_link(slot, self.head.get()) };
-        self.head.set(Some(slot));
-        self.stocked.add(1);
-        self.pushes.get() >= self.limit.sub(1)
+    /// Opens the list for slots that were not freed here.
+    pub(crate) fn load(&self) -> Load<'_> {
+        let room = self.limit.get().wrapping_sub(self.pushes.get());
+        Load {
+            list: self,
+            head: self.head.get(),
+            room,
+            loaded: 0,
+        }
     }
 
     /// Makes a chain of `len` linked slots the contents of this empty list.
@@ -132,6 +129,40 @@ impl FreeList {
     /// The slots, first to be handed out first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = SlotPtr> {
         chain(self.head.get())
+    }
+}
+
+/// Slots on their way into a list, which does not have them before they are [`stored`](Self::store).
+pub(crate) struct Load<'a> {
+    list: &'a FreeList,
+    head: Option<SlotPtr>,
+    /// Slots that fit before the list is full.
+    room: u64,
+    loaded: u64,
+}
+
+impl Load<'_> {
+    /// Adds a slot; true when the list is full with it, and must be stored and stashed.
+    ///
+    /// # Safety
+    ///
+    /// As for [`FreeList::push`].
+    #[inline(always)]
+    #[must_use = "a full list must be stashed"]
+    pub(crate) unsafe fn push(&mut self, slot: SlotPtr) -> bool {
+        // SAFETY: the caller gives the slot to the list.
+        unsafe { slot::set_link(slot, self.head) };
+        self.head = Some(slot);
+        self.loaded += 1;
+        self.loaded >= self.room
+    }
+
+    /// Gives the list what was added.
+    pub(crate) fn store(&mut self) {
+        self.list.head.set(self.head);
+        self.list.limit.sub(self.loaded);
+        self.list.stocked.add(self.loaded);
+        self.loaded = 0;
     }
 }
 

@@ -19,13 +19,15 @@
 
 use core::cell::Cell;
 
+use crate::batch::{self, Written};
+use crate::events::{self, Happened};
 use crate::heap::HeapRef;
 use crate::lists::{Loose, Outgoing};
 use crate::os;
 use crate::registry::{RegistryRef, registry_of};
 use crate::remote::{Delivered, Pushed};
 use crate::segment::SegmentRef;
-use crate::slot::{self, Offset, SlotPtr};
+use crate::slot::{Offset, SlotPtr};
 
 /// Abandoned heaps that one refill looks into.
 const DONORS: usize = 8;
@@ -147,7 +149,11 @@ pub(crate) unsafe fn close(registry: RegistryRef, debts: &Debts) {
 ///
 /// The caller gives up the slots: one at least, all some, no more than a batch, of a segment whose heap it does not
 /// own.
-pub(crate) unsafe fn send_batch(segment: SegmentRef, offsets: &[Option<Offset>], debts: &Debts) {
+pub(crate) unsafe fn send_batch(
+    segment: SegmentRef,
+    offsets: &[Cell<Option<Offset>>],
+    debts: &Debts,
+) {
     let outgoing = Outgoing::new();
     // SAFETY: guaranteed by the caller.
     unsafe { push_batch(segment, offsets, &outgoing) };
@@ -164,8 +170,9 @@ fn pass_on(outgoing: &Outgoing, debts: &Debts) {
         let Some((segment, slot)) = outgoing.foreign.pop() else {
             return;
         };
+        let offset = SegmentRef::offset_of(slot, segment.identity().span);
         // SAFETY: the list held the slot.
-        unsafe { push_batch(segment, &[Some(segment.offset_of(slot))], outgoing) };
+        unsafe { push_batch(segment, &[Cell::new(Some(offset))], outgoing) };
     }
 }
 
@@ -295,29 +302,26 @@ fn visit(heap: HeapRef, most: usize, outgoing: &Outgoing) -> bool {
 /// # Safety
 ///
 /// As for [`send_batch`].
-unsafe fn push_batch(segment: SegmentRef, offsets: &[Option<Offset>], outgoing: &Outgoing) {
-    let stride = segment.identity().stride;
-    let mut newest = None;
-    for group in offsets.chunks(1 + slot::carrier_offsets(stride)) {
-        let carrier = group[0];
-        let slot = segment.slot_at(carrier.expect("offsets of a batch are some"));
-        // SAFETY: the slot is the caller's, and a group fits a carrier.
-        unsafe { slot::write_carrier(slot, stride, newest, &group[1..]) };
-        newest = carrier;
-    }
-    let (Some(newest), Some(oldest)) = (newest, offsets[0]) else {
+unsafe fn push_batch(segment: SegmentRef, offsets: &[Cell<Option<Offset>>], outgoing: &Outgoing) {
+    // SAFETY: guaranteed by the caller.
+    let Some(written) = (unsafe { batch::write(segment, offsets) }) else {
         return;
     };
-    let tail = segment.slot_at(oldest);
     // SAFETY: the caller's slots keep the segment in use, and so its heap alive.
     let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
     let mut completion = Completion::new(segment, heap);
     let purges = |total| completion.purges(total);
-    // SAFETY: the chain's slots are the caller's; its oldest carrier is the batch's first slot.
-    let mut pushed = unsafe { segment.push_remote(newest, tail, offsets.len(), purges) };
+    let Written { newest, oldest } = written;
+    // SAFETY: the chain's slots are the caller's.
+    let mut pushed = unsafe { segment.push_remote(newest, oldest, offsets.len(), purges) };
     if let Pushed::Purging(purge) = pushed {
         // SAFETY: every slot is free, and PURGING keeps the owner from them.
         unsafe { segment.purge(os::page_bytes(), os::purge) };
+        events::note(
+            Happened::Purged,
+            registry_of(heap).core().name,
+            segment.identity().span.bytes(),
+        );
         // SAFETY: done just now.
         pushed = unsafe { segment.finish_purge(purge) };
     }
@@ -399,3 +403,6 @@ impl Completion {
         total == self.capacity && !self.counted
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -3,7 +3,7 @@
 //! ```text
 //! shared   owner token, pool, next heap of the pool            written rarely, read by every thread
 //! mail     segments with remote frees | ABANDONED, completed   written by any thread
-//! own      pending, stray and spare segments, bins in use      owner only
+//! own      pending, stray and spare segments, bins in use      owner only, but for the counters
 //! bins     one per class, or the only one of a SegmentPool     owner only, but for the counters
 //! ```
 //!
@@ -27,12 +27,13 @@ use crossbeam_utils::CachePadded;
 
 use crate::arena::Arenas;
 use crate::bin::{Bin, Leftovers};
+use crate::events::{self, Happened};
 use crate::layout::{CLASSES, Span, stride_of};
 use crate::lists::{Loose, Outgoing, Queued};
 use crate::os;
 use crate::remote::Inbox;
 use crate::segment::{Claimed, HeapId, Segment, SegmentRef};
-use crate::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Cell, Ordering, const_fn};
+use crate::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Cell, Counter, Ordering, const_fn};
 
 /// Completed segments, in bytes, beyond which those who free the last slots of another give its pages back.
 const COMPLETED_BYTES: usize = if cfg!(loom) { 1 } else { 1 << 20 };
@@ -54,6 +55,51 @@ pub(crate) struct PoolCore {
     pub(crate) limit: usize,
     /// Those it has; may be one too many for each thread that is just being refused.
     pub(crate) in_use: AtomicUsize,
+    /// What reports call the pool: the name it was given, or its type's.
+    pub(crate) name: &'static str,
+    pub(crate) large: Large,
+}
+
+/// Values with a mapping of their own, for the statistics.
+#[derive(Debug)]
+pub(crate) struct Large {
+    values: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Large {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                values: AtomicUsize::new(0),
+                bytes: AtomicUsize::new(0),
+            }
+        }
+    }
+
+    /// Counts a value and its mapping.
+    pub(crate) fn add(&self, bytes: usize) {
+        // Relaxed (twice): numbers.
+        self.values.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes a value that is gone off the count.
+    pub(crate) fn remove(&self, bytes: usize) {
+        // Relaxed (twice): numbers.
+        self.values.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Values there are now.
+    pub(crate) fn values(&self) -> usize {
+        self.values.load(Ordering::Relaxed) // Relaxed: a number
+    }
+
+    /// Bytes that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed) // Relaxed: a number
+    }
 }
 
 impl PoolCore {
@@ -61,7 +107,7 @@ impl PoolCore {
         if self.stride == 0 { CLASSES } else { 1 }
     }
 
-    fn stride(&self, bin: usize) -> usize {
+    pub(crate) fn stride(&self, bin: usize) -> usize {
         if self.stride == 0 {
             stride_of(bin)
         } else {
@@ -126,7 +172,7 @@ struct Mail {
     completed: AtomicUsize,
 }
 
-/// Owner only.
+/// Owner only, but for the counters.
 #[derive(Debug)]
 struct Own {
     /// Out of the inbox, not yet served, the one that waited longest first.
@@ -135,7 +181,11 @@ struct Own {
     outgoing: Outgoing,
     /// Empty segments, by span.
     spares: [Loose; 3],
-    spare_bytes: Cell<usize>,
+    spare_bytes: Counter,
+    /// Times that a thread took the heap over from nobody, to keep it.
+    adoptions: Counter,
+    /// Times that a thread left it to nobody.
+    abandonments: Counter,
     /// One bit per bin that was ever used.
     used: Cell<u128>,
     /// Whether the heap must be settled before it is abandoned, because its pool was closed.
@@ -181,7 +231,9 @@ impl Heap {
                     pending: Queued::new(),
                     outgoing: Outgoing::new(),
                     spares: [Loose::new(), Loose::new(), Loose::new()],
-                    spare_bytes: Cell::new(0),
+                    spare_bytes: Counter::new(0),
+                    adoptions: Counter::new(0),
+                    abandonments: Counter::new(0),
                     used: Cell::new(0),
                     closing: Cell::new(false),
                     next_held: Cell::new(None),
@@ -250,10 +302,38 @@ impl Heap {
         self.shared.owner.load(Ordering::Relaxed) == token
     }
 
-    /// Owner only.
+    /// Owner only. No token is 0: that says that the heap is being left.
     pub(crate) fn set_owner(&self, token: u64) {
+        match (self.is_held(), token) {
+            (false, 1..) => {
+                self.own.adoptions.add(1);
+                events::note(Happened::HeapAdopted, self.pool().name, 0);
+            }
+            (true, 0) => {
+                self.own.abandonments.add(1);
+                events::note(Happened::HeapAbandoned, self.pool().name, 0);
+            }
+            _ => {}
+        }
         // Relaxed: as in `is_owned_by`; nothing is published through the token.
         self.shared.owner.store(token, Ordering::Relaxed);
+    }
+
+    /// Whether a thread has the heap to keep. Any thread may ask; the answer may lag.
+    pub(crate) fn is_held(&self) -> bool {
+        // Relaxed: only shown, and the owner's own store to the owner.
+        self.shared.owner.load(Ordering::Relaxed) != 0
+    }
+
+    /// How often a thread took the heap over from nobody, and how often one left it to nobody. Any thread may ask; the
+    /// answer may lag.
+    pub(crate) fn changes_of_owner(&self) -> (u64, u64) {
+        (self.own.adoptions.get(), self.own.abandonments.get())
+    }
+
+    /// Bytes of the spare segments. Any thread may ask; the answer may lag.
+    pub(crate) fn spare_bytes(&self) -> u64 {
+        self.own.spare_bytes.get()
     }
 }
 
@@ -274,6 +354,8 @@ impl HeapRef {
             // SAFETY: as above. (Outside the models, zero bytes are an unused bin.)
             unsafe { heap.bin_ptr(index).write(Bin::new()) };
         }
+        #[cfg(loom)]
+        heap.pool().arenas().count_user();
         Some(heap)
     }
 
@@ -283,6 +365,8 @@ impl HeapRef {
     pub(crate) unsafe fn free(self) {
         let bytes = bytes(self.pool().bins());
         self.shared.alive.ended();
+        #[cfg(loom)]
+        self.pool().arenas().uncount_user();
         // SAFETY: mapped by `create`; the caller gives it up.
         unsafe { os::unmap(self.0.cast(), bytes, align_of::<Heap>()) };
     }
@@ -364,9 +448,8 @@ impl HeapRef {
         // SAFETY: claimed for this span.
         let segment = unsafe { SegmentRef::init(claimed, self.id(), index, stride) };
         if touch {
-            let (pages, bytes) = segment.slot_pages(os::page_bytes());
             // SAFETY: no slot was handed out yet.
-            unsafe { os::touch(pages, bytes) };
+            unsafe { segment.touch(os::page_bytes(), os::touch) };
         }
         self.take_over(segment);
         true
@@ -383,8 +466,7 @@ impl HeapRef {
 
     fn take_spare(self, span: Span) -> Option<Claimed> {
         let spare = self.own.spares[span.index()].pop()?;
-        let kept = self.own.spare_bytes.get() - span.bytes();
-        self.own.spare_bytes.set(kept);
+        self.own.spare_bytes.sub(span.bytes() as u64);
         Some(spare.end())
     }
 
@@ -396,8 +478,10 @@ impl HeapRef {
         let claimed = pool.arenas().claim(span);
         if claimed.is_none() {
             pool.dismiss(1);
-            // Release: as in `release_some`; the caller's own reference is left.
-            pool.refs.fetch_sub(1, Ordering::Release);
+            // Relaxed: as in `release_some`.
+            pool.refs.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            events::note(Happened::SegmentAdded, pool.name, span.bytes());
         }
         claimed
     }
@@ -473,9 +557,8 @@ impl HeapRef {
     fn release_some(self, left: &Leftovers) {
         let released = self.release(left, SPARE_BYTES);
         if released > 0 {
-            // Release: what was done with the segments is ordered before the end of the pool, which another
-            // reference's end brings.
-            self.pool().refs.fetch_sub(released, Ordering::Release);
+            // Relaxed: the pool ends after this thread has given up its own reference, and that releases all of this.
+            self.pool().refs.fetch_sub(released, Ordering::Relaxed);
         }
     }
 
@@ -491,13 +574,14 @@ impl HeapRef {
         while let Some(segment) = left.empty.pop() {
             let span = segment.identity().span;
             debug_assert!(segment.is_empty() && segment.remote_word().is_idle());
-            let kept = self.own.spare_bytes.get() + span.bytes();
+            let kept = self.own.spare_bytes.get() as usize + span.bytes();
             if kept <= spare_bytes {
                 self.own.spares[span.index()].push(segment);
-                self.own.spare_bytes.set(kept);
+                self.own.spare_bytes.add(span.bytes() as u64);
             } else {
                 // SAFETY: no slot of the segment is anywhere but at home.
                 unsafe { self.pool().arenas().release(span, segment.end()) };
+                events::note(Happened::SegmentReleased, self.pool().name, span.bytes());
                 released += 1;
             }
         }
@@ -530,7 +614,7 @@ impl HeapRef {
                 left.empty.push(spare);
             }
         }
-        self.own.spare_bytes.set(0);
+        self.own.spare_bytes.sub(self.own.spare_bytes.get());
         self.release(&left, 0)
     }
 
@@ -653,3 +737,6 @@ impl HeapRef {
     pub(crate) const EMPTY: Self =
         Self(NonNull::new((&raw const EMPTY).cast::<Heap>().cast_mut()).unwrap());
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

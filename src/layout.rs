@@ -182,8 +182,8 @@ pub(crate) const fn batch_slots(stride: usize) -> usize {
     }
 }
 
-/// The longest batch of remote frees.
-pub(crate) const BATCH_SLOTS: usize = if cfg!(loom) { 2 } else { 32 };
+/// The longest batch of remote frees: what makes an entry of the outbox two cache lines.
+pub(crate) const BATCH_SLOTS: usize = if cfg!(loom) { 2 } else { 56 };
 
 #[cfg(all(test, not(loom)))]
 mod tests {

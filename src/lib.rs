@@ -2,9 +2,31 @@
 //!
 //! [`PoolBox::new`] is used like `Box::new`, with any type and without set-up. On its home thread an allocation and a
 //! drop are a pop and a push on a free list: no atomic read-modify-write, no lock, no system call. A box dropped on
-//! another thread goes back in a batch, by one compare-and-swap for up to 32 boxes.
+//! another thread goes back in a batch, by one compare-and-swap for up to 32 boxes. For programs that make and drop many
+//! small values: requests, messages, tree nodes, orders, futures.
 //!
-//! [`SegmentPool`] is a pool of one's own for one type: its segments hold nothing else, and it counts for itself.
+//! | | |
+//! |---|---|
+//! | [`PoolBox`] | used like `Box`: 8 bytes, owns its value, may be dropped on any thread |
+//! | [`PoolArc`], [`PoolWeak`] | used like `Arc` and `Weak` |
+//! | [`SegmentPool`] | a pool of one's own for one type: kept apart, counted by itself, limited if need be |
+//! | [`coerce!`] | boxes of trait objects and slices, on stable Rust |
+//! | [`stats()`], [`validate()`] | where the memory is |
+//! | [`idle()`], [`flush()`], [`trim()`] | for threads that wait, and for memory that should go back now |
+//!
+//! # When to choose something else
+//!
+//! * To make all of a program allocate faster, `Vec` and `String` too: a global allocator such as mimalloc, snmalloc, jemalloc.
+//! * If all values die together: an arena, such as bumpalo.
+//! * To refer to values by index, or to walk over them: slab, slotmap.
+//! * For few values, or large ones: `Box`. A thread takes whole segments, 64 KiB or more, for each size it uses, and a value
+//!   above 128 KiB has a mapping of its own.
+//! * For buffers that keep their capacity from one use to the next: object-pool, opool.
+//! * Without `std`, or with a memory source of one's own: plurality.
+//!
+//! The [`migration`] page compares one by one, and shows what to write instead.
+//!
+//! # First example
 //!
 //! ```
 //! use segment_pool::{PoolBox, SegmentPool};
@@ -23,13 +45,104 @@
 //! assert_eq!(worker.join().unwrap(), 25);
 //! ```
 //!
+//! # Threads
+//!
+//! A box is `Send` and `Sync` exactly if its value is. Any thread may allocate, and drop what any other allocated; there is
+//! no limit on their number. When a thread ends, its memory is left to the others; boxes stay valid.
+//!
+//! A thread that waits for long should call [`idle`] before: others may then use its free slots, and bring home what they
+//! free of its memory. Until it does, up to 1 MiB of what others freed waits for it, and whatever shares a segment with a
+//! live value. In tokio that is one line:
+//!
+//! ```
+//! # #[cfg(not(miri))] {
+//! let runtime = tokio::runtime::Builder::new_multi_thread()
+//!     .on_thread_park(segment_pool::idle)
+//!     .build()
+//!     .unwrap();
+//! let boxed = runtime.block_on(async { segment_pool::PoolBox::new(7) });
+//! assert_eq!(*boxed, 7);
+//! # }
+//! ```
+//!
+//! # Configuration
+//!
+//! The default pool has none. A [`SegmentPool`] can be limited, and filled ahead:
+//!
+//! ```
+//! use segment_pool::SegmentPool;
+//!
+//! static ORDERS: SegmentPool<[u64; 6]> = SegmentPool::builder().max_bytes(64 << 20).build();
+//!
+//! ORDERS.prefault(10_000)?; // segments and pages for the first ten thousand orders of this thread
+//! let order = ORDERS.try_alloc([0; 6]); // at the limit an error, with the order in it
+//! assert!(order.is_ok());
+//! # Ok::<(), segment_pool::AllocErrorKind>(())
+//! ```
+//!
+//! Cargo features, all off by default:
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `serde` | `Serialize` and `Deserialize` for the handles |
+//! | `stable_deref_trait` | `StableDeref` for the handles, as yoke and others ask of an owner |
+//! | `allocator-api2` | `Segments`: the default pool as an allocator for collections such as hashbrown's |
+//! | `unsize` | `CoerceUnsize`, for code that is generic over pointers |
+//! | `metrics` | what a report says, published to the recorder of the program |
+//! | `tracing` | events of the slow paths: heaps, segments, purges, refusals |
+//! | `hardened` | misuse by unsafe code is found, and ends the process |
+//!
 //! The feature `hardened` makes misuse by unsafe code (a box freed twice, a pointer freed that is no box's, a write to a
 //! free slot or beyond a value) an abort with a message instead of undefined behaviour. What it finds, what not, and what
 //! it costs is in the file SECURITY.md.
 //!
-//! [`PoolBox`] lists the guarantees, and the [`design`] page tells how it works and what is held back at most. A
-//! thread that waits for long should call [`idle`] first.
+//! # Where is my memory?
+//!
+//! ```
+//! use segment_pool::PoolBox;
+//!
+//! let boxes: Vec<_> = (0..1000_u64).map(PoolBox::new).collect();
+//! println!("{}", segment_pool::stats()); // a table: segments, bytes, allocations, frees, values that live
+//! assert!(segment_pool::stats().live() >= 1000);
+//!
+//! drop(boxes);
+//! segment_pool::trim(); // what is empty goes back
+//! assert_eq!(segment_pool::stats().live(), 0);
+//! ```
+//!
+//! [`report()`] shows it class by class, [`snapshot()`] slot by slot; of a pool of one's own [`SegmentPool::report`] and
+//! [`SegmentPool::leaks`], which counts the values that were not dropped.
+//!
+//! More than the live values need is held back for reuse, and the table in the [`design`] page says how much at most, and
+//! where. If it does not go down after [`trim`], ask which threads wait without [`idle`], and which segments have a
+//! single live value in them.
+//!
+//! # Guarantees
+//!
+//! [`PoolBox`] lists them: size, address, pinning, aliasing, provenance, threads, lifetime, order of drops, unwinding. In
+//! short: whatever `Box` promises, but `noalias`; and a box outlives its thread and its pool.
+//!
+//! Memory that the operating system refuses is an error in every `try_` function, with the value in it, and
+//! [`handle_alloc_error`](std::alloc::handle_alloc_error) in the others. Nothing else fails, and nothing waits.
+//!
+//! # How it is tested
+//!
+//! The protocols between threads are checked with loom on the crate's own types: every word, segment and heap, not a copy
+//! of them. Each model and test has been seen failing with the bug it is for. Random operations are compared with a
+//! model, [`validate`] counts each slot once, the bounds of what is held back are measured, and the layers of the
+//! source are enforced by a test. It runs on x86-64 Linux; for other systems it is compiled, not run.
+//!
+//! # Performance
+//!
+//! `benches/README.md` in the repository has the rows, the machine and the caveats; `benches/peers` compares with allocators
+//! and other pools, and draws a chart of each group of rows. Measure your own program: `use segment_pool::PoolBox as Box` in one
+//! module is often all it takes.
+//!
+//! # How it works
+//!
+//! The [`design`] page draws the parts and the memory, tells the protocols, and lists what was tried and rejected.
 
+#![cfg_attr(docsrs, feature(doc_cfg))] // says at each item which feature it needs
 #![cfg_attr(
     loom,
     allow(
@@ -41,8 +154,12 @@
 )]
 
 mod arena;
+mod batch;
 mod bin;
+#[cfg_attr(loom, allow(dead_code))] // what values need is above the models
+mod checker;
 mod error;
+mod events;
 mod free_list;
 mod handover;
 mod hardened;
@@ -73,11 +190,17 @@ mod features;
 #[cfg(not(loom))]
 mod forward;
 #[cfg(not(loom))]
+mod leaks;
+#[cfg(not(loom))]
 mod own;
 #[cfg(not(loom))]
 mod pointer;
 #[cfg(not(loom))]
 mod pool;
+#[cfg(not(loom))]
+mod report;
+#[cfg(not(loom))]
+mod snapshot;
 #[cfg(not(loom))]
 mod stats;
 #[cfg(not(loom))]
@@ -88,8 +211,11 @@ pub use self::{
     arc::{Counted, PoolArc, PoolWeak},
     boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
     error::{AllocError, AllocErrorKind},
+    leaks::LeakReport,
     pool::{SegmentPool, SegmentPoolBuilder},
-    stats::{Census, Stats, stats, validate},
+    report::{Memory, Report, memory, report},
+    snapshot::{HeapSnapshot, Holder, SegmentSnapshot, SlotState, Snapshot, snapshot},
+    stats::{Census, ClassStats, Stats, stats, validate},
     thread::{flush, idle, trim},
 };
 
@@ -105,6 +231,8 @@ pub use self::misuse::{Misuse, set_misuse_hook};
 
 #[cfg(all(feature = "allocator-api2", not(loom)))]
 pub use self::features::Segments;
+#[cfg(all(feature = "metrics", not(loom)))]
+pub use self::features::metrics;
 
 #[cfg(all(test, loom))]
 #[allow(
@@ -115,8 +243,13 @@ pub use self::features::Segments;
 )]
 mod models;
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 #[doc = include_str!("design.md")]
 pub mod design {}
+#[doc = include_str!("migration.md")]
+pub mod migration {}
 #[cfg(doc)]
 #[doc = include_str!("boxed/surface.md")]
 pub mod surface {}

@@ -238,3 +238,6 @@ impl SegmentList {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;

@@ -1,9 +1,11 @@
 //! Map, unmap and purge: the only file that talks to the operating system.
 //!
 //! Fresh memory reads as zero and costs nothing until it is touched. On unix it comes from `mmap`, on Windows from
-//! `VirtualAlloc`, elsewhere from `std::alloc`, where purging does nothing.
+//! `VirtualAlloc`, elsewhere and in Miri from `std::alloc`, where purging does nothing.
 
 use core::ptr::NonNull;
+
+use crate::checker;
 
 /// Granularity of mapping and purging: 4 KiB on most systems, 16 or 64 on some.
 pub(crate) fn page_bytes() -> usize {
@@ -13,13 +15,18 @@ pub(crate) fn page_bytes() -> usize {
 /// Maps `bytes` of zeroed memory, aligned to `align`, a power of two. `None` when memory is refused.
 ///
 /// The mapping is given back by [`unmap`] with the same size and alignment.
+#[cfg_attr(all(test, not(loom)), track_caller)]
 pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
     #[cfg(all(test, not(loom)))]
     if refusal::refuses() {
         return None;
     }
     let bytes = bytes.checked_next_multiple_of(page_bytes())?;
-    platform::map(bytes, align.max(page_bytes()))
+    let memory = platform::map(bytes, align.max(page_bytes()));
+    #[cfg(all(test, not(loom)))]
+    refusal::note(memory, bytes);
+    checker::mapped(memory?, bytes);
+    memory
 }
 
 /// Gives a mapping back.
@@ -28,14 +35,12 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
 ///
 /// `memory` came from [`map`] with these very numbers and is not used again.
 pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
+    let bytes = bytes.next_multiple_of(page_bytes());
+    #[cfg(all(test, not(loom)))]
+    refusal::note_gone(memory);
+    checker::unmapped(memory, bytes);
     // SAFETY: guaranteed by the caller.
-    unsafe {
-        platform::unmap(
-            memory,
-            bytes.next_multiple_of(page_bytes()),
-            align.max(page_bytes()),
-        )
-    }
+    unsafe { platform::unmap(memory, bytes, align.max(page_bytes())) }
 }
 
 /// Gives the pages of a part of a mapping back and keeps the addresses; what is read there next is zero or what was
@@ -47,6 +52,45 @@ pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
 pub(crate) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
     // SAFETY: guaranteed by the caller.
     unsafe { platform::purge(memory, bytes) }
+}
+
+/// How many bytes of these address ranges, `bytes` at whole pages each, have a page; `None` where the system does not
+/// tell, as only Linux does. Nothing there is read, so the ranges need not even be mapped.
+pub(crate) fn resident(ranges: &[usize], bytes: usize) -> Option<usize> {
+    pages::resident(ranges, bytes)
+}
+
+/// Linux says it in `/proc/self/pagemap`: a word for each page, whose top bit is on if the page is in memory.
+#[cfg(all(target_os = "linux", not(any(loom, miri))))]
+mod pages {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    const WORD: usize = size_of::<u64>();
+    const PRESENT: u64 = 1 << 63;
+
+    pub(super) fn resident(ranges: &[usize], bytes: usize) -> Option<usize> {
+        let page = super::page_bytes();
+        let pagemap = File::open("/proc/self/pagemap").ok()?;
+        let mut words = vec![0; bytes / page * WORD];
+        let mut pages = 0;
+        for start in ranges {
+            let at = start / page * WORD;
+            pagemap.read_exact_at(&mut words, at as u64).ok()?;
+            pages += words
+                .chunks_exact(WORD)
+                .filter(|word| u64::from_ne_bytes((*word).try_into().unwrap()) & PRESENT != 0)
+                .count();
+        }
+        Some(pages * page)
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(any(loom, miri)))))]
+mod pages {
+    pub(super) fn resident(_ranges: &[usize], _bytes: usize) -> Option<usize> {
+        None
+    }
 }
 
 /// Makes the system provide the pages of a part of a mapping now.
@@ -63,7 +107,7 @@ pub(crate) unsafe fn touch(memory: NonNull<u8>, bytes: usize) {
     }
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 mod platform {
     use core::ffi::c_void;
     use core::ptr::{self, NonNull};
@@ -142,13 +186,13 @@ mod platform {
     }
 }
 
-#[cfg(windows)]
+#[cfg(all(windows, not(miri)))]
 mod platform {
     use core::ffi::c_void;
     use core::ptr::{self, NonNull};
 
     use windows_sys::Win32::System::Memory::{
-        MEM_COMMIT, MEM_DECOMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc,
+        DiscardVirtualMemory, MEM_COMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc,
         VirtualFree,
     };
 
@@ -202,23 +246,14 @@ mod platform {
         unsafe { release(memory) }
     }
 
+    /// The pages stay promised, so using them again cannot fail; only their contents are given up.
     pub(super) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
-        // SAFETY: the caller owns the range and expects its contents to be lost.
-        let gone = unsafe { VirtualFree(memory.as_ptr().cast::<c_void>(), bytes, MEM_DECOMMIT) };
-        if gone != 0 {
-            // The pages must be usable again; a system that cannot even promise them back has no memory left.
-            // SAFETY: the range is reserved and just lost its pages.
-            let back =
-                unsafe { VirtualAlloc(memory.as_ptr().cast(), bytes, MEM_COMMIT, PAGE_READWRITE) };
-            assert!(
-                !back.is_null(),
-                "the system took pages back and cannot give them again"
-            );
-        }
+        // SAFETY: the caller owns the range and expects its contents to be lost. A refusal costs memory, not meaning.
+        let _ = unsafe { DiscardVirtualMemory(memory.as_ptr().cast::<c_void>(), bytes) };
     }
 }
 
-#[cfg(not(any(unix, windows)))]
+#[cfg(any(miri, not(any(unix, windows))))]
 mod platform {
     use core::alloc::Layout;
     use core::ptr::NonNull;
@@ -243,24 +278,94 @@ mod platform {
     pub(super) unsafe fn purge(_memory: NonNull<u8>, _bytes: usize) {}
 }
 
-/// Refusal on demand, for the tests of failing memory.
+/// Refusal on demand, for the tests of failing memory, and how many mappings there are, for those that nothing is lost.
 #[cfg(all(test, not(loom)))]
 pub(crate) mod refusal {
-    use core::cell::Cell;
+    use core::cell::{Cell, RefCell};
+    use core::panic::Location;
+    use core::ptr::NonNull;
+    use std::collections::BTreeMap;
 
     std::thread_local! {
-        static REFUSING: Cell<bool> = const { Cell::new(false) };
+        static PLAN: Cell<Plan> = const { Cell::new(Plan::Never) };
+        static REFUSED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+        static MAPPINGS: RefCell<BTreeMap<NonNull<u8>, usize>> = const { RefCell::new(BTreeMap::new()) };
     }
 
+    #[derive(Clone, Copy)]
+    enum Plan {
+        Never,
+        Always,
+        /// When so many were granted.
+        Once(usize),
+    }
+
+    #[track_caller]
     pub(super) fn refuses() -> bool {
-        REFUSING.get()
+        let (refuses, next) = match PLAN.get() {
+            Plan::Never => (false, Plan::Never),
+            Plan::Always => (true, Plan::Always),
+            Plan::Once(0) => (true, Plan::Never),
+            Plan::Once(granted) => (false, Plan::Once(granted - 1)),
+        };
+        PLAN.set(next);
+        if refuses {
+            REFUSED.set(Some(Location::caller()));
+        }
+        refuses
+    }
+
+    pub(super) fn note(memory: Option<NonNull<u8>>, bytes: usize) {
+        MAPPINGS.with_borrow_mut(|mappings| mappings.extend(memory.map(|memory| (memory, bytes))));
+    }
+
+    pub(super) fn note_gone(memory: NonNull<u8>) {
+        // None: an arena that another thread mapped.
+        MAPPINGS.with_borrow_mut(|mappings| mappings.remove(&memory));
+    }
+
+    /// Mappings that this thread made and that are still there.
+    pub(crate) fn mappings() -> usize {
+        MAPPINGS.with_borrow(BTreeMap::len)
+    }
+
+    /// Gives all of them back.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses any of them again.
+    pub(crate) unsafe fn unmap_all() {
+        for (memory, bytes) in MAPPINGS.take() {
+            // SAFETY: guaranteed by the caller.
+            unsafe { super::platform::unmap(memory, bytes, 1) };
+        }
     }
 
     /// Runs `work` while this thread gets no memory from the system.
     pub(crate) fn while_refused<R>(work: impl FnOnce() -> R) -> R {
-        REFUSING.set(true);
-        let result = work();
-        REFUSING.set(false);
-        result
+        under(Plan::Always, work)
+    }
+
+    /// Runs `work` while this thread is refused one mapping, after so many that are granted. Also who was refused, if it
+    /// came to that.
+    pub(crate) fn once_refused<R>(
+        granted: usize,
+        work: impl FnOnce() -> R,
+    ) -> (R, Option<&'static Location<'static>>) {
+        REFUSED.set(None);
+        let result = under(Plan::Once(granted), work);
+        (result, REFUSED.take())
+    }
+
+    fn under<R>(plan: Plan, work: impl FnOnce() -> R) -> R {
+        struct Reset;
+        impl Drop for Reset {
+            fn drop(&mut self) {
+                PLAN.set(Plan::Never);
+            }
+        }
+        let _reset = Reset;
+        PLAN.set(plan);
+        work()
     }
 }

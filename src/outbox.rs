@@ -13,7 +13,7 @@
 //! look for little. A thread that allocates such slots itself, and has few, keeps them instead: they are hot in its cache,
 //! and go home with its lists.
 //!
-//! Held back at most: [`ENTRIES`] batches of at most 32 slots and 8 KiB each.
+//! Held back at most: [`ENTRIES`] batches of at most 56 slots and 8 KiB each.
 
 use core::cell::Cell;
 
@@ -23,7 +23,7 @@ use crate::segment::SegmentRef;
 use crate::slot::{Offset, SlotPtr};
 
 /// The longest batch that is thin.
-const THIN: usize = if cfg!(loom) { 1 } else { 4 };
+const THIN: u32 = if cfg!(loom) { 1 } else { 4 };
 /// Open batches of a thread.
 const ENTRIES: usize = if cfg!(loom) { 1 } else { 32 };
 
@@ -33,14 +33,18 @@ pub(crate) struct Outbox {
     entries: [Entry; ENTRIES],
 }
 
+/// A batch that is open, if there is a segment.
 #[derive(Debug)]
+#[repr(align(128))]
 struct Entry {
     segment: Cell<Option<SegmentRef>>,
-    len: Cell<usize>,
-    /// The length at which the batch is sent.
-    limit: Cell<usize>,
+    len: Cell<u32>,
+    /// Slots that fit before the batch must be sent.
+    room: Cell<u32>,
     offsets: [Cell<Option<Offset>>; BATCH_SLOTS],
 }
+
+const _: () = assert!(size_of::<Entry>() == 128);
 
 impl Outbox {
     pub(crate) const fn new() -> Self {
@@ -49,28 +53,49 @@ impl Outbox {
         }
     }
 
+    /// Adds a slot to the open batch of its segment; false if there is none, or it is about to be full.
+    ///
+    /// # Safety
+    ///
+    /// As for [`add`](Self::add), if the answer is true.
+    #[inline(always)]
+    pub(crate) unsafe fn join(&self, segment: SegmentRef, offset: Offset) -> bool {
+        let entry = &self.entries[entry_index(segment)];
+        let joins = entry.segment.get() == Some(segment) && entry.room.get() > 1;
+        if joins {
+            entry.push(offset);
+        }
+        joins
+    }
+
     /// Frees a slot of another thread's segment. `keep` may take slots of a thin batch that is displaced.
     ///
     /// # Safety
     ///
-    /// The caller gives up the slot, which is one of the segment's, whose heap it does not own.
-    #[inline]
+    /// The caller gives up the slot at this offset of the segment, whose heap it does not own, or did not when the
+    /// segment's batch was opened.
     pub(crate) unsafe fn add(
         &self,
         segment: SegmentRef,
-        slot: SlotPtr,
+        offset: Offset,
         debts: &Debts,
         keep: impl Fn(SegmentRef, SlotPtr) -> bool,
     ) {
-        let entry = &self.entries[entry_index(slot)];
+        let entry = &self.entries[entry_index(segment)];
         if entry.segment.get() != Some(segment) {
             entry.thin_out(keep);
             entry.send(debts);
             entry.open(segment);
         }
-        if entry.push(segment.offset_of(slot)) {
+        entry.push(offset);
+        if entry.room.get() == 0 {
             entry.send(debts);
         }
+    }
+
+    /// The slots of the open batches.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (SegmentRef, SlotPtr)> {
+        self.entries.iter().flat_map(Entry::slots)
     }
 
     /// Sends every open batch.
@@ -80,8 +105,9 @@ impl Outbox {
 }
 
 /// Spreads segments of every span over the entries.
-fn entry_index(slot: SlotPtr) -> usize {
-    let addr = slot.addr().get();
+#[inline(always)]
+fn entry_index(segment: SegmentRef) -> usize {
+    let addr = segment.addr();
     ((addr >> 16) ^ (addr >> 21)) % ENTRIES
 }
 
@@ -90,22 +116,31 @@ impl Entry {
         Self {
             segment: Cell::new(None),
             len: Cell::new(0),
-            limit: Cell::new(0),
+            room: Cell::new(0),
             offsets: [const { Cell::new(None) }; BATCH_SLOTS],
         }
     }
 
     fn open(&self, segment: SegmentRef) {
         self.segment.set(Some(segment));
-        self.limit.set(batch_slots(segment.identity().stride));
+        self.room.set(batch_slots(segment.identity().stride) as u32);
     }
 
-    /// True when the batch is full.
-    fn push(&self, offset: Offset) -> bool {
+    fn slots(&self) -> impl Iterator<Item = (SegmentRef, SlotPtr)> {
+        let segment = self.segment.get();
+        let offsets = self.offsets.iter().take(self.len.get() as usize);
+        offsets.filter_map(move |offset| {
+            let segment = segment?;
+            Some((segment, segment.slot_at(offset.get()?)))
+        })
+    }
+
+    #[inline(always)]
+    fn push(&self, offset: Offset) {
         let len = self.len.get();
-        self.offsets[len].set(Some(offset));
+        self.offsets[len as usize].set(Some(offset));
         self.len.set(len + 1);
-        len + 1 == self.limit.get()
+        self.room.set(self.room.get() - 1);
     }
 
     /// Offers the slots of a thin batch to `keep`, the one freed last first, until it refuses.
@@ -115,7 +150,7 @@ impl Entry {
         };
         while (1..=THIN).contains(&self.len.get()) {
             let last = self.len.get() - 1;
-            let offset = self.offsets[last].get();
+            let offset = self.offsets[last as usize].get();
             if !offset.is_some_and(|offset| keep(segment, segment.slot_at(offset))) {
                 return;
             }
@@ -125,17 +160,13 @@ impl Entry {
 
     /// Sends the batch, if there is one, and closes the entry.
     fn send(&self, debts: &Debts) {
-        let len = self.len.replace(0);
+        let len = self.len.replace(0) as usize;
         let Some(segment) = self.segment.take() else {
             return;
         };
-        let mut offsets = [None; BATCH_SLOTS];
-        for (copy, offset) in offsets.iter_mut().zip(&self.offsets[..len]) {
-            *copy = offset.get();
-        }
         if len > 0 {
             // SAFETY: the slots were given to the outbox.
-            unsafe { handover::send_batch(segment, &offsets[..len], debts) };
+            unsafe { handover::send_batch(segment, &self.offsets[..len], debts) };
         }
     }
 }

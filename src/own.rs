@@ -12,8 +12,10 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use crate::hardened::Cookie;
+use crate::heap::Large;
 use crate::os;
-use crate::registry::RegistryRef;
+use crate::registry::{self, RegistryRef};
+use crate::thread;
 
 struct Header {
     /// The pool that counts the value.
@@ -40,6 +42,14 @@ const fn distance(layout: Layout) -> usize {
 /// reached.
 #[cold]
 pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
+    let storage = try_map(layout, pool);
+    if storage.is_none() {
+        thread::tell_of_refusal(pool.unwrap_or_else(registry::default));
+    }
+    storage
+}
+
+fn try_map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
     let bytes = mapping_bytes(layout)?;
     if !pool.is_none_or(|pool| pool.core().admit()) {
         return None;
@@ -49,6 +59,7 @@ pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u
         unsafe { dismiss(pool) };
         return None;
     };
+    large(pool).add(bytes);
     let cookie = Cookie::new(mapping.addr().get());
     // SAFETY: mapped above, larger than a header.
     unsafe { mapping.cast::<Header>().write(Header { pool, cookie }) };
@@ -71,8 +82,14 @@ pub(crate) unsafe fn unmap(storage: NonNull<u8>, layout: Layout) {
     cookie.check(mapping.addr().get());
     // SAFETY: mapped with these numbers.
     unsafe { os::unmap(mapping, bytes, layout.align()) };
+    large(pool).remove(bytes);
     // SAFETY: the reference of the value that is gone.
     unsafe { dismiss(pool) };
+}
+
+/// Where the pool counts such values.
+fn large<'a>(pool: Option<RegistryRef>) -> &'a Large {
+    &pool.unwrap_or_else(registry::default).core().large
 }
 
 /// # Safety

@@ -4,17 +4,22 @@
 //! nothing knows whether the thread is at home.
 
 use core::alloc::Layout;
+use core::any::type_name;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
+use crate::checker;
 use crate::error::AllocErrorKind;
 use crate::layout::{CANARY_BYTES, Route, Span, pool_stride, route};
+use crate::leaks::LeakReport;
 use crate::own;
-use crate::registry::{Registry, RegistryRef};
+use crate::registry::{Handle, RegistryRef};
+use crate::report::Report;
 use crate::segment::capacity;
-use crate::stats::{Census, Stats};
-use crate::sync::{AtomicPtr, Ordering};
+use crate::slot::SlotPtr;
+use crate::snapshot::Snapshot;
+use crate::stats::{Census, ClassStats, Stats};
 use crate::thread;
 
 /// Storage for a `T` from the default pool; `None` when memory is refused.
@@ -22,9 +27,14 @@ use crate::thread;
 pub(crate) fn take<T>() -> Option<NonNull<T>> {
     match const { route(Layout::new::<T>()) } {
         Route::Zero => Some(NonNull::dangling()),
-        Route::Class(class, _) => thread::take(class).map(NonNull::cast),
+        Route::Class(class, _) => thread::take(class).map(storage_for::<T>),
         Route::Own => own::map(Layout::new::<T>(), None).map(NonNull::cast),
     }
+}
+
+#[inline(always)]
+fn storage_for<T>(slot: SlotPtr) -> NonNull<T> {
+    checker::handed_out(slot.cast(), Layout::new::<T>()).cast()
 }
 
 /// As [`take`], with the reason of a refusal.
@@ -37,7 +47,10 @@ pub(crate) fn try_take<T>() -> Result<NonNull<T>, AllocErrorKind> {
 pub(crate) fn take_layout(layout: Layout) -> Option<NonNull<u8>> {
     match route(layout) {
         Route::Zero => NonNull::new(ptr::without_provenance_mut(layout.align())),
-        Route::Class(class, _) => thread::take(class).map(NonNull::cast),
+        Route::Class(class, _) => {
+            let slot = thread::take(class)?;
+            Some(checker::handed_out(slot.cast(), layout))
+        }
         Route::Own => own::map(layout, None),
     }
 }
@@ -59,6 +72,13 @@ pub(crate) const fn interchangeable(old: Layout, new: Layout) -> bool {
         && (new.align() <= old.align() || new.align() <= 8)
 }
 
+/// Notes that storage for layout `old` is used as storage for layout `new`, which it may be.
+pub(crate) fn refit(storage: NonNull<u8>, old: Layout, new: Layout) {
+    if let Route::Class(..) = route(old) {
+        checker::refitted(storage, old, new);
+    }
+}
+
 /// Gives storage back, on whatever thread and from whatever pool.
 ///
 /// # Safety
@@ -69,8 +89,11 @@ pub(crate) const fn interchangeable(old: Layout, new: Layout) -> bool {
 pub(crate) unsafe fn return_slot(storage: NonNull<u8>, layout: Layout) {
     match route(layout) {
         Route::Zero => {}
-        // SAFETY: the class and span of the layout; guaranteed by the caller.
-        Route::Class(class, span) => unsafe { thread::give(storage.cast(), span, class) },
+        Route::Class(class, span) => {
+            checker::taken_back(storage, layout);
+            // SAFETY: the class and span of the layout; guaranteed by the caller.
+            unsafe { thread::give(storage.cast(), span, class) }
+        }
         // SAFETY: mapped for this layout.
         Route::Own => unsafe { own::unmap(storage, layout) },
     }
@@ -103,10 +126,11 @@ pub(crate) unsafe fn return_slot(storage: NonNull<u8>, layout: Layout) {
 /// assert_eq!(PACKETS.stats().allocations, 1);
 /// ```
 pub struct SegmentPool<T> {
-    /// Null until the first allocation; then the handle's reference to the registry.
-    registry: AtomicPtr<Registry>,
+    handle: Handle,
     /// Segments, or values with a mapping of their own, that the pool may have.
     limit: usize,
+    name: Option<&'static str>,
+    on_leak: Option<fn(&LeakReport)>,
     values: PhantomData<fn(T) -> T>,
 }
 
@@ -114,12 +138,24 @@ impl<T> SegmentPool<T> {
     const LAYOUT: Layout = Layout::new::<T>();
 
     /// A pool without memory: the first allocation gets some.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// static EVENTS: SegmentPool<(u64, f32)> = SegmentPool::new();
+    ///
+    /// assert_eq!(EVENTS.stats().segments, 0);
+    /// assert_eq!(EVENTS.alloc((7, 0.5)).0, 7);
+    /// assert_eq!(EVENTS.stats().segments, 1);
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         Self::builder().build()
     }
 
-    /// Makes a pool with limits.
+    /// Makes a pool with a name or with limits.
     ///
     /// # Examples
     ///
@@ -144,6 +180,8 @@ impl<T> SegmentPool<T> {
     pub const fn builder() -> SegmentPoolBuilder<T> {
         SegmentPoolBuilder {
             limit: usize::MAX,
+            name: None,
+            on_leak: None,
             values: PhantomData,
         }
     }
@@ -162,6 +200,7 @@ impl<T> SegmentPool<T> {
     pub fn trim(&self) {
         if let Some(registry) = self.registry() {
             thread::trim_pool(registry);
+            thread::tell();
         }
     }
 
@@ -233,10 +272,132 @@ impl<T> SegmentPool<T> {
         }
     }
 
-    /// What the pool did so far. Values with a mapping of their own are not counted.
+    /// The name that the builder was given, or that of the type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// static PACKETS: SegmentPool<[u8; 100]> = SegmentPool::builder().name("packets").build();
+    /// assert_eq!(PACKETS.name(), "packets");
+    /// assert_eq!(SegmentPool::<u32>::new().name(), "u32");
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name.unwrap_or_else(type_name::<T>)
+    }
+
+    /// What the pool did so far. Cost: a few loads per heap.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.registry().map(Stats::of).unwrap_or_default()
+        let unused = Stats {
+            name: self.name,
+            ..Stats::default()
+        };
+        self.registry()
+            .map_or(unused, |pool| Stats::of(pool, self.name))
+    }
+
+    /// The pool's [`Stats`], by size of slot, beside what the process holds. Cost: see [`memory`](crate::memory).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let pool = SegmentPool::builder().name("packets").build();
+    /// let _packets: Vec<_> = (0..1000).map(|n| pool.alloc([n; 100])).collect();
+    /// println!("{}", pool.report());
+    /// ```
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let classes = self.registry().map(ClassStats::of).unwrap_or_default();
+        Report::new(self.name(), self.stats(), classes)
+    }
+
+    /// What is where: the state of each slot, as [`snapshot`](crate::snapshot()) says of the default pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{SegmentPool, SlotState};
+    ///
+    /// let pool = SegmentPool::new();
+    /// let mut boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
+    /// boxes.truncate(7);
+    /// assert_eq!(pool.snapshot().count(SlotState::Live), 7);
+    /// pool.trim();
+    /// assert_eq!(pool.snapshot().count(SlotState::AtHand), 0); // the free ones went home
+    /// ```
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let name = self.name();
+        self.registry()
+            .map_or_else(|| Snapshot::unused(name), |pool| Snapshot::of(pool, name))
+    }
+
+    /// How many values of the pool are alive, as far as its threads have noticed: see [`Stats`].
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.stats().live()
+    }
+
+    /// The values that were not dropped, if there are any. It first brings home what this thread may bring home, as
+    /// [`trim`](Self::trim) does, so that what was dropped does not count.
+    ///
+    /// For a pool in a `static`, which is never dropped, call this at the end of the program or of a test. Values of no
+    /// size are not counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// static ORDERS: SegmentPool<u64> = SegmentPool::builder().name("orders").build();
+    ///
+    /// let order = ORDERS.alloc(1);
+    /// let report = ORDERS.leaks().unwrap();
+    /// assert_eq!(report.to_string(), "pool orders: 1 value of type u64 is alive");
+    /// drop(order);
+    /// assert_eq!(ORDERS.leaks(), None);
+    /// ```
+    #[must_use]
+    pub fn leaks(&self) -> Option<LeakReport> {
+        let report = self.leaks_untold();
+        thread::tell();
+        report
+    }
+
+    fn leaks_untold(&self) -> Option<LeakReport> {
+        let pool = self.registry()?;
+        LeakReport::of(pool, self.name(), type_name::<T>())
+    }
+
+    /// Drops the pool, and says whether all of its values were dropped before. Those that were not stay valid, as ever.
+    /// What [`on_leak`](SegmentPoolBuilder::on_leak) set is not called.
+    ///
+    /// # Errors
+    ///
+    /// When values are alive; see [`LeakReport`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let pool = SegmentPool::new();
+    /// let boxed = pool.alloc(String::from("forgotten"));
+    /// let report = pool.close().unwrap_err();
+    /// assert_eq!((report.live, report.type_name), (1, "alloc::string::String"));
+    /// assert_eq!(*boxed, "forgotten");
+    /// ```
+    pub fn close(mut self) -> Result<(), LeakReport> {
+        self.on_leak = None;
+        match self.leaks() {
+            None => Ok(()),
+            Some(report) => Err(report),
+        }
     }
 
     /// Checks the pool's lists, as [`validate`](crate::validate) does those of the default pool.
@@ -244,6 +405,17 @@ impl<T> SegmentPool<T> {
     /// # Panics
     ///
     /// If a list is damaged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// let boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
+    /// assert_eq!(pool.validate().live, 10);
+    /// drop(boxes);
+    /// let census = pool.validate();
+    /// assert_eq!((census.live, census.free), (0, census.capacity));
+    /// ```
     #[must_use]
     pub fn validate(&self) -> Census {
         self.registry().map(Census::of).unwrap_or_default()
@@ -254,7 +426,7 @@ impl<T> SegmentPool<T> {
     pub(crate) fn take(&self) -> Option<NonNull<T>> {
         match const { route(Self::LAYOUT) } {
             Route::Zero => Some(NonNull::dangling()),
-            Route::Class(..) => thread::take_from(self.registry_or_create()?).map(NonNull::cast),
+            Route::Class(..) => thread::take_from(self.registry_or_create()?).map(storage_for::<T>),
             Route::Own => {
                 let pool = self.registry_or_create()?;
                 own::map(Self::LAYOUT, Some(pool)).map(NonNull::cast)
@@ -264,46 +436,28 @@ impl<T> SegmentPool<T> {
 
     #[inline(always)]
     fn registry(&self) -> Option<RegistryRef> {
-        // Acquire: from the Release in `create`, the registry's contents.
-        let registry = NonNull::new(self.registry.load(Ordering::Acquire))?;
-        // SAFETY: the handle's reference keeps it alive.
-        Some(unsafe { RegistryRef::from_ptr(registry) })
+        self.handle.get()
     }
 
     #[inline(always)]
     fn registry_or_create(&self) -> Option<RegistryRef> {
-        let registry = self.registry();
-        if registry.is_some() {
-            registry
-        } else {
-            self.create()
-        }
-    }
-
-    #[cold]
-    fn create(&self) -> Option<RegistryRef> {
-        let new = RegistryRef::create(pool_stride(Self::LAYOUT), self.limit)?;
-        let null = ptr::null_mut();
-        // Release: publishes the registry. Acquire on failure: another thread's, as in `registry`.
-        let won = self.registry.compare_exchange(
-            null,
-            new.as_ptr(),
-            Ordering::Release,
-            Ordering::Acquire,
-        );
-        if won.is_err() {
-            // SAFETY: its only reference, never published.
-            unsafe { new.give_up(1) };
-        }
-        self.registry()
+        let create = || RegistryRef::create(pool_stride(Self::LAYOUT), self.limit, self.name());
+        self.handle.get_or_create(create)
     }
 }
 
 impl<T> Drop for SegmentPool<T> {
     fn drop(&mut self) {
-        if let Some(registry) = self.registry() {
-            // SAFETY: the handle's reference.
-            unsafe { thread::close(registry) };
+        let Some(registry) = self.registry() else {
+            return;
+        };
+        let on_leak = self.on_leak;
+        let leaked = on_leak.and_then(|on_leak| Some((on_leak, self.leaks_untold()?)));
+        // SAFETY: the handle's reference.
+        unsafe { thread::close(registry) };
+        // Foreign code comes last, a subscriber in `close` and the user's function: it may panic, or use pools.
+        if let Some((on_leak, report)) = leaked {
+            on_leak(&report);
         }
     }
 }
@@ -317,24 +471,79 @@ impl<T> Default for SegmentPool<T> {
 impl<T> fmt::Debug for SegmentPool<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SegmentPool")
+            .field("name", &self.name())
             .field("stats", &self.stats())
             .finish()
     }
 }
 
-/// Limits for a [`SegmentPool`], which [`build`](Self::build) makes. All may be used in a `static`.
+/// Name and limits of a [`SegmentPool`], which [`build`](Self::build) makes. All may be used in a `static`.
 ///
 /// A pool takes memory by the segment: 64 KiB for values up to 1 KiB, 512 KiB up to 16 KiB, 4 MiB up to 128 KiB; each
 /// larger value takes a mapping of its own. Before a pool refuses, it makes use of everything that the asking thread
 /// can reach: slots that other threads freed, and segments of threads that ended or idle. What lies in the lists of
 /// running threads still counts towards the limit.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::{SegmentPool, SegmentPoolBuilder};
+///
+/// const LIMITS: SegmentPoolBuilder<[u8; 100]> = SegmentPool::builder().max_bytes(1 << 20);
+/// static PACKETS: SegmentPool<[u8; 100]> = LIMITS.build();
+///
+/// assert_eq!(PACKETS.alloc([7; 100])[99], 7);
+/// ```
 pub struct SegmentPoolBuilder<T> {
     limit: usize,
+    name: Option<&'static str>,
+    on_leak: Option<fn(&LeakReport)>,
     values: PhantomData<fn(T) -> T>,
 }
 
 impl<T> SegmentPoolBuilder<T> {
-    /// At most so many segments, or values with a mapping of their own.
+    /// What reports, metrics and events call the pool. Without a name they call it by the type of its values.
+    #[must_use]
+    pub const fn name(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Calls `report` when the pool is dropped while values of it are alive. Without it nothing is reported, and nothing
+    /// is looked for. A pool in a `static` is never dropped: see [`SegmentPool::leaks`].
+    ///
+    /// It is called once, after the pool was dropped, on the thread that dropped it. It may panic, and it may use pools.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let pool = SegmentPool::builder()
+    ///     .name("packets")
+    ///     .on_leak(|report| eprintln!("{report}"))
+    ///     .build();
+    /// let packet = pool.alloc([0_u8; 100]);
+    /// drop(pool); // pool packets: 1 value of type [u8; 100] is alive
+    /// # drop(packet);
+    /// ```
+    #[must_use]
+    pub const fn on_leak(mut self, report: fn(&LeakReport)) -> Self {
+        self.on_leak = Some(report);
+        self
+    }
+
+    /// At most so many segments, or values with a mapping of their own. The least of several limits counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let pool = SegmentPool::builder().max_segments(1).build();
+    /// let boxes: Vec<_> = (0_u64..).map_while(|n| pool.try_alloc(n).ok()).collect();
+    /// assert_eq!(boxes.len(), pool.validate().capacity); // 64 KiB of slots, less the header
+    /// ```
     #[must_use]
     pub const fn max_segments(mut self, segments: usize) -> Self {
         if segments < self.limit {
@@ -344,6 +553,19 @@ impl<T> SegmentPoolBuilder<T> {
     }
 
     /// At most so many bytes of segments, or of mappings. Less than one of them allows no value at all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let pool = SegmentPool::<u64>::builder().max_bytes(128 << 10).build(); // two segments
+    /// assert!(pool.reserve(1000).is_ok());
+    /// assert!(pool.reserve(20_000).is_err());
+    ///
+    /// let none = SegmentPool::<u64>::builder().max_bytes(1000).build(); // less than a segment
+    /// assert!(none.try_alloc(7).is_err());
+    /// ```
     #[must_use]
     pub const fn max_bytes(self, bytes: usize) -> Self {
         let segments = match route(SegmentPool::<T>::LAYOUT) {
@@ -358,11 +580,20 @@ impl<T> SegmentPoolBuilder<T> {
     }
 
     /// The pool, without memory yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::builder().max_segments(100).build();
+    /// assert_eq!(*pool.alloc(7), 7);
+    /// ```
     #[must_use]
     pub const fn build(self) -> SegmentPool<T> {
         SegmentPool {
-            registry: AtomicPtr::new(ptr::null_mut()),
+            handle: Handle::new(),
             limit: self.limit,
+            name: self.name,
+            on_leak: self.on_leak,
             values: PhantomData,
         }
     }
@@ -371,7 +602,11 @@ impl<T> SegmentPoolBuilder<T> {
 impl<T> fmt::Debug for SegmentPoolBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SegmentPoolBuilder")
+            .field("name", &self.name)
             .field("max_segments", &self.limit)
             .finish()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

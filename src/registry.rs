@@ -11,7 +11,10 @@
 use core::ptr::{self, NonNull};
 
 use crate::arena::Arenas;
-use crate::heap::{Heap, HeapRef, PoolCore};
+#[cfg(not(loom))]
+use crate::arena::Usage;
+use crate::events::{self, Happened};
+use crate::heap::{Heap, HeapRef, Large, PoolCore};
 use crate::os;
 use crate::sync::{Alive, AtomicPtr, AtomicUsize, Ordering};
 
@@ -41,7 +44,7 @@ unsafe impl Sync for Registry {}
 static ARENAS: Arenas = Arenas::new();
 
 #[cfg(not(loom))]
-static DEFAULT: Registry = Registry::new(arenas(), 0, usize::MAX);
+static DEFAULT: Registry = Registry::new(arenas(), 0, usize::MAX, "default");
 
 #[cfg(not(loom))]
 const fn arenas() -> NonNull<Arenas> {
@@ -54,6 +57,12 @@ pub(crate) fn default() -> RegistryRef {
     RegistryRef(NonNull::from(&DEFAULT))
 }
 
+/// What the arenas of all pools take.
+#[cfg(not(loom))]
+pub(crate) fn arena_usage() -> Usage {
+    ARENAS.usage()
+}
+
 /// Gives the memory of free segments to the operating system, of all pools.
 #[cfg(not(loom))]
 pub(crate) fn trim_arenas() {
@@ -62,7 +71,7 @@ pub(crate) fn trim_arenas() {
 
 impl Registry {
     crate::sync::const_fn! {
-        fn new(arenas: NonNull<Arenas>, stride: usize, limit: usize) -> Self {
+        fn new(arenas: NonNull<Arenas>, stride: usize, limit: usize, name: &'static str) -> Self {
             Self {
                 core: PoolCore {
                     arenas,
@@ -70,6 +79,8 @@ impl Registry {
                     refs: AtomicUsize::new(1),
                     limit,
                     in_use: AtomicUsize::new(0),
+                    name,
+                    large: Large::new(),
                 },
                 alive: Alive::new(),
                 heaps: AtomicPtr::new(ptr::null_mut()),
@@ -89,29 +100,27 @@ pub(crate) struct RegistryRef(NonNull<Registry>);
 impl RegistryRef {
     /// A pool of one stride, with the reference of its handle.
     #[cfg(not(loom))]
-    pub(crate) fn create(stride: usize, limit: usize) -> Option<Self> {
-        Self::create_in(arenas(), stride, limit)
+    pub(crate) fn create(stride: usize, limit: usize, name: &'static str) -> Option<Self> {
+        Self::place(Registry::new(arenas(), stride, limit, name))
     }
 
+    #[cfg(loom)]
     pub(crate) fn create_in(arenas: NonNull<Arenas>, stride: usize, limit: usize) -> Option<Self> {
+        Self::place(Registry::new(arenas, stride, limit, "model"))
+    }
+
+    fn place(contents: Registry) -> Option<Self> {
         let registry = os::map(size_of::<Registry>(), align_of::<Registry>())?.cast::<Registry>();
         // SAFETY: mapped above, large enough.
-        unsafe { registry.write(Registry::new(arenas, stride, limit)) };
+        unsafe { registry.write(contents) };
         let registry = Self(registry);
         #[cfg(loom)]
-        registry.core().arenas().count_pool(1);
+        registry.core().arenas().count_user();
         Some(registry)
     }
 
     pub(crate) fn as_ptr(self) -> *mut Registry {
         self.0.as_ptr()
-    }
-
-    /// # Safety
-    ///
-    /// The pointer came from [`as_ptr`](Self::as_ptr), and the registry is alive.
-    pub(crate) unsafe fn from_ptr(registry: NonNull<Registry>) -> Self {
-        Self(registry)
     }
 
     fn get<'a>(self) -> &'a Registry {
@@ -201,6 +210,7 @@ impl RegistryRef {
         // SAFETY: heaps are freed with their registry.
         let heap = unsafe { HeapRef::create(self.0.cast(), token) }?;
         self.list(heap);
+        events::note(Happened::HeapMade, self.core().name, 0);
         Some(heap)
     }
 
@@ -213,12 +223,8 @@ impl RegistryRef {
         loop {
             let end = last.as_ref().map_or(heaps, |last| last.next());
             // Release: publishes the heap to `heaps` and `after`. Acquire on failure: from the same, of another thread.
-            match end.compare_exchange(
-                ptr::null_mut(),
-                added,
-                Ordering::Release,
-                Ordering::Acquire,
-            ) {
+            match end.compare_exchange(ptr::null_mut(), added, Ordering::Release, Ordering::Acquire)
+            {
                 Ok(_) => break,
                 Err(next) => last = heap_ref(next),
             }
@@ -263,9 +269,57 @@ impl RegistryRef {
         }
         self.get().alive.ended();
         #[cfg(loom)]
-        self.core().arenas().count_pool(-1);
-        // SAFETY: mapped by `create_in`: the default registry keeps its handle's reference.
+        self.core().arenas().uncount_user();
+        // SAFETY: mapped by `place`: the default registry keeps its handle's reference.
         unsafe { os::unmap(self.0.cast(), size_of::<Registry>(), align_of::<Registry>()) };
+    }
+}
+
+/// The handle of a pool: nothing until the first allocation, and then the handle's reference to the registry.
+#[derive(Debug)]
+pub(crate) struct Handle(AtomicPtr<Registry>);
+
+impl Handle {
+    crate::sync::const_fn! {
+        pub(crate) fn new() -> Self {
+            Self(AtomicPtr::new(ptr::null_mut()))
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Option<RegistryRef> {
+        // Acquire: from the Release in `create`, the registry's contents.
+        NonNull::new(self.0.load(Ordering::Acquire)).map(RegistryRef)
+    }
+
+    #[inline(always)]
+    pub(crate) fn get_or_create(
+        &self,
+        create: impl FnOnce() -> Option<RegistryRef>,
+    ) -> Option<RegistryRef> {
+        let registry = self.get();
+        if registry.is_some() {
+            registry
+        } else {
+            self.create(create)
+        }
+    }
+
+    #[cold]
+    fn create(&self, create: impl FnOnce() -> Option<RegistryRef>) -> Option<RegistryRef> {
+        let new = create()?;
+        // Release: publishes the registry to `get`. Relaxed on failure: `get` acquires the other thread's.
+        let won = self.0.compare_exchange(
+            ptr::null_mut(),
+            new.as_ptr(),
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        if won.is_err() {
+            // SAFETY: its only reference, never published.
+            unsafe { new.give_up(1) };
+        }
+        self.get()
     }
 }
 
@@ -278,3 +332,6 @@ fn heap_ref(heap: *mut Heap) -> Option<HeapRef> {
 pub(crate) fn registry_of(heap: HeapRef) -> RegistryRef {
     RegistryRef(heap.pool_ptr().cast())
 }
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;

@@ -371,3 +371,6 @@ impl<N: Node> Inbox<N> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -23,10 +23,11 @@ use core::ptr::{self, NonNull};
 
 use crossbeam_utils::CachePadded;
 
+use crate::checker;
 use crate::free_list;
 use crate::hardened::{Order, Shield};
 use crate::layout::{Span, first_slot};
-use crate::remote::{Listed, Node, Purge, Pushed, RemoteWord, Taken};
+use crate::remote::{Node, Purge, Pushed, RemoteWord, Taken};
 use crate::slot::{self, Offset, SlotPtr};
 use crate::sync::{Alive, AtomicPtr, Cell, Ordering, UnsafeCell};
 
@@ -174,6 +175,9 @@ impl SegmentRef {
         let shield = unsafe { Shield::new(memory, HEADER_BYTES, first, stride, capacity, bin) };
         // SAFETY: the caller owns the memory, which is larger than a header.
         unsafe { header.write(Segment::new(heap, identity, shield)) };
+        // SAFETY: the slots begin behind the header.
+        let slots = unsafe { claimed.memory.add(HEADER_BYTES) };
+        checker::shut(slots, identity.span.bytes() - HEADER_BYTES);
         Self(header)
     }
 
@@ -187,15 +191,20 @@ impl SegmentRef {
         }
     }
 
+    #[inline(always)]
+    pub(crate) fn addr(self) -> usize {
+        self.0.addr().get()
+    }
+
+    #[inline(always)]
     fn at(self, bytes: usize) -> SlotPtr {
         // SAFETY: the callers stay within the segment, whose mapping the header pointer may reach as a whole.
         unsafe { self.0.byte_add(bytes).cast() }
     }
 
-    /// The slot's place in the segment.
-    #[inline]
-    pub(crate) fn offset_of(self, slot: SlotPtr) -> Offset {
-        let span = self.identity.span;
+    /// The slot's place in its segment.
+    #[inline(always)]
+    pub(crate) fn offset_of(slot: SlotPtr, span: Span) -> Offset {
         Offset::new((slot.addr().get() & (span.bytes() - 1)) >> span.offset_shift())
     }
 
@@ -309,7 +318,7 @@ impl SegmentRef {
     }
 
     /// The whole pages, of so many bytes, that hold nothing but slots; possibly none.
-    pub(crate) fn slot_pages(self, page: usize) -> (NonNull<u8>, usize) {
+    fn slot_pages(self, page: usize) -> (NonNull<u8>, usize) {
         let before = self.identity.first.next_multiple_of(page);
         let before = before.min(self.identity.span.bytes());
         (self.at(before).cast(), self.identity.span.bytes() - before)
@@ -339,6 +348,19 @@ impl SegmentRef {
         unsafe { purge(pages, bytes) };
     }
 
+    /// Has the whole pages of the slots, of so many bytes each, provided now.
+    ///
+    /// # Safety
+    ///
+    /// No slot was handed out yet.
+    pub(crate) unsafe fn touch(self, page: usize, touch: unsafe fn(NonNull<u8>, usize)) {
+        let (pages, bytes) = self.slot_pages(page);
+        checker::open(pages, bytes);
+        // SAFETY: guaranteed by the caller; the range is whole pages of the segment's.
+        unsafe { touch(pages, bytes) };
+        checker::shut(pages, bytes);
+    }
+
     /// In the models only, where slots are few and watched.
     fn each_slot(self, visit: impl Fn(SlotPtr)) {
         if cfg!(loom) {
@@ -359,29 +381,6 @@ impl SegmentRef {
     /// The caller owns the segment and took it out of the inbox.
     pub(crate) unsafe fn take_remote(self) -> Taken {
         self.remote.word.take()
-    }
-
-    /// Calls `receive` with every slot of a list, the one freed first last: pushed on a free list, they come out in
-    /// the order in which they were freed.
-    ///
-    /// # Safety
-    ///
-    /// The caller took the list, or keeps its owner from doing so, and may do with the slots what `receive` does.
-    pub(crate) unsafe fn unpack(self, list: Listed, mut receive: impl FnMut(SlotPtr)) {
-        let mut next = list.head;
-        while let Some(offset) = next {
-            let slot = self.slot_at(offset);
-            // SAFETY: the slot is a carrier on the list that the caller took.
-            let carrier = unsafe { slot::read_carrier(slot, self.identity.stride) };
-            next = carrier.next;
-            for offset in carrier.latest_first() {
-                let slot = self.slot_at(offset);
-                // SAFETY: the slot came with the list.
-                unsafe { slot::expect_untouched(slot) };
-                receive(slot);
-            }
-            receive(slot);
-        }
     }
 }
 

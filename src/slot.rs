@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! in a free list       | link to the next free slot | next magazine (first slot of one in the depot) | ...
-//! in a remote list     | next carrier | offset | offset | offset ...                                  (16 bits each)
+//! in a remote list     | next carrier | piece | piece | piece ...                                     (16 bits each)
 //! ```
 //!
-//! A slot on its way home is named by its [`Offset`] in the segment. A *carrier* is a freed slot that holds the
-//! offsets of others freed with it, as many as fit its first 64 bytes, so that most of a batch is never touched by
-//! the thread that frees it.
+//! A slot on its way home is named by its [`Offset`] in the segment. A *carrier* is a freed slot that says, in its first
+//! 64 bytes, which others were freed with it (`batch.rs`).
 //!
 //! Who may touch the bytes: the thread that owns the slot's free list, or, for a remote free, the freeing thread until
 //! its compare-and-swap publishes the chain, and the segment's owner after taking it. Under loom every slot starts
 //! with a watched cell and each access here goes through it, so a missing hand-over shows as a causality violation.
+//! Memory checkers are told that nobody may touch a free slot, and each access here opens a window for itself.
 
 use core::num::NonZeroU16;
 use core::ptr::NonNull;
@@ -27,7 +27,11 @@ use self::checked as checks;
 use self::unchecked as checks;
 
 use crate::hardened::Sealed;
-use crate::layout::BATCH_SLOTS;
+
+/// Bytes of a link.
+const LINK: usize = size_of::<Option<SlotPtr>>();
+/// Bytes of one of the half-words of a carrier.
+const HALF: usize = size_of::<Option<Offset>>();
 
 #[cfg(not(loom))] // by `thread`, which the models do without
 pub(crate) use self::checks::take_back;
@@ -39,7 +43,8 @@ pub(crate) struct Slot(());
 /// Pointer to a slot, with the provenance of its whole arena.
 pub(crate) type SlotPtr = NonNull<Slot>;
 
-/// A slot's distance from its segment's start in the span's unit, plus one. An `Option` of it is 16 bits.
+/// A slot's distance from its segment's start in the span's unit: never 0, for the header lies there. An `Option` of it
+/// is 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Offset(NonZeroU16);
@@ -47,16 +52,16 @@ pub(crate) struct Offset(NonZeroU16);
 impl Offset {
     /// # Panics
     ///
-    /// If `units` does not fit: no slot of a segment lies that far from its start.
+    /// If `units` is 0: no slot starts where its segment does.
     #[inline]
     pub(crate) fn new(units: usize) -> Self {
-        let raw = u16::try_from(units + 1).expect("offsets fit 16 bits");
-        Self::from_raw(raw).expect("one was added")
+        debug_assert!(units <= usize::from(u16::MAX));
+        Self::from_raw(units as u16).expect("a segment starts with its header")
     }
 
     #[inline]
     pub(crate) fn units(self) -> usize {
-        usize::from(self.0.get()) - 1
+        usize::from(self.0.get())
     }
 
     #[inline]
@@ -71,19 +76,64 @@ impl Offset {
     }
 }
 
-/// Offsets that a carrier of this stride holds beside itself.
+/// Slots that follow each other in their segment, up to eight: the first one's offset and how many, in 16 bits. In a
+/// segment where offsets take all 16 there are no batches of several slots, and so no pieces.
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Piece(NonZeroU16);
+
+impl Piece {
+    const OFFSET_BITS: u32 = 13;
+    const LONGEST: usize = 1 << (16 - Self::OFFSET_BITS);
+
+    /// One slot.
+    #[inline]
+    pub(crate) fn new(offset: Offset) -> Self {
+        debug_assert!(offset.units() < 1 << Self::OFFSET_BITS);
+        Self(offset.0)
+    }
+
+    #[inline]
+    pub(crate) fn first(self) -> Offset {
+        Offset::new(usize::from(self.0.get()) & ((1 << Self::OFFSET_BITS) - 1))
+    }
+
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        usize::from(self.0.get() >> Self::OFFSET_BITS) + 1
+    }
+
+    /// The piece with one slot more, if that is the next one in the segment; `step` units lie between two.
+    #[inline]
+    pub(crate) fn followed_by(self, offset: Offset, step: usize) -> Option<Self> {
+        let follows = offset.units() == self.first().units() + self.len() * step;
+        if !follows || self.len() == Self::LONGEST {
+            return None;
+        }
+        self.0.checked_add(1 << Self::OFFSET_BITS).map(Self)
+    }
+}
+
+/// Pieces that a carrier holds at most.
+pub(crate) const MOST_PIECES: usize = 31;
+
+/// Pieces that a carrier of this stride holds.
 #[inline]
-pub(crate) const fn carrier_offsets(stride: usize) -> usize {
+pub(crate) const fn carrier_pieces(stride: usize) -> usize {
     if cfg!(loom) {
         return 1;
     }
-    (if stride < 64 { stride } else { 64 }) / size_of::<Offset>() - 1 - checks::CARRIER_CHECK
+    (if stride < 64 { stride } else { 64 }) / size_of::<Option<Piece>>() - 1 - checks::CARRIER_CHECK
+}
+
+const fn carrier_bytes(stride: usize) -> usize {
+    (1 + carrier_pieces(stride)) * HALF
 }
 
 /// Whether a slot of this stride has room for the link to the next magazine beside its own link.
 #[inline]
 pub(crate) const fn holds_magazine_link(stride: usize) -> bool {
-    stride >= 2 * size_of::<Option<SlotPtr>>()
+    stride >= 2 * LINK
 }
 
 /// The link to the next slot of a free list.
@@ -94,7 +144,7 @@ pub(crate) const fn holds_magazine_link(stride: usize) -> bool {
 #[inline]
 pub(crate) unsafe fn link(slot: SlotPtr) -> Option<SlotPtr> {
     // SAFETY: the caller owns the slot, whose first word `set_link` wrote.
-    let sealed = unsafe { watched::read(slot).cast::<Sealed<Slot>>().read() };
+    let sealed = unsafe { watched::read(slot, LINK).cast::<Sealed<Slot>>().read() };
     sealed.open_to_use(slot.addr().get())
 }
 
@@ -108,7 +158,7 @@ pub(crate) unsafe fn hand_out(slot: SlotPtr) -> Option<SlotPtr> {
     // SAFETY: guaranteed by the caller.
     let place = unsafe { checks::place_in_list(slot) };
     // SAFETY: the caller owns the slot, whose first word `set_link` wrote.
-    let sealed = unsafe { watched::read(slot).cast::<Sealed<Slot>>().read() };
+    let sealed = unsafe { watched::read(slot, LINK).cast::<Sealed<Slot>>().read() };
     // SAFETY: the link was read, and the slot leaves the list.
     unsafe { checks::hand_out(slot, place) };
     sealed.open(slot.addr().get())
@@ -121,7 +171,11 @@ pub(crate) unsafe fn hand_out(slot: SlotPtr) -> Option<SlotPtr> {
 pub(crate) unsafe fn set_link(slot: SlotPtr, link: Option<SlotPtr>) {
     let sealed = Sealed::new(link, slot.addr().get());
     // SAFETY: the caller owns the slot; every stride has room for one aligned word.
-    unsafe { watched::write(slot).cast::<Sealed<Slot>>().write(sealed) }
+    unsafe {
+        watched::write(slot, LINK)
+            .cast::<Sealed<Slot>>()
+            .write(sealed)
+    }
 }
 
 /// The next magazine of a depot, kept in the first slot of one.
@@ -131,7 +185,8 @@ pub(crate) unsafe fn set_link(slot: SlotPtr, link: Option<SlotPtr>) {
 /// The caller owns the free slot, and [`set_next_magazine`] wrote it since it became free.
 #[inline]
 pub(crate) unsafe fn next_magazine(slot: SlotPtr) -> Option<SlotPtr> {
-    let second = watched::read(slot).cast::<Sealed<Slot>>().wrapping_add(1);
+    let window = watched::read(slot, 2 * LINK);
+    let second = window.cast::<Sealed<Slot>>().wrapping_add(1);
     // SAFETY: `set_next_magazine` wrote the second word, which the stride has room for.
     let sealed = unsafe { second.read() };
     sealed.open_to_use(second.addr())
@@ -142,7 +197,8 @@ pub(crate) unsafe fn next_magazine(slot: SlotPtr) -> Option<SlotPtr> {
 /// The caller owns the free slot, whose stride [`holds_magazine_link`].
 #[inline]
 pub(crate) unsafe fn set_next_magazine(slot: SlotPtr, next: Option<SlotPtr>) {
-    let second = watched::write(slot).cast::<Sealed<Slot>>().wrapping_add(1);
+    let window = watched::write(slot, 2 * LINK);
+    let second = window.cast::<Sealed<Slot>>().wrapping_add(1);
     let sealed = Sealed::new(next, second.addr());
     // SAFETY: guaranteed by the caller.
     unsafe { checks::expect_word(slot, 1) };
@@ -183,43 +239,91 @@ pub(crate) unsafe fn expect_untouched(slot: SlotPtr) {
     unsafe { checks::expect_word(slot, 0) }
 }
 
-/// What a carrier said: the carrier after it, and the offsets it carried, in the order they were freed.
-#[derive(Debug)]
-pub(crate) struct Carrier {
-    pub(crate) next: Option<Offset>,
-    carried: [Option<Offset>; BATCH_SLOTS - 1],
-}
-
-impl Carrier {
-    /// The offsets, last freed first.
-    pub(crate) fn latest_first(&self) -> impl Iterator<Item = Offset> + '_ {
-        self.carried.iter().rev().flatten().copied()
-    }
-}
-
-/// Makes `slot` the carrier of `carried`.
+/// Makes a slot a carrier.
 ///
 /// # Safety
 ///
 /// The caller owns the slot, which is `stride` bytes long and in no list since it was freed or [`clear_link`] was
-/// called, and `carried` is not longer than [`carrier_offsets`]`(stride)`.
+/// called, and `pieces` are not more than [`carrier_pieces`].
 pub(crate) unsafe fn write_carrier(
     slot: SlotPtr,
     stride: usize,
     next: Option<Offset>,
-    carried: &[Option<Offset>],
+    pieces: &[Option<Piece>],
 ) {
     // SAFETY: guaranteed by the caller.
     unsafe { checks::expect_carrier(slot, stride) };
-    let words = watched::write(slot).cast::<Option<Offset>>();
+    let window = watched::write(slot, carrier_bytes(stride));
     // SAFETY: the first half-word of the slot.
-    unsafe { words.write(next) };
-    for index in 0..carrier_offsets(stride) {
-        let offset = carried.get(index).copied().flatten();
-        // SAFETY: `1 + index` half-words lie within the stride.
-        unsafe { words.wrapping_add(1 + index).write(offset) };
+    unsafe { window.cast::<Option<Offset>>().write(next) };
+    let words = window.cast::<Option<Piece>>().wrapping_add(1);
+    for (index, piece) in pieces.iter().enumerate() {
+        // SAFETY: so many half-words follow within the stride.
+        unsafe { words.wrapping_add(index).write(*piece) };
+    }
+    if pieces.len() < carrier_pieces(stride) {
+        // SAFETY: there is room for one more.
+        unsafe { words.wrapping_add(pieces.len()).write(None) };
     }
     // SAFETY: a carrier was just written.
+    unsafe { checks::seal_carrier(slot, stride) };
+}
+
+/// Copies the pieces of a carrier to the front of `pieces` and returns how many these are. The carrier is open then.
+///
+/// # Safety
+///
+/// The caller owns the slot, which is `stride` bytes long, and [`write_carrier`] wrote it.
+#[inline]
+pub(crate) unsafe fn read_pieces(
+    slot: SlotPtr,
+    stride: usize,
+    pieces: &mut [Option<Piece>; MOST_PIECES],
+) -> usize {
+    // SAFETY: guaranteed by the caller.
+    unsafe { checks::open_carrier(slot, stride) };
+    let window = watched::read(slot, carrier_bytes(stride));
+    let words = window.cast::<Option<Piece>>().wrapping_add(1);
+    for (index, piece) in pieces.iter_mut().enumerate().take(carrier_pieces(stride)) {
+        // SAFETY: the carrier has a piece there, or its end.
+        *piece = unsafe { words.wrapping_add(index).read() };
+        if piece.is_none() {
+            return index;
+        }
+    }
+    carrier_pieces(stride)
+}
+
+/// The carrier that follows.
+///
+/// # Safety
+///
+/// The caller owns the slot, which is a carrier that [`read_pieces`] opened.
+#[inline]
+pub(crate) unsafe fn carrier_next(slot: SlotPtr) -> Option<Offset> {
+    // SAFETY: the first half-word of the slot.
+    unsafe { watched::read(slot, HALF).cast::<Option<Offset>>().read() }
+}
+
+/// Says that a carrier, which is open, is none any more.
+///
+/// # Safety
+///
+/// The caller owns the slot, which is `stride` bytes long.
+#[inline]
+pub(crate) unsafe fn end_carrier(slot: SlotPtr, stride: usize) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { checks::poison_carrier(slot, stride) };
+}
+
+/// Says that a carrier, which is open, stays one.
+///
+/// # Safety
+///
+/// As for [`end_carrier`].
+#[cfg(all(test, not(loom)))]
+pub(crate) unsafe fn close_carrier(slot: SlotPtr, stride: usize) {
+    // SAFETY: guaranteed by the caller.
     unsafe { checks::seal_carrier(slot, stride) };
 }
 
@@ -233,36 +337,18 @@ pub(crate) unsafe fn set_carrier_next(slot: SlotPtr, stride: usize, next: Option
     // SAFETY: guaranteed by the caller.
     unsafe { checks::open_carrier(slot, stride) };
     // SAFETY: the first half-word of the slot.
-    unsafe { watched::write(slot).cast::<Option<Offset>>().write(next) };
+    unsafe {
+        watched::write(slot, HALF)
+            .cast::<Option<Offset>>()
+            .write(next);
+    }
     // SAFETY: opened above.
     unsafe { checks::seal_carrier(slot, stride) };
 }
 
-/// What a carrier says, which then is none any more.
-///
-/// # Safety
-///
-/// The caller owns the slot, which is `stride` bytes long, and [`write_carrier`] wrote it.
-#[inline]
-pub(crate) unsafe fn read_carrier(slot: SlotPtr, stride: usize) -> Carrier {
-    // SAFETY: guaranteed by the caller.
-    unsafe { checks::open_carrier(slot, stride) };
-    let words = watched::read(slot).cast::<Option<Offset>>();
-    // SAFETY: `write_carrier` wrote the first half-word.
-    let next = unsafe { words.read() };
-    let mut carried = [None; BATCH_SLOTS - 1];
-    for (index, offset) in carried.iter_mut().enumerate().take(carrier_offsets(stride)) {
-        // SAFETY: `write_carrier` wrote as many half-words as the stride holds.
-        *offset = unsafe { words.wrapping_add(1 + index).read() };
-    }
-    // SAFETY: guaranteed by the caller.
-    unsafe { checks::poison_carrier(slot, stride) };
-    Carrier { next, carried }
-}
-
 /// Notes that what the slot held is lost.
 pub(crate) fn erase(slot: SlotPtr) {
-    watched::write(slot);
+    watched::write(slot, 0);
 }
 
 /// Makes memory a slot.
@@ -282,19 +368,20 @@ pub(crate) unsafe fn prepare(slot: SlotPtr, stride: usize) {
 #[cfg(not(loom))]
 mod watched {
     use super::SlotPtr;
+    use crate::checker::Window;
 
     #[inline(always)]
-    pub(super) fn read(slot: SlotPtr) -> *const u8 {
+    pub(super) fn read(slot: SlotPtr, bytes: usize) -> Window {
         #[cfg(slots_touched)]
         crate::sync::slots_touched::count();
-        slot.as_ptr().cast()
+        Window::new(slot.as_ptr().cast(), bytes)
     }
 
     #[inline(always)]
-    pub(super) fn write(slot: SlotPtr) -> *mut u8 {
+    pub(super) fn write(slot: SlotPtr, bytes: usize) -> Window {
         #[cfg(slots_touched)]
         crate::sync::slots_touched::count();
-        slot.as_ptr().cast()
+        Window::new(slot.as_ptr().cast(), bytes)
     }
 
     /// # Safety
@@ -308,6 +395,7 @@ mod watched {
 #[cfg(loom)]
 mod watched {
     use super::SlotPtr;
+    use crate::checker::Window;
     use crate::sync::UnsafeCell;
 
     type Watch = UnsafeCell<u64>;
@@ -321,14 +409,14 @@ mod watched {
         slot.as_ptr().cast::<Watch>().wrapping_add(1).cast()
     }
 
-    pub(super) fn read(slot: SlotPtr) -> *const u8 {
+    pub(super) fn read(slot: SlotPtr, bytes: usize) -> Window {
         watch(slot).with(|_| ());
-        payload(slot)
+        Window::new(payload(slot), bytes)
     }
 
-    pub(super) fn write(slot: SlotPtr) -> *mut u8 {
+    pub(super) fn write(slot: SlotPtr, bytes: usize) -> Window {
         watch(slot).with_mut(|_| ());
-        payload(slot)
+        Window::new(payload(slot), bytes)
     }
 
     /// # Safety

@@ -7,27 +7,44 @@
 use core::fmt;
 use std::collections::HashMap;
 
+use crate::bin::Bin;
 use crate::heap::HeapRef;
 use crate::layout::Span;
 use crate::registry::{self, RegistryRef};
 use crate::remote::Taken;
-use crate::segment::SegmentRef;
+use crate::segment::{SegmentRef, capacity};
 use crate::slot::SlotPtr;
 use crate::thread;
 
 /// What a pool did so far, as far as its threads have noticed.
 ///
 /// A remote free counts when the owner collects it; until then its box counts as not freed. All numbers may lag
-/// behind while other threads run, and are exact for threads that ended or wait.
+/// behind while other threads run, and `allocations`, which is the sum of what an owner needs itself, may for a moment be
+/// off by the few hundred slots that this is about to hand out; they are exact for threads that ended or wait. Nothing is counted for this alone on
+/// the fast paths: the owners of the heaps need these numbers themselves, or write them where they are slow anyway.
+///
+/// What it is per size of slot, and what the process holds as a whole, a [`Report`](crate::Report) says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
+    /// The name that the pool was given. The default pool's is "default".
+    pub name: Option<&'static str>,
     /// Heaps of the pool: as many as threads used it at once.
     pub heaps: u64,
+    /// Those that no thread has now.
+    pub abandoned_heaps: u64,
+    /// How often a thread took a heap over that another had left, or that it had itself lent while it idled.
+    pub adoptions: u64,
+    /// How often a thread ended or idled and left a heap.
+    pub abandonments: u64,
     /// Segments in use by the heaps, not counting spares.
     pub segments: u64,
     /// Address space of these segments, in bytes. Untouched pages in it cost no memory.
     pub segment_bytes: u64,
+    /// Address space of empty segments that the heaps keep for the next need, in bytes.
+    pub spare_bytes: u64,
+    /// Slots in the segments in use.
+    pub capacity: u64,
     /// Values that were given a slot.
     pub allocations: u64,
     /// Slots freed by the thread that owns their segment.
@@ -36,49 +53,179 @@ pub struct Stats {
     pub remote_frees: u64,
     /// Batches in which those came.
     pub batches: u64,
+    /// How often an owner took the batches that a segment had received.
+    pub collects: u64,
+    /// Values that are alive in mappings of their own, for they are larger than 128 KiB or aligned beyond 4 KiB.
+    pub large: u64,
+    /// Address space of these mappings, in bytes.
+    pub large_bytes: u64,
 }
 
 impl Stats {
-    pub(crate) fn of(pool: RegistryRef) -> Self {
-        let mut stats = Self::default();
-        for heap in pool.heaps() {
-            stats.heaps += 1;
-            for (index, bin) in heap.bins().enumerate() {
-                let counts = bin.counts();
-                let segments = counts.segments.get();
-                stats.segments += segments;
-                stats.segment_bytes += segments * Span::of(heap.stride(index)).bytes() as u64;
-                stats.allocations += bin.allocations();
-                stats.local_frees += bin.local_frees();
-                stats.remote_frees += counts.remote_frees.get();
-                stats.batches += counts.batches.get();
-            }
-        }
+    pub(crate) fn of(pool: RegistryRef, name: Option<&'static str>) -> Self {
+        let large = &pool.core().large;
+        let mut stats = Self {
+            name,
+            large: large.values() as u64,
+            large_bytes: large.bytes() as u64,
+            ..Self::default()
+        };
+        pool.heaps().for_each(|heap| stats.add_heap(heap));
         stats
     }
 
-    /// Values that have a slot: allocations less frees.
+    fn add_heap(&mut self, heap: HeapRef) {
+        let (adoptions, abandonments) = heap.changes_of_owner();
+        self.heaps += 1;
+        self.abandoned_heaps += u64::from(!heap.is_held());
+        self.adoptions += adoptions;
+        self.abandonments += abandonments;
+        self.spare_bytes += heap.spare_bytes();
+        for (index, bin) in heap.bins().enumerate() {
+            let mut class = ClassStats::of_stride(heap.stride(index));
+            class.add_bin(bin);
+            self.add_class(&class);
+        }
+    }
+
+    fn add_class(&mut self, class: &ClassStats) {
+        self.segments += class.segments;
+        self.segment_bytes += class.segment_bytes;
+        self.capacity += class.capacity;
+        self.allocations += class.allocations;
+        self.local_frees += class.local_frees;
+        self.remote_frees += class.remote_frees;
+        self.batches += class.batches;
+        self.collects += class.collects;
+    }
+
+    /// Values that are alive: allocations less frees, and those with a mapping of their own.
     #[must_use]
     pub fn live(&self) -> u64 {
-        self.allocations
-            .saturating_sub(self.local_frees + self.remote_frees)
+        let freed = self.local_frees + self.remote_frees;
+        self.allocations.saturating_sub(freed) + self.large
+    }
+
+    /// Address space that the pool holds, in bytes: of segments, spares, and mappings of values of their own.
+    #[must_use]
+    pub fn mapped_bytes(&self) -> u64 {
+        self.segment_bytes + self.spare_bytes + self.large_bytes
     }
 }
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "heaps         {:>14}", self.heaps)?;
+        if let Some(name) = self.name {
+            writeln!(f, "pool          {name:>14}")?;
+        }
         writeln!(
             f,
-            "segments      {:>14}  ({} KiB)",
-            self.segments,
-            self.segment_bytes >> 10
+            "heaps         {:>14}  ({} abandoned; {} adoptions, {} abandonments)",
+            self.heaps, self.abandoned_heaps, self.adoptions, self.abandonments
         )?;
+        writeln!(
+            f,
+            "segments      {:>14}  ({} KiB, {} KiB more spare)",
+            self.segments,
+            self.segment_bytes >> 10,
+            self.spare_bytes >> 10
+        )?;
+        writeln!(f, "capacity      {:>14}", self.capacity)?;
         writeln!(f, "allocations   {:>14}", self.allocations)?;
         writeln!(f, "local frees   {:>14}", self.local_frees)?;
-        writeln!(f, "remote frees  {:>14}", self.remote_frees)?;
-        writeln!(f, "batches       {:>14}", self.batches)?;
+        writeln!(
+            f,
+            "remote frees  {:>14}  ({} batches, {} collects)",
+            self.remote_frees, self.batches, self.collects
+        )?;
+        if self.large > 0 {
+            let kib = self.large_bytes >> 10;
+            writeln!(f, "large         {:>14}  ({kib} KiB)", self.large)?;
+        }
         write!(f, "live          {:>14}", self.live())
+    }
+}
+
+/// What a pool did with slots of one size: the part of its [`Stats`] that can be told apart by size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClassStats {
+    /// Bytes from one slot to the next. A value takes the class that is the next larger one.
+    pub slot_bytes: u64,
+    /// As in [`Stats::segments`].
+    pub segments: u64,
+    /// As in [`Stats::segment_bytes`].
+    pub segment_bytes: u64,
+    /// As in [`Stats::capacity`].
+    pub capacity: u64,
+    /// As in [`Stats::allocations`].
+    pub allocations: u64,
+    /// As in [`Stats::local_frees`].
+    pub local_frees: u64,
+    /// As in [`Stats::remote_frees`].
+    pub remote_frees: u64,
+    /// As in [`Stats::batches`].
+    pub batches: u64,
+    /// As in [`Stats::collects`].
+    pub collects: u64,
+}
+
+impl ClassStats {
+    /// Of the classes that were ever used, the smallest first.
+    pub(crate) fn of(pool: RegistryRef) -> Vec<Self> {
+        let mut classes = Vec::new();
+        for heap in pool.heaps() {
+            for (index, bin) in heap.bins().enumerate() {
+                if classes.len() == index {
+                    classes.push(Self::of_stride(heap.stride(index)));
+                }
+                classes[index].add_bin(bin);
+            }
+        }
+        classes.retain(|class| class.segments + class.allocations > 0);
+        classes
+    }
+
+    fn of_stride(stride: usize) -> Self {
+        Self {
+            slot_bytes: stride as u64,
+            ..Self::default()
+        }
+    }
+
+    fn add_bin(&mut self, bin: &Bin) {
+        let (stride, counts) = (self.slot_bytes as usize, bin.counts());
+        let segments = counts.segments.get();
+        self.segments += segments;
+        self.segment_bytes += segments * Span::of(stride).bytes() as u64;
+        self.capacity += segments * capacity(stride) as u64;
+        self.allocations += bin.allocations();
+        self.local_frees += bin.local_frees();
+        self.remote_frees += counts.remote_frees.get();
+        self.batches += counts.batches.get();
+        self.collects += counts.collects.get();
+    }
+
+    /// The sum of two.
+    pub(crate) fn plus(self, other: &Self) -> Self {
+        Self {
+            slot_bytes: 0,
+            segments: self.segments + other.segments,
+            segment_bytes: self.segment_bytes + other.segment_bytes,
+            capacity: self.capacity + other.capacity,
+            allocations: self.allocations + other.allocations,
+            local_frees: self.local_frees + other.local_frees,
+            remote_frees: self.remote_frees + other.remote_frees,
+            batches: self.batches + other.batches,
+            collects: self.collects + other.collects,
+        }
+    }
+
+    /// Values that are alive: allocations less frees.
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.allocations
+            .saturating_sub(self.local_frees + self.remote_frees)
     }
 }
 
@@ -95,10 +242,22 @@ impl fmt::Display for Stats {
 /// ```
 #[must_use]
 pub fn stats() -> Stats {
-    Stats::of(registry::default())
+    let pool = registry::default();
+    Stats::of(pool, Some(pool.core().name))
 }
 
 /// Every slot of the heaps that were visited, counted one by one.
+///
+/// # Examples
+///
+/// ```
+/// let pool = segment_pool::SegmentPool::new();
+/// let boxed = pool.alloc(7);
+/// let census = pool.validate();
+/// assert_eq!((census.heaps, census.segments, census.live), (1, 1, 1));
+/// println!("{census}");
+/// # drop(boxed);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Census {
@@ -133,6 +292,7 @@ impl Census {
                 unsafe { thread::leave(heap) };
             }
         }
+        thread::tell();
         census
     }
 

@@ -10,17 +10,20 @@
 //! After the end (other thread-local values may be dropped later, and use the pool) an allocation borrows a heap for
 //! one slot, and a free is a batch of one.
 //!
-//! No user code runs in here, so nothing is ever seen half changed.
+//! No user code runs in here, so nothing is ever seen half changed. With the feature `tracing`, a subscriber does: as
+//! the last thing before a door is left ([`tell`]), and not in `leave`, `put_back`, `collect` and `trim_pool`, whose callers are
+//! at work, nor in what the outbox calls.
 
 use core::cell::Cell;
 
+use crate::events::{self, Happened};
 use crate::handover::{self, Debts};
 use crate::heap::HeapRef;
 use crate::layout::Span;
 use crate::outbox::Outbox;
 use crate::registry::{self, RegistryRef};
 use crate::segment::SegmentRef;
-use crate::slot::{self, SlotPtr};
+use crate::slot::{self, Offset, SlotPtr};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 thread_local! {
@@ -117,8 +120,9 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
     LOCAL.with(|local| {
         let heap = local.heap.get();
         if segment.heap() != heap.id() {
+            let offset = SegmentRef::offset_of(slot, span);
             // SAFETY: guaranteed by the caller.
-            return unsafe { local.give_elsewhere(segment, slot) };
+            return unsafe { local.give_elsewhere(segment, slot, offset) };
         }
         // SAFETY: the segment is of this thread's heap for the default pool, and the slot of this class.
         if unsafe { heap.bin(class).give(slot) } {
@@ -151,12 +155,32 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
 /// ```
 pub fn flush() {
     LOCAL.with(Local::flush);
+    tell();
 }
 
 /// Calls `visit` with every heap that this thread holds.
 pub(crate) fn for_each_held(mut visit: impl FnMut(HeapRef)) {
     let held = LOCAL.with(|local| local.held.get());
     core::iter::successors(held, |heap| heap.next_held().get()).for_each(&mut visit);
+}
+
+/// Calls `visit` with every slot in this thread's open batches, and its stride.
+pub(crate) fn for_each_open(mut visit: impl FnMut(SlotPtr, usize)) {
+    LOCAL.with(|local| {
+        let slots = local.outbox.slots();
+        slots.for_each(|(segment, slot)| visit(slot, segment.identity().stride));
+    });
+}
+
+/// Whether this thread holds the heap.
+pub(crate) fn holds(heap: HeapRef) -> bool {
+    LOCAL.with(|local| heap.is_owned_by(local.token.get()))
+}
+
+/// Heaps of a pool that other threads hold. May lag.
+pub(crate) fn held_by_others(pool: RegistryRef) -> usize {
+    let held = |heap: &HeapRef| heap.is_held() && !holds(*heap);
+    pool.heaps().filter(held).count()
 }
 
 /// Lets other threads have what this thread does not need while it waits: pushes the open batches of remote frees and
@@ -181,6 +205,7 @@ pub(crate) fn for_each_held(mut visit: impl FnMut(HeapRef)) {
 /// ```
 pub fn idle() {
     LOCAL.with(Local::idle);
+    tell();
 }
 
 /// Brings every free slot of this thread's heaps home and gives empty segments back: to the arenas, which give empty
@@ -208,9 +233,10 @@ pub fn trim() {
         local.debts.pay_all();
     });
     registry::trim_arenas();
+    tell();
 }
 
-/// As [`trim`], for one pool, and for those of its heaps that no thread holds.
+/// As [`trim`], for one pool, and for those of its heaps that no thread holds. Tells nothing yet.
 pub(crate) fn trim_pool(pool: RegistryRef) {
     LOCAL.with(|local| {
         local.flush();
@@ -238,6 +264,21 @@ pub(crate) unsafe fn leave(heap: HeapRef) {
     });
 }
 
+/// As [`leave`], with the heap's lists as they are.
+///
+/// # Safety
+///
+/// As for [`handover::leave`].
+pub(crate) unsafe fn put_back(heap: HeapRef) {
+    LOCAL.with(|local| {
+        // SAFETY: guaranteed by the caller.
+        unsafe { handover::lend(heap, &local.debts) };
+        // SAFETY: the reference of the heap.
+        unsafe { registry::registry_of(heap).give_up(1) };
+        local.debts.pay_all();
+    });
+}
+
 /// Serves everything that waits for a heap that this thread owns.
 pub(crate) fn collect(heap: HeapRef) {
     LOCAL.with(|local| handover::collect(heap, &local.debts));
@@ -249,6 +290,7 @@ pub(crate) fn collect(heap: HeapRef) {
 ///
 /// As for [`handover::close`].
 pub(crate) unsafe fn close(pool: RegistryRef) {
+    events::note(Happened::Closed, pool.core().name, 0);
     LOCAL.with(|local| {
         // SAFETY: guaranteed by the caller.
         unsafe { handover::close(pool, &local.debts) };
@@ -256,6 +298,7 @@ pub(crate) unsafe fn close(pool: RegistryRef) {
     });
     // Relaxed: a hint.
     CLOSINGS.fetch_add(1, Ordering::Relaxed);
+    tell();
 }
 
 /// Adds so many segments to this thread's heap of a pool, with their pages if `touch`; false when memory is refused or
@@ -266,8 +309,24 @@ pub(crate) fn map_ahead(pool: RegistryRef, segments: usize, touch: bool) -> bool
             return true;
         }
         let heap = local.heap_of(pool);
-        heap.is_some_and(|heap| (0..segments).all(|_| heap.add_segment(0, touch)))
+        let mapped = heap.is_some_and(|heap| (0..segments).all(|_| heap.add_segment(0, touch)));
+        if !mapped {
+            events::note(Happened::Refused, pool.core().name, 0);
+        }
+        local.tell(|| ());
+        mapped
     })
+}
+
+/// Tells what was noted on the slow paths. The caller is at work on no pool's state.
+pub(crate) fn tell() {
+    LOCAL.with(|local| local.tell(|| ()));
+}
+
+/// Tells that a pool refused, and what was noted before.
+pub(crate) fn tell_of_refusal(pool: RegistryRef) {
+    events::note(Happened::Refused, pool.core().name, 0);
+    tell();
 }
 
 /// Pools that were ever closed.
@@ -282,7 +341,8 @@ fn of_pool(heap: HeapRef, pool: RegistryRef) -> bool {
 fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
     LOCAL.with(|local| {
         local.let_go_of_closed();
-        local.refill(heap, bin)
+        let slot = local.refill(heap, bin);
+        local.told(registry::registry_of(heap), bin, slot)
     })
 }
 
@@ -290,9 +350,8 @@ fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
 #[inline(never)]
 fn stash(heap: HeapRef, bin: usize) {
     LOCAL.with(|local| {
-        local.debts.pay(handover::TENURE_SLOTS);
-        handover::stash(heap, bin, &local.debts);
-        local.let_go_of_closed();
+        local.stash(heap, bin);
+        local.tell(|| ());
     });
 }
 
@@ -315,6 +374,11 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn take_slow(&self, class: usize) -> Option<SlotPtr> {
+        let slot = self.take_slowly(class);
+        self.told(registry::default(), class, slot)
+    }
+
+    fn take_slowly(&self, class: usize) -> Option<SlotPtr> {
         self.let_go_of_closed();
         if self.heap.get() == HeapRef::EMPTY {
             let pool = registry::default();
@@ -330,6 +394,36 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn take_from_slow(&self, pool: RegistryRef) -> Option<SlotPtr> {
+        let slot = self.take_from_slowly(pool);
+        self.told(pool, 0, slot)
+    }
+
+    /// Tells of what happened on the way to a slot of a pool's bin, or to none. If that panics, the slot goes back.
+    #[inline(always)]
+    fn told(&self, pool: RegistryRef, bin: usize, slot: Option<SlotPtr>) -> Option<SlotPtr> {
+        if slot.is_none() {
+            events::note(Happened::Refused, pool.core().name, 0);
+        }
+        self.tell(|| {
+            if let Some(slot) = slot {
+                // SAFETY: taken from this bin, and on its way to a caller who will not get it.
+                unsafe { give(slot, Span::of(pool.core().stride(bin)), bin) };
+            }
+        });
+        slot
+    }
+
+    /// Tells what was noted, unless the thread has ended: the subscriber's thread-locals may be gone then.
+    #[inline(always)]
+    fn tell(&self, way_back: impl FnOnce()) {
+        if self.phase.get() == Phase::Ended {
+            events::forget();
+        } else {
+            events::tell(way_back);
+        }
+    }
+
+    fn take_from_slowly(&self, pool: RegistryRef) -> Option<SlotPtr> {
         self.let_go_of_closed();
         if self.has_ended() {
             return self.borrow_one(pool, 0);
@@ -358,8 +452,9 @@ impl Local {
         }
         // Before a limit refuses, everything this thread can reach is tried.
         self.flush();
-        heap.collect_all();
-        handover::refill_from_others(heap, bin, &self.debts)
+        handover::collect(heap, &self.debts);
+        let slot = heap.bin(bin).take(); // what came in meanwhile lies in the list that is filled next
+        slot.or_else(|| handover::refill_from_others(heap, bin, &self.debts))
     }
 
     #[inline(always)]
@@ -443,48 +538,51 @@ impl Local {
     }
 
     /// Frees a slot that is not of this thread's default heap. Out of line, so that the common path keeps its constant
-    /// offsets; the heap of another pool used last comes first.
+    /// offsets; the heap of another pool used last comes first, then the open batches.
     ///
     /// # Safety
     ///
-    /// The caller gives up the slot, which is one of the segment's.
+    /// The caller gives up the slot, which is at this offset of the segment.
     #[inline(never)]
-    unsafe fn give_elsewhere(&self, segment: SegmentRef, slot: SlotPtr) {
+    unsafe fn give_elsewhere(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset) {
         let other = self.other.get();
-        if segment.heap() != other.id() {
-            // SAFETY: guaranteed by the caller.
-            return unsafe { self.give_to_stranger(segment, slot) };
-        }
-        // SAFETY: the segment is of this thread's heap for a pool of one type, which has one bin.
-        if unsafe { other.bin(0).give(slot) } {
-            stash(other, 0);
+        if segment.heap() == other.id() {
+            // SAFETY: the segment is of this thread's heap for a pool of one type, which has one bin.
+            if unsafe { other.bin(0).give(slot) } {
+                stash(other, 0);
+            }
+        // SAFETY: guaranteed by the caller.
+        } else if unsafe { !self.outbox.join(segment, offset) } {
+            // SAFETY: guaranteed by the caller; nobody took the slot.
+            unsafe { self.give_to_stranger(segment, slot, offset) };
         }
     }
 
-    /// Frees a slot of another thread's heap, or of one of this thread's that it did not use last.
+    /// Frees a slot of another thread's heap that opens a batch or fills one, or a slot of a heap of this thread's that
+    /// it did not use last.
     ///
     /// # Safety
     ///
     /// As for [`give_elsewhere`](Self::give_elsewhere).
+    #[cold]
     #[inline(never)]
-    unsafe fn give_to_stranger(&self, segment: SegmentRef, slot: SlotPtr) {
+    unsafe fn give_to_stranger(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset) {
         // SAFETY: the caller holds a slot of the segment.
         let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
         if heap.is_owned_by(self.token.get()) {
             debug_assert!(registry::registry_of(heap) != registry::default());
             self.other.set(heap);
             // SAFETY: the segment's heap is this thread's.
-            return unsafe { self.give_elsewhere(segment, slot) };
+            return unsafe { self.give_elsewhere(segment, slot, offset) };
         }
         let keep = |segment, slot| self.keep(segment, slot);
         // SAFETY: guaranteed by the caller.
-        unsafe { self.outbox.add(segment, slot, &self.debts, keep) };
-        if !self.debts.are_paid() {
-            self.debts.pay(handover::TENURE_SLOTS);
-        }
+        unsafe { self.outbox.add(segment, offset, &self.debts, keep) };
+        self.debts.pay(handover::TENURE_SLOTS);
         if self.phase.get() != Phase::Guarded && self.has_ended() {
             self.flush();
         }
+        self.tell(|| ());
     }
 
     /// Sends the open batches and comes back to the heaps that were left too soon.
@@ -510,9 +608,15 @@ impl Local {
         unsafe { slot::expect_untouched(slot) };
         // SAFETY: the slot is the caller's, of this bin's stride and pool; `distribute` knows it is foreign.
         if unsafe { bin.give(slot) } {
-            stash(heap, index);
+            self.stash(heap, index); // nothing is told: the outbox is at work
         }
         true
+    }
+
+    fn stash(&self, heap: HeapRef, bin: usize) {
+        self.debts.pay(handover::TENURE_SLOTS);
+        handover::stash(heap, bin, &self.debts);
+        self.let_go_of_closed();
     }
 
     /// Whether the thread is past its end; if not, makes sure that the end will be noticed.
@@ -551,6 +655,7 @@ impl Local {
         self.hand_over(|heap| unsafe { handover::leave(heap, &self.debts) });
         self.leave_lent(|_| true);
         self.debts.pay_all();
+        events::forget();
     }
 
     /// Forgets every heap of the thread and calls `leave` with each.
@@ -591,3 +696,6 @@ impl Local {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;

@@ -64,3 +64,19 @@ fn what_is_wrong_is_refused() {
     assert!(serde_json::from_str::<PoolBox<[u8]>>("[1, true]").is_err());
     assert!(serde_json::from_str::<PoolArc<str>>("7").is_err());
 }
+
+#[test]
+fn what_pools_say_of_themselves_is_serialized_field_by_field() {
+    let pool = segment_pool::SegmentPool::builder().name("packets").build();
+    let _boxes: Vec<_> = (0..10).map(|n| pool.alloc([n; 25])).collect();
+    let report = serde_json::to_value(pool.report()).unwrap();
+    assert_eq!(report["name"], "packets");
+    assert_eq!(report["total"]["allocations"], 10);
+    let slot = if cfg!(feature = "hardened") { 112 } else { 104 };
+    assert_eq!(report["classes"][0]["slot_bytes"], slot);
+    assert!(report["memory"]["arenas"].as_u64() >= Some(1));
+    let census = serde_json::to_value(pool.validate()).unwrap();
+    assert_eq!(census["live"], 10);
+    let leaks = serde_json::to_value(pool.leaks()).unwrap();
+    assert_eq!(leaks["type_name"], "[i32; 25]");
+}

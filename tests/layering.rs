@@ -13,11 +13,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 28] = [
+const LAYERS: [&str; 34] = [
     "sync",
+    "events",
     "refcount",
     "error",
     "pointer",
+    "checker",
     "layout",
     "misuse",
     "hardened",
@@ -25,6 +27,7 @@ const LAYERS: [&str; 28] = [
     "free_list",
     "remote",
     "segment",
+    "batch",
     "lists",
     "os",
     "arena",
@@ -35,6 +38,9 @@ const LAYERS: [&str; 28] = [
     "outbox",
     "thread",
     "stats",
+    "report",
+    "snapshot",
+    "leaks",
     "own",
     "pool",
     "forward",
@@ -78,7 +84,7 @@ const RULES: [Rule; 7] = [
     },
     Rule {
         what: "a thread-local",
-        doors: &["sync", "thread"],
+        doors: &["sync", "events", "thread"],
         matches: |path| path.ends_with(&["thread_local"]),
     },
     // Readers and ThreadSanitizer both lose track of them. An ordering belongs on its operation.

@@ -293,7 +293,6 @@ misuses! {
     write_into_a_free_list: WRITE_AFTER_FREE, || write_into_the_lists(Here, 0);
     write_into_a_depot: WRITE_AFTER_FREE, || write_into_the_lists(Here, 1);
     write_into_a_remote_list: WRITE_AFTER_FREE, || write_into_the_lists(Elsewhere(), 0);
-    write_into_a_carrier: WRITE_AFTER_FREE, || write_into_the_lists(Elsewhere(), 3);
     write_into_what_an_ended_thread_left: WRITE_AFTER_FREE, || write_into_the_lists(Ended, 0);
 
     /// Before the slot is the carrier of its batch.
@@ -303,7 +302,16 @@ misuses! {
         write(pointer, 0);
         flush();
     };
-    /// The first of a batch is its carrier, the others come as they were freed.
+    /// The last of a batch is its carrier. Nothing is handed out.
+    write_into_a_carrier: WRITE_AFTER_FREE, || {
+        let home = Elsewhere();
+        let pointers = home.make(10);
+        pointers.iter().copied().for_each(free);
+        flush();
+        write(pointers[9], 3);
+        home.run(trim);
+    };
+    /// The others come as they were freed.
     write_into_a_slot_that_is_carried: WRITE_AFTER_FREE, || {
         let home = Elsewhere();
         let pointers = home.make(10);
@@ -340,14 +348,15 @@ misuses! {
     a_bit_flipped_in_a_carrier: WRITE_AFTER_FREE, || {
         let home = Elsewhere();
         let pointers = home.make(50);
+        let (carrier, others) = pointers.split_last().unwrap();
         let neighbour = |pointer: &*mut Value| pointer.map_addr(|addr| addr ^ 64);
-        let both = |pointer: &&*mut Value| pointers.contains(&neighbour(pointer));
-        let carried = *pointers[1..].iter().find(both).unwrap();
-        free(pointers[0]);
+        let both = |pointer: &&*mut Value| others.contains(&neighbour(pointer));
+        let carried = *others.iter().find(both).unwrap();
         free(carried);
+        free(*carrier);
         flush();
         free(neighbour(&carried));
-        flip(pointers[0].wrapping_byte_add(2).cast(), 3);
+        flip(carrier.wrapping_byte_add(2).cast(), 3);
         home.run(trim);
     };
 

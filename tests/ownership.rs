@@ -561,6 +561,18 @@ fn a_limit_by_segments_refuses_returns_the_value_and_goes_on() {
     assert!(again.len() >= 3 * A_SEGMENT as usize);
 }
 
+/// Empty segments that the heap kept count towards the limit, so they must be used again before it refuses.
+#[test]
+fn spare_segments_are_used_again_below_a_limit() {
+    static POOL: Pool = Pool::builder().max_segments(60).build();
+    let (boxes, _) = fill(&POOL, Contents::new);
+    let count = boxes.len();
+    drop(boxes);
+    let stats = POOL.stats();
+    assert!(stats.segments < 60, "segments became empty: {stats}");
+    assert_eq!(fill(&POOL, Contents::new).0.len(), count);
+}
+
 #[test]
 fn a_limit_by_bytes_counts_segments() {
     static POOL: Pool = Pool::builder().max_bytes((2 << 16) + 5).build();
@@ -614,6 +626,28 @@ fn what_this_thread_freed_for_others_is_found_before_a_limit_refuses() {
     let last = boxes.split_off(boxes.len() - 5);
     drop(last);
     assert_eq!(fill(&POOL, Contents::new).0.len(), 5);
+}
+
+/// Slots that this thread freed for another, whose segments it has taken over since: flushing brings more of them home
+/// at once than a free list takes.
+#[test]
+fn what_a_flush_brings_home_before_a_limit_refuses_is_not_lost() {
+    static POOL: SegmentPool<Checked<125>> = SegmentPool::builder().max_segments(3).build();
+    let owner = Worker::start();
+    let mut boxes = owner.run(|| fill(&POOL, Checked::new).0);
+    let in_a_segment = boxes.len() / 3;
+    let mut firsts = Vec::new();
+    for segment in [2, 1, 0] {
+        firsts.push(boxes.remove(segment * in_a_segment));
+    }
+    owner.run(move || drop(firsts)); // so that there is room, and the segments can be taken over
+    owner.end();
+    for segment in [2, 1, 0] {
+        let from = segment * (in_a_segment - 1);
+        drop(boxes.drain(from..from + 7)); // one less than a batch of these is sent with
+    }
+    let (found, kind) = fill(&POOL, Checked::new);
+    assert_eq!((found.len(), kind), (3 * 8, AllocErrorKind::LimitReached));
 }
 
 /// Fills the pool from a thread with a heap of its own, beside another whose thread prepares and leaves.

@@ -2,48 +2,19 @@
 
 #![cfg(not(miri))] // starts a process
 
+mod common;
+
 use std::collections::HashMap;
-use std::env::consts::EXE_SUFFIX;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::SystemTime;
+
+use common::example::built;
 
 type Counts = HashMap<String, u64>;
 
-/// `cargo test` builds examples along with tests, next to the folder of the test's own binary. `cargo test --test` does
-/// not, and may find none or an old one.
-fn pipeline() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap();
-    let example = profile
-        .join("examples")
-        .join(format!("pipeline{EXE_SUFFIX}"));
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = [package.join("src"), package.join("examples")].map(|folder| newest(&folder));
-    let built = example.metadata().and_then(|file| file.modified()).ok();
-    assert!(
-        built >= sources.into_iter().max(),
-        "{} is missing or old: run all of `cargo test`, or `cargo build --example pipeline` first",
-        example.display()
-    );
-    example
-}
-
-/// When a file in the folder was last changed.
-fn newest(folder: &Path) -> SystemTime {
-    let entries = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let times = entries.map(|path| match path.is_dir() {
-        true => newest(&path),
-        false => path.metadata().unwrap().modified().unwrap(),
-    });
-    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(pipeline());
+    let mut command = Command::new(built("pipeline"));
     command
         .current_dir(folder)
         .args(arguments)

@@ -2,12 +2,15 @@
 
 #![cfg(not(loom))]
 
+mod common;
+
 use std::thread;
 
+use common::KILOBYTE;
 use segment_pool::{PoolBox, SegmentPool};
 
 /// 63 to a segment.
-type Kilobyte = [u64; 128];
+type Kilobyte = [u64; KILOBYTE];
 
 static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
 
@@ -22,9 +25,11 @@ fn drop_scattered(boxes: &mut [Option<PoolBox<Kilobyte>>]) {
 
 #[test]
 fn a_slot_that_was_kept_and_then_sent_home_is_counted_once() {
-    let mut boxes: Vec<_> = (0..63 * 128).map(|n| Some(POOL.alloc([n; 128]))).collect();
+    let mut boxes: Vec<_> = (0..63 * 128)
+        .map(|n| Some(POOL.alloc([n; KILOBYTE])))
+        .collect();
     let keeper = thread::spawn(move || {
-        let used: Vec<_> = (0..15).map(|n| POOL.alloc([n; 128])).collect();
+        let used: Vec<_> = (0..15).map(|n| POOL.alloc([n; KILOBYTE])).collect();
         drop_scattered(&mut boxes);
         let kept = POOL.validate().kept;
         drop(used);

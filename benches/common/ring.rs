@@ -66,7 +66,23 @@ pub(crate) fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     )
 }
 
+/// Asks `ready` a limited number of times.
+fn wait_a_while(mut ready: impl FnMut() -> bool) {
+    const LOOKS: usize = 64;
+    for _ in 0..LOOKS {
+        if ready() {
+            return;
+        }
+        std::hint::spin_loop();
+    }
+}
+
 impl<T> Ring<T> {
+    /// What is worth waiting for: with less, each side would take the other's cache lines at every step.
+    fn chunk(&self) -> usize {
+        self.slots.len().div_ceil(16)
+    }
+
     fn slot(&self, count: usize) -> *mut MaybeUninit<T> {
         self.slots[count & (self.slots.len() - 1)].get()
     }
@@ -76,6 +92,8 @@ impl<T> Producer<T> {
     /// Waits while the ring is full.
     pub(crate) fn push(&mut self, value: T) {
         if self.is_full() {
+            let (capacity, chunk) = (self.ring.slots.len(), self.ring.chunk());
+            wait_a_while(|| self.look() && capacity - (self.pushed - self.popped_seen) >= chunk);
             wait_for(|| self.look().then_some(()));
         }
         // SAFETY: not full, so the slot belongs to the producer, of which there is one.
@@ -98,8 +116,12 @@ impl<T> Producer<T> {
 }
 
 impl<T> Consumer<T> {
-    /// Waits while the ring is empty.
+    /// Waits while the ring is empty; a while for a chunk, then for anything.
     pub(crate) fn pop(&mut self) -> T {
+        if self.is_empty() {
+            let chunk = self.ring.chunk();
+            wait_a_while(|| self.look() && self.pushed_seen - self.popped >= chunk);
+        }
         wait_for(|| self.try_pop())
     }
 

@@ -33,7 +33,14 @@ impl<T: ?Sized> PoolArc<T> {
     ///
     /// # Examples
     ///
-    /// See [`into_raw`](Self::into_raw).
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let pointer: *const [u8; 2] = PoolArc::into_raw(PoolArc::new([1, 2]));
+    /// // SAFETY: the pointer came from `into_raw`, was coerced to a slice of the same size, and is used once.
+    /// let slice: PoolArc<[u8]> = unsafe { PoolArc::from_raw(pointer) };
+    /// assert_eq!(*slice, [1, 2]);
+    /// ```
     #[must_use = "the handle is given up at once"]
     pub unsafe fn from_raw(value: *const T) -> Self {
         // SAFETY: guaranteed by the caller.
@@ -75,7 +82,16 @@ impl<T: ?Sized> PoolArc<T> {
     ///
     /// # Examples
     ///
-    /// See [`increment_strong_count`](Self::increment_strong_count).
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let seven = PoolArc::new(7);
+    /// let pointer = PoolArc::into_raw(PoolArc::clone(&seven));
+    /// assert_eq!(PoolArc::strong_count(&seven), 2);
+    /// // SAFETY: the pointer came from `into_raw`, and its handle is given up.
+    /// unsafe { PoolArc::decrement_strong_count(pointer) };
+    /// assert_eq!(PoolArc::strong_count(&seven), 1);
+    /// ```
     pub unsafe fn decrement_strong_count(value: *const T) {
         // SAFETY: guaranteed by the caller.
         drop(unsafe { Self::from_raw(value) });

@@ -84,7 +84,15 @@ impl<T: ?Sized> PoolWeak<T> {
     ///
     /// # Examples
     ///
-    /// See [`PoolArc::downgrade`].
+    /// ```
+    /// use segment_pool::PoolArc;
+    ///
+    /// let seven = PoolArc::new(7);
+    /// let weak = PoolArc::downgrade(&seven);
+    /// assert_eq!(weak.upgrade().as_deref(), Some(&7));
+    /// drop(seven);
+    /// assert_eq!(weak.upgrade(), None);
+    /// ```
     #[must_use = "a handle that is dropped at once does nothing"]
     pub fn upgrade(&self) -> Option<PoolArc<T>> {
         if self.count()?.upgrade() {
@@ -195,7 +203,16 @@ impl<T: ?Sized> PoolWeak<T> {
     ///
     /// # Examples
     ///
-    /// See [`into_raw`](Self::into_raw).
+    /// ```
+    /// use segment_pool::{PoolArc, PoolWeak};
+    ///
+    /// let seven = PoolArc::new(7);
+    /// let pointer: *const i32 = PoolArc::downgrade(&seven).into_raw();
+    /// // SAFETY: the pointer came from `into_raw` and is used once.
+    /// let weak = unsafe { PoolWeak::from_raw(pointer) };
+    /// drop(seven);
+    /// assert_eq!(weak.upgrade(), None);
+    /// ```
     #[must_use = "the handle is given up at once"]
     pub unsafe fn from_raw(pointer: *const T) -> Self {
         if is_nowhere(pointer) {

@@ -66,7 +66,13 @@ impl<T: ?Sized> PoolBox<T> {
     ///
     /// # Examples
     ///
-    /// See [`CallOnce`] and [`PoolFnOnce`].
+    /// ```
+    /// use segment_pool::PoolBox;
+    ///
+    /// let word = String::from("pool");
+    /// let append = PoolBox::new(|end: &str| word + end); // a `FnOnce`: it gives `word` away
+    /// assert_eq!(PoolBox::call_once(append, ("ed",)), "pooled");
+    /// ```
     pub fn call_once<Args>(this: Self, args: Args) -> T::Output
     where
         T: CallOnce<Args>,

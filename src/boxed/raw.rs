@@ -82,7 +82,15 @@ impl<T: ?Sized> PoolBox<T> {
     ///
     /// # Examples
     ///
-    /// See [`into_non_null`](Self::into_non_null).
+    /// ```
+    /// use segment_pool::PoolBox;
+    /// use std::ptr::NonNull;
+    ///
+    /// let pointer: NonNull<str> = PoolBox::into_non_null(PoolBox::from("pool"));
+    /// // SAFETY: the pointer came from `into_non_null` and is used once.
+    /// let text: PoolBox<str> = unsafe { PoolBox::from_non_null(pointer) };
+    /// assert_eq!(&*text, "pool");
+    /// ```
     #[inline]
     #[must_use = "the value is dropped at once"]
     pub unsafe fn from_non_null(pointer: NonNull<T>) -> Self {

@@ -290,6 +290,18 @@ impl<'a, T> IntoIterator for &'a PoolBox<[T]> {
 /// The elements of a boxed slice, taken out one by one: see [`PoolBox::into_iter`].
 ///
 /// Dropping it drops the elements that are left, and frees the slice's memory.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::PoolBox;
+///
+/// let words: PoolBox<[String]> = ["a", "b", "c"].map(String::from).into();
+/// let mut words: segment_pool::IntoIter<String> = words.into_iter();
+/// assert_eq!(words.next_back().as_deref(), Some("c"));
+/// assert_eq!(words.as_slice(), ["a", "b"]);
+/// drop(words); // and with it "a" and "b"
+/// ```
 pub struct IntoIter<T> {
     elements: PoolBox<[MaybeUninit<T>]>,
     /// The elements that hold a value. All within bounds.

@@ -96,6 +96,7 @@ impl<T> PoolBox<MaybeUninit<T>> {
     fn refill<U>(self, value: U) -> PoolBox<U> {
         if const { pool::interchangeable(Layout::new::<T>(), Layout::new::<U>()) } {
             let slot = Self::into_non_null(self).cast::<MaybeUninit<U>>();
+            pool::refit(slot.cast(), Layout::new::<T>(), Layout::new::<U>());
             // SAFETY: the slot is good for this type too, and nothing need be valid in it.
             PoolBox::write(unsafe { PoolBox::from_non_null(slot) }, value)
         } else {

@@ -92,6 +92,7 @@ unsafe fn resize(
     new: Layout,
 ) -> Result<NonNull<[u8]>, AllocError> {
     if pool::same_slot(old, new) {
+        pool::refit(storage, old, new);
         return Ok(NonNull::slice_from_raw_parts(storage, new.size()));
     }
     let moved = Segments.allocate(new)?;

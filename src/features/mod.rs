@@ -1,9 +1,13 @@
-//! What other crates' traits ask for: one file per cargo feature, all off by default.
+//! What other crates' traits ask for: a file or two per cargo feature, all off by default.
 
 #[cfg(feature = "allocator-api2")]
 mod allocator;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "serde")]
 mod serde;
+#[cfg(feature = "serde")]
+mod serde_numbers;
 #[cfg(feature = "stable_deref_trait")]
 mod stable_deref;
 #[cfg(feature = "unsize")]

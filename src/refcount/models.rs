@@ -89,6 +89,8 @@ fn race<R: 'static>(
     (other.join().unwrap(), result)
 }
 
+/// Two strong handles are dropped at once, after both read the value. Catches: a value dropped by both or by none, or
+/// while the other still reads: a drop that does not release, a last one that does not acquire.
 #[test]
 fn one_of_the_strong_handles_drops_the_value() {
     loom::model(|| {
@@ -103,6 +105,8 @@ fn one_of_the_strong_handles_drops_the_value() {
     });
 }
 
+/// The last strong and the last weak handle are dropped at once. Catches: memory freed by both or by none, or while the
+/// other still looks at the counts.
 #[test]
 fn the_last_handle_of_either_kind_frees_the_memory() {
     loom::model(|| {
@@ -115,6 +119,7 @@ fn the_last_handle_of_either_kind_frees_the_memory() {
     });
 }
 
+/// A weak handle is upgraded while the last strong one is dropped. Catches: an upgrade of a dead value.
 #[test]
 fn a_value_that_was_upgraded_to_is_there() {
     loom::model(|| {
@@ -134,6 +139,8 @@ fn a_value_that_was_upgraded_to_is_there() {
     });
 }
 
+/// A thread asks whether it is alone while the other strong handle becomes a weak one and comes back. Catches: somebody
+/// alone among the strong who counts as alone, a look that does not acquire what the others did.
 #[test]
 fn who_is_alone_may_write() {
     loom::model(|| {
@@ -157,6 +164,7 @@ fn who_is_alone_may_write() {
     });
 }
 
+/// Two threads try to take the value out. Catches: a value taken out by both, or while the other reads.
 #[test]
 fn at_most_one_takes_the_value_out() {
     loom::model(|| {
@@ -174,6 +182,7 @@ fn at_most_one_takes_the_value_out() {
     });
 }
 
+/// The value is taken out while a weak handle is upgraded. Catches: a value that is both taken out and upgraded to.
 #[test]
 fn taking_the_value_from_weak_handles_leaves_them_none() {
     loom::model(|| {
@@ -195,6 +204,8 @@ fn taking_the_value_from_weak_handles_leaves_them_none() {
     });
 }
 
+/// A value is written and published while a weak handle is upgraded. Catches: a publication that does not release, an
+/// upgrade that does not acquire.
 #[test]
 fn a_value_is_seen_once_it_is_published() {
     loom::model(|| {

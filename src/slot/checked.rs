@@ -3,14 +3,14 @@
 //! ```text
 //! live    | value                                    ... | canary |      the slot's last word
 //! free    | link or poison | poison ...                           |      all of it, but for what a list keeps there
-//! carrier | next | offset | offset ... | check | poison ...       |      hidden like links; the check is over all of them
+//! carrier | next | piece | piece ...   | check | poison ...       |      hidden like links; the check is over all of them
 //! ```
 //!
 //! Every byte of a slot is poison from its free until it is handed out again, but for the first word (the link), the
 //! second while the slot heads a magazine in a depot, and the first 64 bytes of a carrier. So a write to a free slot is
 //! found when the slot is handed out, or the list read.
 
-use super::{SlotPtr, carrier_offsets};
+use super::{SlotPtr, carrier_pieces};
 use crate::hardened::{Place, mix};
 use crate::layout::{CANARY_BYTES, Span};
 use crate::misuse::{Misuse, report};
@@ -151,7 +151,7 @@ pub(super) unsafe fn expect_carrier(slot: SlotPtr, stride: usize) {
 
 /// Half-words of a carrier before its check.
 fn carrier_halves(stride: usize) -> usize {
-    1 + carrier_offsets(stride)
+    1 + carrier_pieces(stride)
 }
 
 /// Makes the bytes that a carrier used poison again.

@@ -1,18 +1,22 @@
 //! What the tests share: random numbers, checked contents, workers that do what they are told, threads with large
-//! stacks, and processes of their own.
+//! stacks, processes of their own, and the built examples.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod example;
 pub(crate) mod handles;
 
 use std::array;
 use std::env;
 use std::hint::black_box;
 use std::process::Command;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
 use segment_pool::PoolBox;
+
+/// Words of a value whose slot has 1024 bytes; 63 of these fit into a segment.
+pub(crate) const KILOBYTE: usize = if cfg!(feature = "hardened") { 127 } else { 128 };
 
 /// Xorshift: the same numbers for the same seed.
 #[derive(Debug)]
@@ -118,10 +122,19 @@ impl Worker {
 
     /// Runs the job there and waits for its result.
     pub(crate) fn run<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
+        let result = self.begin(job);
+        result.recv().expect("the job did not panic")
+    }
+
+    /// Has the job run there: where its result will come.
+    pub(crate) fn begin<R: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> R + Send + 'static,
+    ) -> Receiver<R> {
         let (done, result) = mpsc::channel();
         let job = Box::new(move || done.send(job()).unwrap());
         self.jobs.send(job).expect("the worker runs");
-        result.recv().expect("the job did not panic")
+        result
     }
 
     /// Ends the thread, its thread-local values included.

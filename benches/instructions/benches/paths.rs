@@ -1,0 +1,137 @@
+//! How many instructions each path takes, counted by callgrind: the same number in every run. `../counts.txt` has what
+//! they took when somebody last looked.
+//!
+//! Each benchmark has a process to itself. Values are 16 bytes, and what is measured is the function's body: what
+//! `setup` does is not, nor is the end of what the function returns. Other threads are not counted.
+
+use std::hint::black_box;
+use std::sync::mpsc;
+use std::thread;
+
+use gungraun::{library_benchmark, library_benchmark_group, main};
+use segment_pool::PoolBox;
+
+type Value = [u64; 2];
+type Boxes = Vec<PoolBox<Value>>;
+
+/// More than any list or batch holds, and less than a segment.
+const MANY: usize = 1024;
+
+fn boxes(count: usize) -> Boxes {
+    (0..count as u64).map(|n| PoolBox::new([n, n])).collect()
+}
+
+/// Boxes of a thread that sleeps from then on.
+fn boxes_of_another(count: usize) -> Boxes {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        sender.send(boxes(count)).unwrap();
+        loop {
+            thread::park();
+        }
+    });
+    receiver.recv().unwrap()
+}
+
+// --- At home --------------------------------------------------------------------------------------------------------
+
+fn with_free_slots() -> Value {
+    drop(boxes(8));
+    black_box([1, 2])
+}
+
+#[library_benchmark(setup = with_free_slots)]
+#[bench::value()]
+fn local_new(value: Value) -> PoolBox<Value> {
+    PoolBox::new(value)
+}
+
+fn one() -> PoolBox<Value> {
+    boxes(8).pop().unwrap()
+}
+
+#[library_benchmark(setup = one)]
+#[bench::value()]
+fn local_drop(boxed: PoolBox<Value>) {
+    drop(boxed);
+}
+
+fn room() -> Boxes {
+    drop(PoolBox::new([1_u64; 2]));
+    Vec::with_capacity(MANY)
+}
+
+// From a segment that was never used.
+#[library_benchmark(setup = room)]
+#[bench::slots_1024()]
+fn refill(mut boxes: Boxes) -> Boxes {
+    boxes.extend((0..MANY as u64).map(|n| PoolBox::new([n, n])));
+    boxes
+}
+
+fn full() -> Boxes {
+    boxes(MANY)
+}
+
+// Stashed, and in the end brought home.
+#[library_benchmark(setup = full)]
+#[bench::slots_1024()]
+fn stash(boxes: Boxes) {
+    drop(boxes);
+}
+
+// --- Elsewhere ------------------------------------------------------------------------------------------------------
+
+fn one_of_another() -> PoolBox<Value> {
+    let mut boxes = boxes_of_another(8);
+    boxes.truncate(4); // they open the batch
+    let last = boxes.pop().unwrap();
+    std::mem::forget(boxes);
+    last
+}
+
+#[library_benchmark(setup = one_of_another)]
+#[bench::value()]
+fn remote_drop(boxed: PoolBox<Value>) {
+    drop(boxed);
+}
+
+fn many_of_another() -> Boxes {
+    let mut boxes = boxes_of_another(MANY + 1);
+    boxes.pop();
+    boxes
+}
+
+#[library_benchmark(setup = many_of_another)]
+#[bench::slots_1024()]
+fn batch_push(boxes: Boxes) {
+    drop(boxes);
+}
+
+/// Boxes that were freed by a thread that has ended, and a place for others.
+fn freed_elsewhere() -> Boxes {
+    let boxes = boxes(MANY);
+    thread::spawn(move || drop(boxes)).join().unwrap();
+    Vec::with_capacity(MANY)
+}
+
+#[library_benchmark(setup = freed_elsewhere)]
+#[bench::slots_1024()]
+fn collect(mut boxes: Boxes) -> Boxes {
+    boxes.extend((0..MANY as u64).map(|n| PoolBox::new([n, n])));
+    boxes
+}
+
+library_benchmark_group!(
+    name = paths,
+    benchmarks = [
+        local_new,
+        local_drop,
+        refill,
+        stash,
+        remote_drop,
+        batch_push,
+        collect
+    ]
+);
+main!(library_benchmark_groups = paths);

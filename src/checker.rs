@@ -1,0 +1,220 @@
+//! What memory checkers are told about slots, which they cannot know: whether one is storage of a value, or free.
+//!
+//! | cfg | tool | |
+//! |---|---|---|
+//! | `asan_slots` | AddressSanitizer | bytes that nobody may touch are poisoned by hand |
+//! | `memcheck_slots` | Valgrind | slots are blocks of an allocator of its own |
+//! | neither | | nothing |
+//!
+//! ```text
+//! segment claimed ------------> shut          its header stays open
+//! handed_out -----------------> the value's bytes are open, and what is left of the slot is not
+//! taken_back -----------------> shut, at once: also while the slot waits in an outbox or on a remote list
+//! Window ---------------------> the pool itself reads or writes the list data of a free slot
+//! unmapped -------------------> open, for whatever is mapped there next
+//! ```
+//!
+//! So a read or write of a freed slot is reported as if the slot had been freed by `free`, and so is a second free. Any
+//! thread may call these for what it owns: slots are whole multiples of the 8 bytes that the tools keep books for.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+/// The bytes were mapped, and may hold the only pointer to something that is not leaked therefore.
+#[inline(always)]
+pub(crate) fn mapped(start: NonNull<u8>, bytes: usize) {
+    tool::mapped(start.as_ptr(), bytes);
+}
+
+/// The bytes, which were mapped as such, are about to be unmapped.
+#[inline(always)]
+pub(crate) fn unmapped(start: NonNull<u8>, bytes: usize) {
+    tool::unmapped(start.as_ptr(), bytes);
+}
+
+/// Nobody may touch these bytes, which a segment or its slots have.
+#[inline(always)]
+pub(crate) fn shut(start: NonNull<u8>, bytes: usize) {
+    tool::shut(start.as_ptr(), bytes);
+}
+
+/// Anybody may touch these bytes.
+#[inline(always)]
+pub(crate) fn open(start: NonNull<u8>, bytes: usize) {
+    tool::open(start.as_ptr(), bytes);
+}
+
+/// A slot becomes storage for a value of this layout.
+#[inline(always)]
+pub(crate) fn handed_out(storage: NonNull<u8>, layout: Layout) -> NonNull<u8> {
+    tool::handed_out(storage.as_ptr(), layout.size());
+    storage
+}
+
+/// The storage of a value is a free slot again.
+#[inline(always)]
+pub(crate) fn taken_back(storage: NonNull<u8>, layout: Layout) {
+    tool::taken_back(storage.as_ptr(), layout.size());
+}
+
+/// The storage of a value serves for one of another layout.
+#[inline(always)]
+pub(crate) fn refitted(storage: NonNull<u8>, old: Layout, new: Layout) {
+    tool::refitted(storage.as_ptr(), old.size(), new.size());
+}
+
+/// The first bytes of a free slot, open to the pool itself until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Window {
+    start: *mut u8,
+    bytes: usize,
+}
+
+impl Window {
+    #[inline(always)]
+    pub(crate) fn new(start: *mut u8, bytes: usize) -> Self {
+        tool::open(start, bytes);
+        Self { start, bytes }
+    }
+
+    /// Where it starts.
+    #[inline(always)]
+    pub(crate) fn cast<T>(&self) -> *mut T {
+        self.start.cast()
+    }
+}
+
+impl Drop for Window {
+    #[inline(always)]
+    fn drop(&mut self) {
+        tool::shut(self.start, self.bytes);
+    }
+}
+
+#[cfg(not(any(asan_slots, memcheck_slots)))]
+mod tool {
+    #[inline(always)]
+    pub(super) fn mapped(_start: *mut u8, _bytes: usize) {}
+
+    #[inline(always)]
+    pub(super) fn unmapped(_start: *mut u8, _bytes: usize) {}
+
+    #[inline(always)]
+    pub(super) fn shut(_start: *mut u8, _bytes: usize) {}
+
+    #[inline(always)]
+    pub(super) fn open(_start: *mut u8, _bytes: usize) {}
+
+    #[inline(always)]
+    pub(super) fn handed_out(_start: *mut u8, _bytes: usize) {}
+
+    #[inline(always)]
+    pub(super) fn taken_back(_start: *mut u8, _bytes: usize) {}
+
+    #[inline(always)]
+    pub(super) fn refitted(_start: *mut u8, _old: usize, _new: usize) {}
+}
+
+#[cfg(asan_slots)]
+mod tool {
+    use core::ffi::c_void;
+
+    unsafe extern "C" {
+        fn __asan_poison_memory_region(start: *const c_void, bytes: usize);
+        fn __asan_unpoison_memory_region(start: *const c_void, bytes: usize);
+        fn __lsan_register_root_region(start: *const c_void, bytes: usize);
+        fn __lsan_unregister_root_region(start: *const c_void, bytes: usize);
+    }
+
+    /// LeakSanitizer follows pointers out of there, but not those in poisoned bytes.
+    pub(super) fn mapped(start: *mut u8, bytes: usize) {
+        // SAFETY: the bytes stay mapped until `unmapped`.
+        unsafe { __lsan_register_root_region(start.cast(), bytes) }
+    }
+
+    pub(super) fn unmapped(start: *mut u8, bytes: usize) {
+        // SAFETY: registered by `mapped`.
+        unsafe { __lsan_unregister_root_region(start.cast(), bytes) }
+        open(start, bytes);
+    }
+
+    pub(super) fn shut(start: *mut u8, bytes: usize) {
+        // SAFETY: it writes the tool's own books on bytes of the caller's.
+        unsafe { __asan_poison_memory_region(start.cast(), bytes.next_multiple_of(8)) }
+    }
+
+    pub(super) fn open(start: *mut u8, bytes: usize) {
+        // SAFETY: as above.
+        unsafe { __asan_unpoison_memory_region(start.cast(), bytes) }
+    }
+
+    pub(super) fn handed_out(start: *mut u8, bytes: usize) {
+        open(start, bytes);
+    }
+
+    pub(super) fn taken_back(start: *mut u8, bytes: usize) {
+        // SAFETY: storage of the caller's, of at least one byte. If it is free already, this read is reported.
+        unsafe { start.read_volatile() };
+        shut(start, bytes);
+    }
+
+    pub(super) fn refitted(start: *mut u8, old: usize, new: usize) {
+        shut(start, old);
+        open(start, new);
+    }
+}
+
+#[cfg(memcheck_slots)]
+mod tool {
+    #[cfg(not(target_arch = "x86_64"))]
+    compile_error!("requests to Valgrind are written for x86-64 only");
+
+    // As in valgrind.h and memcheck.h.
+    const MALLOCLIKE_BLOCK: usize = 0x1301;
+    const FREELIKE_BLOCK: usize = 0x1302;
+    const RESIZEINPLACE_BLOCK: usize = 0x130b;
+    const MAKE_MEM_NOACCESS: usize = 0x4d43_0000;
+    const MAKE_MEM_DEFINED: usize = 0x4d43_0002;
+
+    /// Instructions that do nothing, but to Valgrind mean that `rax` points to a request.
+    fn request(words: [usize; 6]) {
+        // SAFETY: four rotations by 128 bits together, and an exchange of a register with itself.
+        unsafe {
+            core::arch::asm!(
+                "rol rdi, 3",
+                "rol rdi, 13",
+                "rol rdi, 61",
+                "rol rdi, 51",
+                "xchg rbx, rbx",
+                in("rax") &raw const words,
+                inout("rdx") 0_usize => _,
+                options(nostack),
+            );
+        }
+    }
+
+    /// Mapped memory is looked through for pointers anyway, and system calls are noticed.
+    pub(super) fn mapped(_start: *mut u8, _bytes: usize) {}
+
+    pub(super) fn unmapped(_start: *mut u8, _bytes: usize) {}
+
+    pub(super) fn shut(start: *mut u8, bytes: usize) {
+        request([MAKE_MEM_NOACCESS, start.addr(), bytes, 0, 0, 0]);
+    }
+
+    pub(super) fn open(start: *mut u8, bytes: usize) {
+        request([MAKE_MEM_DEFINED, start.addr(), bytes, 0, 0, 0]);
+    }
+
+    pub(super) fn handed_out(start: *mut u8, bytes: usize) {
+        request([MALLOCLIKE_BLOCK, start.addr(), bytes, 0, 0, 0]);
+    }
+
+    pub(super) fn taken_back(start: *mut u8, _bytes: usize) {
+        request([FREELIKE_BLOCK, start.addr(), 0, 0, 0, 0]);
+    }
+
+    pub(super) fn refitted(start: *mut u8, old: usize, new: usize) {
+        request([RESIZEINPLACE_BLOCK, start.addr(), old, new, 0, 0]);
+    }
+}

@@ -1,0 +1,37 @@
+//! Feature `serde`: what the pools say of themselves is serialized field by field. Not the other way: such numbers are
+//! only ever true here.
+
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use crate::leaks::LeakReport;
+use crate::report::{Memory, Report};
+use crate::stats::{Census, ClassStats, Stats};
+
+/// All fields are named, so that the compiler misses a new one.
+macro_rules! serialize_fields {
+    ($($Numbers:ident { $($field:ident),* })*) => {$(
+        impl Serialize for $Numbers {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let Self { $($field),* } = self;
+                let fields = [$(stringify!($field)),*].len();
+                let mut numbers = serializer.serialize_struct(stringify!($Numbers), fields)?;
+                $(numbers.serialize_field(stringify!($field), $field)?;)*
+                numbers.end()
+            }
+        }
+    )*};
+}
+
+serialize_fields! {
+    Stats {
+        name, heaps, abandoned_heaps, adoptions, abandonments, segments, segment_bytes, spare_bytes, capacity,
+        allocations, local_frees, remote_frees, batches, collects, large, large_bytes
+    }
+    ClassStats {
+        slot_bytes, segments, segment_bytes, capacity, allocations, local_frees, remote_frees, batches, collects
+    }
+    Memory { arenas, mapped_bytes, free_bytes, dirty_bytes, resident_bytes }
+    Report { name, total, classes, memory }
+    LeakReport { name, type_name, live, running_heaps }
+    Census { heaps, segments, capacity, free, live, kept }
+}

@@ -1,0 +1,8 @@
+use super::Debts;
+use crate::heap::HeapRef;
+
+impl Debts {
+    pub(crate) fn heaps(&self) -> impl Iterator<Item = HeapRef> {
+        self.heaps.iter().filter_map(|debt| debt.get())
+    }
+}

@@ -1,0 +1,177 @@
+//! Arenas of two segments: claimed, released, mapped, unmapped and trimmed by two threads at once.
+
+use loom::thread;
+
+use super::{join, model};
+use crate::arena::Arenas;
+use crate::layout::Span;
+use crate::segment::Claimed;
+use crate::sync::UnsafeCell;
+
+fn arenas() -> &'static Arenas {
+    Box::leak(Box::new(Arenas::new()))
+}
+
+impl Arenas {
+    fn claim_small(&self) -> Claimed {
+        self.claim(Span::Small).unwrap()
+    }
+
+    fn release_small(&self, claimed: Claimed) {
+        unsafe { self.release(Span::Small, claimed) };
+    }
+}
+
+/// Two threads claim and release the two segments of an arena, which is unmapped whenever it is idle. Catches: a
+/// base read before the bit was won, an unmap without taking all bits, a segment handed out twice.
+#[test]
+fn arena_claim_against_release_and_unmap() {
+    model(|| {
+        let arenas = arenas();
+        let work = move || {
+            let claimed = arenas.claim_small();
+            let cell = claimed.memory.cast::<UnsafeCell<u64>>();
+            unsafe { cell.write(UnsafeCell::new(0)) };
+            unsafe { cell.as_ref() }.with_mut(|value| unsafe { *value += 1 });
+            arenas.release_small(claimed);
+        };
+        let other = thread::spawn(work);
+        work();
+        other.join().unwrap();
+        assert_eq!(arenas.mapped(), 0);
+    });
+}
+
+/// Two arenas become idle while a claim is taken from one of them. Catches: the count of idle arenas, low for a moment
+/// between a release and its counting, that makes both releases leave an arena to the other.
+#[test]
+fn two_arenas_become_idle_while_one_is_claimed_from() {
+    model(|| {
+        let arenas = arenas();
+        let [first, second, third] = [(); 3].map(|()| arenas.claim_small());
+        arenas.release_small(second);
+        let releaser = thread::spawn(move || arenas.release_small(first));
+        let claimer = thread::spawn(move || {
+            let again = arenas.claim_small();
+            arenas.release_small(third);
+            again
+        });
+        releaser.join().unwrap();
+        arenas.release_small(claimer.join().unwrap());
+        assert_eq!(arenas.mapped(), 0);
+    });
+}
+
+/// One segment is used by two threads in turn. Catches: a release or a claim that does not hand the memory over, a
+/// segment handed out twice.
+#[test]
+fn segment_memory_changes_hands() {
+    model(|| {
+        let arenas = arenas();
+        let (first, second) = (arenas.claim_small(), arenas.claim_small());
+        let place = second.memory.addr();
+        arenas.release_small(second);
+        let contents: &'static UnsafeCell<u64> = Box::leak(Box::new(UnsafeCell::new(0)));
+        let work = move || {
+            let claimed = arenas.claim_small();
+            if claimed.memory.addr() == place {
+                contents.with_mut(|contents| unsafe { *contents += 1 });
+            }
+            arenas.release_small(claimed);
+        };
+        let other = thread::spawn(work);
+        work();
+        other.join().unwrap();
+        arenas.release_small(first);
+        assert_eq!(arenas.mapped(), 0);
+    });
+}
+
+/// Two threads need one more arena than there is room for in the table: both add a block, and one of them is used.
+/// Catches: a block that is not published whole, or not seen whole; an arena filed in a block that was thrown away.
+#[test]
+fn table_grows_by_two_threads_at_once() {
+    model(|| {
+        let arenas = arenas();
+        let [first, second] = [(); 2].map(|()| arenas.claim_small());
+        let work = move || arenas.claim_small();
+        let other = thread::spawn(work);
+        let mine = work();
+        let theirs = other.join().unwrap();
+        assert_ne!(mine.memory, theirs.memory);
+        for claimed in [first, second, mine, theirs] {
+            arenas.release_small(claimed);
+        }
+        assert_eq!(arenas.mapped(), 0);
+    });
+}
+
+/// A thread looks for a free segment in a table that another one makes longer. Catches: as above, for who only looks.
+#[test]
+fn table_grows_against_claim() {
+    model(|| {
+        let arenas = arenas();
+        let [first, second] = [(); 2].map(|()| arenas.claim_small());
+        let other = thread::spawn(move || {
+            let third = arenas.claim_small();
+            arenas.release_small(third);
+        });
+        arenas.release_small(first);
+        let again = arenas.claim_small();
+        other.join().unwrap();
+        arenas.release_small(again);
+        arenas.release_small(second);
+        assert_eq!(arenas.mapped(), 0);
+    });
+}
+
+/// The two segments of an arena are released at once. Catches: an arena that both leave to the other, or both unmap.
+#[test]
+fn both_segments_of_an_arena_released_at_once() {
+    model(|| {
+        let arenas = arenas();
+        let releasers = [(); 2].map(|()| {
+            let claimed = arenas.claim_small();
+            thread::spawn(move || arenas.release_small(claimed))
+        });
+        join(releasers);
+        assert_eq!(arenas.mapped(), 0);
+    });
+}
+
+/// A thread trims while another maps an arena and releases it again. Catches: a trim that reads the base before it has
+/// a bit, or keeps an arena from being unmapped.
+#[test]
+fn trim_against_map_and_unmap() {
+    model(|| {
+        let arenas = arenas();
+        let other = thread::spawn(move || {
+            let [first, second] = [(); 2].map(|()| arenas.claim_small());
+            arenas.release_small(second);
+            arenas.release_small(first);
+        });
+        arenas.trim();
+        other.join().unwrap();
+        arenas.trim();
+        assert_eq!(arenas.mapped(), 0);
+    });
+}
+
+/// A thread trims while another claims a free segment, uses it and releases it. Catches: a trim that purges what is in
+/// use, or keeps what it purged.
+#[test]
+fn trim_against_claim_and_release() {
+    model(|| {
+        let arenas = arenas();
+        let (first, second) = (arenas.claim_small(), arenas.claim_small());
+        arenas.release_small(second);
+        let other = thread::spawn(move || {
+            let second = arenas.claim_small();
+            arenas.release_small(second);
+        });
+        arenas.trim();
+        other.join().unwrap();
+        arenas.release_small(first);
+        assert_eq!(arenas.mapped(), 0);
+    });
+}

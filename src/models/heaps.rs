@@ -1,0 +1,249 @@
+//! Heaps: made, left, adopted, served by pushers, merged from.
+
+use loom::thread;
+
+use super::{
+    Pool, alloc, churn, end, free_both_remotely, join, model, push, try_alloc, with_debts,
+};
+use crate::handover;
+
+/// The owner ends while another thread frees its last slots: the slots are not lost, the empty segment goes back to
+/// the arena once, and the pool with it. Catches: a lost wake-up between abandon and push, a release of a queued
+/// segment, references given up before the heap is abandoned.
+#[test]
+fn thread_end_against_remote_free() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b) = (alloc(heap), alloc(heap));
+        let pusher = thread::spawn(move || {
+            a.free_remotely();
+            b.free_remotely();
+        });
+        end(heap);
+        pusher.join().unwrap();
+        pool.close();
+    });
+}
+
+/// Two threads free one slot each of a heap whose owner has ended: both may acquire it, one after the other, or one
+/// serves both. Catches: two owners at once, a segment released while the other pusher still needs it.
+#[test]
+fn two_pushers_acquire_an_abandoned_heap() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b) = (alloc(heap), alloc(heap));
+        end(heap);
+        let pusher = push(a);
+        b.free_remotely();
+        pusher.join().unwrap();
+        pool.close();
+    });
+}
+
+/// The owner serves one segment and ends; then a push to another segment acquires the heap. Catches: an inbox push
+/// that does not acquire, whose tenure would race with what the owner did last.
+#[test]
+fn tenure_after_the_owner_served_another_segment() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b, c) = (alloc(heap), alloc(heap), alloc(heap));
+        b.free_at_home(heap);
+        let pushers = [a, c].map(push);
+        end(heap);
+        join(pushers);
+        pool.close();
+    });
+}
+
+/// A thread without a heap adopts one while a free of one of its slots arrives. Catches: an adoption that misses
+/// what the pusher did during its tenure.
+#[test]
+fn adopt_against_remote_free() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b) = (alloc(heap), alloc(heap));
+        end(heap);
+        let pusher = thread::spawn(move || free_both_remotely(a, b));
+        let heap = pool.acquire(2);
+        churn(heap);
+        end(heap);
+        pusher.join().unwrap();
+        pool.close();
+    });
+}
+
+/// A thread merges a segment out of an abandoned heap while another frees a slot of it: the free reaches the old heap
+/// or the new one, as a stray or not, and everything goes back. Catches: the heap stored after the old one was
+/// abandoned, a stray taken for a member, a stray dropped, a heap entered without acquiring what made it.
+#[test]
+fn merge_against_a_push_that_read_the_old_heap() {
+    model(|| {
+        let pool = Pool::new();
+        let old = pool.acquire(1);
+        let (a, b) = (alloc(old), alloc(old));
+        b.free_at_home(old);
+        let pusher = push(a);
+        let mine = pool.acquire(2); // made behind the pusher's back
+        end(old);
+        churn(mine); // merges the old heap's segment, or makes one
+        end(mine);
+        pusher.join().unwrap();
+        pool.close();
+    });
+}
+
+/// A segment moves twice while a push is on its way to the first heap: it is forwarded until it arrives. Catches: a
+/// forward to where the segment was, not is; QUEUED turned off on the way.
+#[test]
+fn two_forwards_of_one_segment() {
+    model(|| {
+        let pool = Pool::new();
+        let first = pool.acquire(1);
+        let (a, b) = (alloc(first), alloc(first));
+        b.free_at_home(first);
+        let second = pool.acquire(2);
+        let third = pool.acquire(3);
+        end(first);
+        let pusher = push(a);
+        churn(second);
+        end(second);
+        churn(third);
+        end(third);
+        pusher.join().unwrap();
+        pool.close();
+    });
+}
+
+/// Two threads make the first heaps of a pool at once, unless one finds the other's. Catches: a heap lost from the
+/// list, which would never be freed; a heap listed before it is made, or seen before.
+#[test]
+fn two_threads_make_heaps_at_once() {
+    model(|| {
+        let pool = Pool::new();
+        let work = move |token| {
+            let heap = pool.acquire(token);
+            churn(heap);
+            end(heap);
+        };
+        let other = thread::spawn(move || work(1));
+        work(2);
+        other.join().unwrap();
+        pool.close();
+    });
+}
+
+/// Two threads without a heap adopt the same one at once, which has a free slot. Catches: a heap with two owners.
+#[test]
+fn two_threads_adopt_at_once() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b) = (alloc(heap), alloc(heap));
+        a.free_at_home(heap);
+        end(heap);
+        let work = move |token| {
+            let heap = pool.acquire(token);
+            churn(heap);
+            end(heap);
+        };
+        let other = thread::spawn(move || work(2));
+        work(3);
+        other.join().unwrap();
+        b.free_remotely();
+        pool.close();
+    });
+}
+
+/// Two threads that have heaps merge from the same abandoned one at once. Catches: a segment in two heaps.
+#[test]
+fn two_threads_merge_from_one_heap() {
+    model(|| {
+        let pool = Pool::new();
+        let [donor, mine, theirs] = [1, 2, 3].map(|token| pool.acquire(token));
+        let (a, b) = (alloc(donor), alloc(donor));
+        a.free_at_home(donor);
+        end(donor);
+        let other = thread::spawn(move || {
+            churn(theirs);
+            end(theirs);
+        });
+        churn(mine);
+        end(mine);
+        other.join().unwrap();
+        b.free_remotely();
+        pool.close();
+    });
+}
+
+/// A thread merges from a heap while another adopts it and a free arrives there. Catches: segments taken out of a
+/// heap that another thread owns.
+#[test]
+fn merge_against_adopt_and_push() {
+    model(|| {
+        let pool = Pool::new();
+        let [donor, mine] = [1, 2].map(|token| pool.acquire(token));
+        let (a, b) = (alloc(donor), alloc(donor));
+        a.free_at_home(donor);
+        end(donor);
+        let adopter = thread::spawn(move || {
+            let heap = pool.acquire(3);
+            churn(heap);
+            end(heap);
+        });
+        let pusher = push(b);
+        churn(mine);
+        end(mine);
+        join([adopter, pusher]);
+        pool.close();
+    });
+}
+
+/// A pool at its limit: a thread looks for a slot in the abandoned heaps while one is freed there. Catches: a segment
+/// mapped beyond the limit, a donor left with what waits in its inbox.
+#[test]
+fn refill_at_the_limit_against_push() {
+    model(|| {
+        let pool = Pool::with_limit(1);
+        let [donor, mine] = [1, 2].map(|token| pool.acquire(token));
+        let (a, b) = (alloc(donor), alloc(donor));
+        end(donor);
+        let pusher = push(a);
+        let slot = with_debts(|debts| handover::refill_from_others(mine, 0, debts));
+        pusher.join().unwrap();
+        assert!(slot.is_none_or(|slot| slot == a.0));
+        slot.inspect(|slot| super::Value(*slot).free_at_home(mine));
+        assert!(
+            try_alloc(mine)
+                .map(|value| value.free_at_home(mine))
+                .is_some()
+        );
+        b.free_remotely();
+        end(mine);
+        pool.close();
+    });
+}
+
+/// A stray waits in the inbox of a heap that nobody has, when that is adopted again. Catches: a stray that an adopter
+/// serves as its own, or forwards while the heap is still its own, to itself.
+#[test]
+fn stray_found_by_an_adopter() {
+    model(|| {
+        let pool = Pool::new();
+        let [old, mine] = [1, 2].map(|token| pool.acquire(token));
+        let (a, b) = (alloc(old), alloc(old));
+        b.free_at_home(old);
+        let pusher = push(a);
+        end(old);
+        churn(mine);
+        let adopted = pool.acquire(3); // the old heap, unless the pusher has it
+        churn(adopted);
+        end(adopted);
+        end(mine);
+        pusher.join().unwrap();
+        pool.close();
+    });
+}

@@ -1,0 +1,196 @@
+//! Loom models: the crate's own words, segments, arenas, heaps and pools, in segments of two slots and arenas of two
+//! segments.
+//!
+//! Each model is named after its race and says which bug it would catch. `tests/mutants` plants such bugs, weakens
+//! every ordering, and sees whether a model fails. Run the models by `RUSTFLAGS="--cfg loom" cargo test --release
+//! --lib`, with `LOOM_MAX_PREEMPTIONS=2` or 3.
+//!
+//! The ledger is in [`Pool::close`]: when all is over no arena is mapped and no pool or heap is left.
+
+use core::ptr::NonNull;
+
+use loom::thread;
+
+use crate::arena::Arenas;
+use crate::handover::{self, Debts};
+use crate::heap::HeapRef;
+use crate::layout::Span;
+use crate::outbox::Outbox;
+use crate::registry::{RegistryRef, registry_of};
+use crate::segment::SegmentRef;
+use crate::slot::{self, SlotPtr};
+
+/// Holds loom's watched cell and a carrier.
+const STRIDE: usize = 256;
+
+mod arenas;
+mod heaps;
+mod pools;
+mod segments;
+mod threads;
+mod words;
+
+/// A pool with arenas of its own, so that a model can see that everything went back.
+#[derive(Clone, Copy)]
+struct Pool {
+    arenas: NonNull<Arenas>,
+    registry: RegistryRef,
+}
+
+impl Pool {
+    fn new() -> Self {
+        Self::with_limit(usize::MAX)
+    }
+
+    fn with_limit(segments: usize) -> Self {
+        Self::create_in(NonNull::from(Box::leak(Box::new(Arenas::new()))), segments)
+    }
+
+    fn create_in(arenas: NonNull<Arenas>, limit: usize) -> Self {
+        let registry = RegistryRef::create_in(arenas, STRIDE, limit).unwrap();
+        Self { arenas, registry }
+    }
+
+    /// Drops the handle and checks that nothing is left.
+    fn close(self) {
+        close(self.registry);
+        self.check_ledger();
+    }
+
+    fn check_ledger(self) {
+        let arenas = unsafe { Box::from_raw(self.arenas.as_ptr()) };
+        assert_eq!(arenas.mapped(), 0, "every segment went back to its arena");
+        assert_eq!(arenas.users(), 0, "the pool was freed, and its heaps");
+    }
+
+    fn acquire(self, token: u64) -> HeapRef {
+        self.registry.acquire(token).unwrap()
+    }
+}
+
+/// Allocates, as the owner, and stores a value.
+fn alloc(heap: HeapRef) -> Value {
+    try_alloc(heap).unwrap()
+}
+
+/// `None` when the pool's limit is reached.
+fn try_alloc(heap: HeapRef) -> Option<Value> {
+    let refill = || with_debts(|debts| handover::refill(heap, 0, debts));
+    let slot = heap.bin(0).take().or_else(refill)?;
+    slot::erase(slot);
+    Some(Value(slot))
+}
+
+/// Allocates and frees, as the owner.
+fn churn(heap: HeapRef) {
+    alloc(heap).free_at_home(heap);
+}
+
+/// A slot in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Value(SlotPtr);
+
+impl Value {
+    fn segment(self) -> SegmentRef {
+        unsafe { SegmentRef::of(self.0, Span::of(STRIDE)) }
+    }
+
+    fn free_at_home(self, heap: HeapRef) {
+        slot::erase(self.0);
+        if unsafe { heap.bin(0).give(self.0) } {
+            with_debts(|debts| handover::stash(heap, 0, debts));
+        }
+    }
+
+    /// What a thread does that does not own the segment.
+    fn free_remotely(self) {
+        free_all_remotely([self]);
+    }
+
+    fn free_into(self, outbox: &Outbox, debts: &Debts) {
+        slot::erase(self.0);
+        let segment = self.segment();
+        let offset = SegmentRef::offset_of(self.0, Span::of(STRIDE));
+        if !unsafe { outbox.join(segment, offset) } {
+            unsafe { outbox.add(segment, offset, debts, |_, _| false) };
+        }
+    }
+}
+
+/// In batches, through an outbox of one entry.
+fn free_all_remotely<const N: usize>(values: [Value; N]) {
+    let outbox = Outbox::new();
+    with_debts(|debts| {
+        for value in values {
+            value.free_into(&outbox, debts);
+        }
+        outbox.flush(debts);
+    });
+}
+
+fn free_both_remotely(a: Value, b: Value) {
+    free_all_remotely([a, b]);
+}
+
+fn join<const N: usize>(threads: [thread::JoinHandle<()>; N]) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+/// A thread that does nothing but free a slot.
+fn push(value: Value) -> thread::JoinHandle<()> {
+    thread::spawn(move || value.free_remotely())
+}
+
+fn end(heap: HeapRef) {
+    with_debts(|debts| unsafe { handover::leave(heap, debts) });
+}
+
+/// Lends a heap and forgets it.
+fn lend(heap: HeapRef) {
+    let registry = registry_of(heap);
+    lend_for_now(heap);
+    unsafe { registry.give_up(1) };
+}
+
+/// Lends a heap and keeps the reference to its pool.
+fn lend_for_now(heap: HeapRef) {
+    with_debts(|debts| unsafe { handover::lend(heap, debts) });
+}
+
+/// Takes a lent heap back, if nobody else has it, and ends; what a thread does that idled and comes to its end.
+fn take_back_and_end(pool: Pool, heap: HeapRef) {
+    if pool.registry.adopt_one(heap) {
+        heap.set_owner(1);
+        churn(heap);
+        end(heap);
+    } else {
+        unsafe { pool.registry.give_up(1) };
+    }
+}
+
+fn close(registry: RegistryRef) {
+    with_debts(|debts| unsafe { handover::close(registry, debts) });
+}
+
+/// Does something that may leave heaps too soon, and comes back to them, as a thread does at its end at the latest.
+fn with_debts<R>(work: impl FnOnce(&Debts) -> R) -> R {
+    let debts = Debts::new();
+    let result = work(&debts);
+    debts.pay_all();
+    result
+}
+
+fn model(run: impl Fn() + Sync + Send + 'static) {
+    let executions = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = executions.clone();
+    loom::model(move || {
+        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        run();
+    });
+    println!(
+        "{} executions",
+        executions.load(std::sync::atomic::Ordering::Relaxed)
+    );
+}

@@ -1,0 +1,8 @@
+use super::SegmentPool;
+use crate::registry::RegistryRef;
+
+impl<T> SegmentPool<T> {
+    pub(crate) fn registry_if_any(&self) -> Option<RegistryRef> {
+        self.registry()
+    }
+}

@@ -1,0 +1,249 @@
+//! Looks at every slot of a pool, and at every word and count that says something about it, and changes nothing.
+//!
+//! For tests in which all threads take turns: nothing is ever under way, so everything must agree exactly.
+//!
+//! ```text
+//! slots ever handed out  ==  alive + in a list + on a remote list + in an outbox, each in one place
+//! segments with a list   ==  those in an inbox or out of one and pending, each once
+//! heaps                  ==  those that a thread holds + the abandoned ones
+//! references             ==  handle + segments + heaps that a thread holds, lent or owes a visit
+//! ```
+
+use std::collections::HashMap;
+
+use crate::batch;
+use crate::heap::HeapRef;
+use crate::layout::{Span, magazine_slots};
+use crate::registry::{RegistryRef, registry_of};
+use crate::remote::Taken;
+use crate::segment::SegmentRef;
+use crate::slot::SlotPtr;
+use crate::stats::Stats;
+use crate::thread::tests::Thread;
+
+/// What should be the case.
+pub(super) struct Expected<'a> {
+    pub(super) threads: &'a [Thread],
+    /// The storage of every value that is alive.
+    pub(super) alive: Vec<(SlotPtr, Span)>,
+    /// Whether the pool has a handle.
+    pub(super) open: bool,
+    /// Values ever made.
+    pub(super) made: u64,
+}
+
+/// Panics if anything is not as it should be.
+pub(super) fn audit(pool: RegistryRef, expected: &Expected<'_>) {
+    let mut book = Book::new(pool);
+    book.mark_lists();
+    book.mark_remote_lists();
+    let in_batches = book.mark_outboxes(expected.threads);
+    for &(slot, span) in &expected.alive {
+        // SAFETY: a live value's storage is a slot of a segment of this span.
+        book.mark(unsafe { SegmentRef::of(slot, span) }, slot);
+    }
+    book.check_sums();
+    let uncollected = book.uncollected + in_batches;
+    check_heaps(pool, expected.threads);
+    book.check_inboxes();
+    book.check_counts(expected, uncollected);
+}
+
+struct Book {
+    pool: RegistryRef,
+    segments: HashMap<SegmentRef, Marks>,
+    /// Slots on remote lists.
+    uncollected: usize,
+}
+
+/// Which slots of a segment were found.
+struct Marks {
+    found: Vec<bool>,
+    count: usize,
+}
+
+impl Book {
+    fn new(pool: RegistryRef) -> Self {
+        let mut segments = HashMap::new();
+        for heap in pool.heaps() {
+            for segment in heap.used_bins().flat_map(|bin| bin.segments()) {
+                assert!(segment.heap() == heap.id(), "a segment knows its heap");
+                let marks = Marks {
+                    found: vec![false; segment.bumped()],
+                    count: 0,
+                };
+                assert!(
+                    segments.insert(segment, marks).is_none(),
+                    "a segment is in one bin"
+                );
+            }
+        }
+        Self {
+            pool,
+            segments,
+            uncollected: 0,
+        }
+    }
+
+    fn mark(&mut self, segment: SegmentRef, slot: SlotPtr) {
+        let marks = self.segments.get_mut(&segment);
+        let marks = marks.expect("a slot is in a segment that is in a bin");
+        let index = segment
+            .index_of(slot)
+            .expect("a slot starts where slots start");
+        let found = marks
+            .found
+            .get_mut(index)
+            .expect("a slot was handed out before");
+        assert!(!core::mem::replace(found, true), "a slot is in one place");
+        marks.count += 1;
+    }
+
+    fn mark_lists(&mut self) {
+        for heap in self.pool.heaps() {
+            for bin in heap.used_bins() {
+                let span = Span::of(bin.stride());
+                for slot in bin.stock() {
+                    // SAFETY: the bin's slots are in segments of its stride.
+                    self.mark(unsafe { SegmentRef::of(slot, span) }, slot);
+                }
+                for segment in bin.segments() {
+                    segment.home().for_each(|slot| self.mark(segment, slot));
+                }
+                let most = magazine_slots(bin.stride()) * 9 / 8 + 1;
+                assert!(
+                    bin.free_len() <= most,
+                    "a free list is a magazine and an eighth"
+                );
+            }
+        }
+    }
+
+    fn mark_remote_lists(&mut self) {
+        for segment in self.segments.keys().copied().collect::<Vec<_>>() {
+            let capacity = segment.identity().capacity;
+            match segment.remote_word().peek() {
+                Taken::List(list) => {
+                    let mut slots = Vec::new();
+                    // SAFETY: no other thread runs, so that nobody takes the list meanwhile; it is only read.
+                    unsafe { batch::peek(segment, list, |slot| slots.push(slot)) };
+                    assert_eq!(
+                        slots.len(),
+                        list.count,
+                        "a remote list is as long as it says"
+                    );
+                    slots.into_iter().for_each(|slot| self.mark(segment, slot));
+                    self.uncollected += list.count;
+                }
+                Taken::Purging => panic!("a purge was begun and not finished"),
+                Taken::Purged { .. } => {
+                    let marks = self.segments.get_mut(&segment).expect("listed");
+                    assert_eq!((marks.count, marks.found.len()), (0, capacity));
+                    marks.count = capacity;
+                    marks.found.fill(true);
+                    self.uncollected += capacity;
+                }
+            }
+        }
+    }
+
+    /// Returns how many slots there are in batches.
+    fn mark_outboxes(&mut self, threads: &[Thread]) -> usize {
+        let mut in_batches = 0;
+        for (segment, slot) in threads.iter().flat_map(|thread| thread.outbox().slots()) {
+            // SAFETY: a slot in a batch keeps its segment in use, and so the heap alive.
+            if registry_of(unsafe { HeapRef::from_id(segment.heap()) }) == self.pool {
+                self.mark(segment, slot);
+                in_batches += 1;
+            }
+        }
+        in_batches
+    }
+
+    fn check_sums(&self) {
+        for (segment, marks) in &self.segments {
+            let lost = marks.found.iter().filter(|found| !**found).count();
+            assert_eq!(
+                lost,
+                0,
+                "slots that are nowhere, of {:?}",
+                segment.identity()
+            );
+        }
+    }
+
+    /// Segments with something on their remote list wait to be served, each in one place.
+    fn check_inboxes(&self) {
+        let mut waiting = HashMap::new();
+        for segment in self
+            .pool
+            .heaps()
+            .flat_map(|heap| heap.waiting().collect::<Vec<_>>())
+        {
+            *waiting.entry(segment).or_insert(0) += 1;
+        }
+        for segment in self.segments.keys() {
+            let times = waiting.remove(segment).unwrap_or(0);
+            let queued = !segment.remote_word().is_idle();
+            assert_eq!(
+                times,
+                usize::from(queued),
+                "in inboxes, of {:?}",
+                segment.identity()
+            );
+        }
+        assert!(waiting.is_empty(), "only segments in use wait");
+    }
+
+    fn check_counts(&self, expected: &Expected<'_>, uncollected: usize) {
+        let (counts, stats) = (self.pool.counts(), Stats::of(self.pool, None));
+        let spares: usize = self.pool.heaps().map(HeapRef::spares).sum();
+        assert_eq!(
+            counts.in_use,
+            self.segments.len() + spares,
+            "segments in use"
+        );
+        let references = expected.threads.iter().flat_map(Thread::referenced);
+        let held = references
+            .filter(|heap| registry_of(*heap) == self.pool)
+            .count();
+        let references = counts.in_use + held + usize::from(expected.open);
+        assert_eq!(counts.references, references, "references to the pool");
+        assert_eq!(stats.segments, self.segments.len() as u64);
+        assert_eq!(stats.allocations, expected.made);
+        assert_eq!(
+            stats.live() - stats.large, // those with mappings of their own are in no segment
+            (expected.alive.len() + uncollected) as u64,
+            "{stats}"
+        );
+    }
+}
+
+/// Every heap is held by one thread or by none, and there are as many as there were threads at once.
+fn check_heaps(pool: RegistryRef, threads: &[Thread]) {
+    let mut abandoned = 0;
+    for heap in pool.heaps() {
+        heap.check_at_rest();
+        let holders: Vec<_> = threads
+            .iter()
+            .filter(|thread| thread.held().any(|held| held == heap))
+            .collect();
+        match holders[..] {
+            [] => assert!(
+                heap.is_abandoned(),
+                "somebody has every heap that is not abandoned"
+            ),
+            [thread] => assert!(!heap.is_abandoned() && heap.is_owned_by(thread.token())),
+            _ => panic!("two threads hold one heap"),
+        }
+        abandoned += usize::from(heap.is_abandoned());
+    }
+    assert!(
+        pool.counts().abandoned >= abandoned,
+        "the hint is never too low"
+    );
+    assert!(
+        pool.heaps().count() <= threads.len(),
+        "a heap for each thread at most"
+    );
+}

@@ -1,0 +1,301 @@
+//! The system refuses memory, at every place where it is asked for some, and in every request that may come to that.
+//!
+//! Each request starts with nothing: no heap, no arena, no pool. It is made again and again, and each time the next
+//! mapping is refused, until one goes through without. A refused request must say so and hand its value back; made once
+//! more, it must succeed, and all must be as if nothing had been refused.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::in_own_process;
+use crate::arc::PoolArc;
+use crate::boxed::PoolBox;
+use crate::error::{AllocError, AllocErrorKind};
+use crate::layout::Span;
+use crate::os::refusal::{mappings, once_refused, while_refused};
+use crate::pool::SegmentPool;
+use crate::registry::tests::Counts;
+use crate::registry::{self, RegistryRef};
+use crate::stats::{Census, Stats};
+use crate::thread::tests::Thread;
+use crate::{stats, validate};
+
+/// Has a mapping of its own.
+type Large = [u8; 140_000];
+/// Has one, too.
+#[derive(Debug, Clone, PartialEq)]
+#[repr(align(8192))]
+struct Aligned(u8);
+
+/// Where requests are made.
+struct World {
+    words: SegmentPool<String>,
+    shared: SegmentPool<crate::Counted<u64>>,
+    large: SegmentPool<Large>,
+}
+
+type Answer = Result<Box<dyn Any>, AllocErrorKind>;
+type Request = fn(&World) -> Answer;
+
+fn kept<T: 'static>(result: Result<T, AllocErrorKind>) -> Answer {
+    result.map(|kept| Box::new(kept) as Box<dyn Any>)
+}
+
+/// The answer; the value must come back if it is no.
+fn stored<H: 'static, T: PartialEq>(result: Result<H, AllocError<T>>, value: &T) -> Answer {
+    kept(result.map_err(|error| {
+        let kind = error.kind();
+        assert!(error.into_inner() == *value, "the value comes back");
+        kind
+    }))
+}
+
+/// The same for closures, which can still be called if the answer is no.
+fn made<H: 'static>(result: Result<H, AllocError<impl FnOnce() -> String>>) -> Answer {
+    kept(result.map_err(|error| {
+        let kind = error.kind();
+        assert_eq!(error.into_inner()(), "made");
+        kind
+    }))
+}
+
+fn word() -> String {
+    "word".to_owned()
+}
+
+fn requests() -> Vec<(&'static str, Request)> {
+    vec![
+        ("try_new", |_| stored(PoolBox::try_new(word()), &word())),
+        ("try_new, a segment of 512 KiB", |_| {
+            stored(PoolBox::try_new([7_u8; 3000]), &[7; 3000])
+        }),
+        ("try_new, a segment of 4 MiB", |_| {
+            stored(PoolBox::try_new([7_u8; 30_000]), &[7; 30_000])
+        }),
+        ("try_new, large", |_| {
+            stored(PoolBox::try_new([7_u8; 140_000]), &[7; 140_000])
+        }),
+        ("try_new, aligned", |_| {
+            stored(PoolBox::try_new(Aligned(7)), &Aligned(7))
+        }),
+        ("try_new_with", |_| {
+            made(PoolBox::try_new_with(|| "made".to_owned()))
+        }),
+        ("try_new_uninit", |_| kept(PoolBox::<u64>::try_new_uninit())),
+        ("try_new_zeroed", |_| kept(PoolBox::<u64>::try_new_zeroed())),
+        ("try_clone_from_ref", |_| {
+            kept(PoolBox::try_clone_from_ref(&word()))
+        }),
+        ("try_new_uninit_slice", |_| {
+            kept(PoolBox::<[u64]>::try_new_uninit_slice(9))
+        }),
+        ("try_new_uninit_slice, large", |_| {
+            kept(PoolBox::<[u64]>::try_new_uninit_slice(90_000))
+        }),
+        ("try_new_zeroed_slice", |_| {
+            kept(PoolBox::<[u64]>::try_new_zeroed_slice(9))
+        }),
+        ("PoolArc::try_new", |_| {
+            stored(PoolArc::try_new(word()), &word())
+        }),
+        ("try_new_in", |world| {
+            stored(PoolBox::try_new_in(word(), &world.words), &word())
+        }),
+        ("try_new_uninit_in", |world| {
+            kept(PoolBox::try_new_uninit_in(&world.words))
+        }),
+        ("try_new_zeroed_in", |world| {
+            kept(PoolBox::try_new_zeroed_in(&world.words))
+        }),
+        ("PoolArc::try_new_in", |world| {
+            stored(PoolArc::try_new_in(7, &world.shared), &7)
+        }),
+        ("try_alloc", |world| {
+            stored(world.words.try_alloc(word()), &word())
+        }),
+        ("try_alloc, large", |world| {
+            stored(world.large.try_alloc([7; 140_000]), &[7; 140_000])
+        }),
+        ("try_alloc_with", |world| {
+            made(world.words.try_alloc_with(|| "made".to_owned()))
+        }),
+        ("try_alloc_uninit", |world| {
+            kept(world.words.try_alloc_uninit())
+        }),
+        ("reserve", |world| kept(world.words.reserve(5000))),
+        ("prefault", |world| kept(world.words.prefault(5000))),
+    ]
+}
+
+/// What there is after a request: in the default pool and in the others, and how many mappings.
+type Outcome = ([Census; 3], [Stats; 3], [Option<Counts>; 4], usize);
+
+/// Makes a request where there is nothing, refusing a mapping after so many. Returns what there is after it was made
+/// again, and which mapping was refused.
+fn ask(request: Request, granted: usize) -> (Outcome, Option<Place>) {
+    let world = World {
+        words: SegmentPool::new(),
+        shared: SegmentPool::new(),
+        large: SegmentPool::new(),
+    };
+    let thread = Thread::start();
+    let (answer, place) = thread.run(|| once_refused(granted, || request(&world)));
+    let answer = match place {
+        Some(_) => {
+            assert_eq!(answer.err(), Some(AllocErrorKind::OutOfMemory));
+            assert!(
+                world.large.stats() == Stats::default(),
+                "a value with a mapping is not counted"
+            );
+            thread.run(|| request(&world))
+        }
+        None => answer,
+    };
+    let answer = answer.expect("there is memory");
+    let outcome = thread.run(|| {
+        let census = [validate(), world.words.validate(), world.shared.validate()];
+        let stats = [stats(), world.words.stats(), world.shared.stats()];
+        let counts = [
+            Some(registry::default()),
+            world.words.registry_if_any(),
+            world.shared.registry_if_any(),
+            world.large.registry_if_any(),
+        ];
+        (
+            census,
+            stats,
+            counts.map(|pool| pool.map(RegistryRef::counts)),
+            mappings(),
+        )
+    });
+    thread.run(|| while_refused(|| drop((answer, world)))); // for which no memory is needed
+    thread.end();
+    assert_eq!((stats().segments, stats().live()), (0, 0));
+    registry::trim_arenas();
+    assert_eq!(
+        mappings() as u64,
+        stats().heaps,
+        "all memory went back, but for heaps"
+    );
+    registry::tests::start_anew();
+    (
+        outcome,
+        place.map(|place| (place.file().to_owned(), place.line() as usize)),
+    )
+}
+
+/// A file and a line.
+type Place = (String, usize);
+
+/// Refuses each mapping of a request in turn.
+fn refuse_each(name: &str, request: Request, places: &mut BTreeSet<Place>) {
+    let (clean, _) = ask(request, usize::MAX);
+    for granted in 0.. {
+        let (outcome, place) = ask(request, granted);
+        assert_eq!(outcome, clean, "{name}, after {place:?} was refused");
+        let Some(place) = place else {
+            println!("{name}: {granted} mappings");
+            assert!(granted > 0, "{name} needs memory");
+            return;
+        };
+        places.insert(place);
+    }
+}
+
+/// The table of arenas grows with the 129th of a span, once and for all.
+fn refuse_a_larger_table(places: &mut BTreeSet<Place>) {
+    let pool = SegmentPool::<[u8; 100_000]>::new();
+    let in_a_segment = Span::Large.bytes() / 100_000;
+    let thread = Thread::start();
+    thread.run(|| {
+        pool.reserve(127 * in_a_segment).unwrap();
+        let place = loop {
+            // The arena is granted, and given back when the table cannot name it.
+            let before = mappings();
+            match once_refused(1, || pool.reserve(1)) {
+                (reserved, None) => assert_eq!(reserved, Ok(())),
+                (reserved, Some(place)) => {
+                    assert_eq!(reserved, Err(AllocErrorKind::OutOfMemory));
+                    assert_eq!(mappings(), before);
+                    break place;
+                }
+            }
+        };
+        places.insert((place.file().to_owned(), place.line() as usize));
+        pool.reserve(1).unwrap();
+        drop(pool);
+    });
+    thread.end();
+}
+
+/// Every line outside of tests that asks for memory.
+fn places_in_source() -> BTreeSet<Place> {
+    let mut places = BTreeSet::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
+        let entry = entry.unwrap();
+        let path = entry.path();
+        if path.is_dir() {
+            continue;
+        }
+        let name = format!("src/{}", entry.file_name().to_str().unwrap());
+        let text = fs::read_to_string(&path).unwrap();
+        let asks = text
+            .lines()
+            .zip(1..)
+            .filter(|(line, _)| line.contains("os::map("));
+        places.extend(asks.map(|(_, line)| (name.clone(), line)));
+    }
+    places
+}
+
+#[test]
+fn every_refusal_is_told_and_loses_nothing() {
+    in_own_process(
+        "tests::refusal::every_refusal_is_told_and_loses_nothing",
+        || {
+            let mut places = BTreeSet::new();
+            for (name, request) in requests() {
+                refuse_each(name, request, &mut places);
+            }
+            refuse_a_larger_table(&mut places);
+            println!("refused: {places:?}");
+            assert_eq!(places, places_in_source(), "every place was refused");
+            assert_eq!(places.len(), 5);
+        },
+    );
+}
+
+/// Those who cannot say no abort, as `Box::new` does.
+#[test]
+fn what_cannot_fail_aborts() {
+    const CHILD: &str = "SEGMENT_POOL_REFUSED";
+    if let Ok(which) = std::env::var(CHILD) {
+        Thread::start().run(|| {
+            while_refused(|| match which.as_str() {
+                "new" => drop(PoolBox::new(7_u64)),
+                "slice" => drop(PoolBox::<[u64]>::from([7_u64; 9])),
+                "arc" => drop(PoolArc::new(7_u64)),
+                _ => drop(SegmentPool::new().alloc(7_u64)),
+            });
+        });
+        return;
+    }
+    for which in ["new", "slice", "arc", "alloc"] {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args([
+            "tests::refusal::what_cannot_fail_aborts",
+            "--exact",
+            "--nocapture",
+        ]);
+        let output = child.env(CHILD, which).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("memory allocation of"), "{which}: {output:?}");
+        assert!(
+            !output.status.success() && output.status.code().is_none(),
+            "{which}: {output:?}"
+        );
+    }
+}

@@ -1,0 +1,409 @@
+//! Feature `tracing`: slow paths are told of, once they are done, to subscribers that do what foreign code may do.
+
+mod common;
+
+use std::cell::Cell;
+use std::fmt::Debug;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use common::{KILOBYTE, Worker, in_own_process};
+use segment_pool::{AllocErrorKind, PoolBox, SegmentPool, SlotState};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// 63 to a segment of 64 KiB.
+type Kilobyte = [u64; KILOBYTE];
+
+fn fill(pool: &SegmentPool<Kilobyte>, boxes: usize) -> Vec<PoolBox<Kilobyte>> {
+    (0..boxes as u64)
+        .map(|n| pool.alloc([n; KILOBYTE]))
+        .collect()
+}
+
+/// An event as a line: "pool: count x message of bytes".
+#[derive(Default)]
+struct Line {
+    pool: String,
+    message: String,
+    count: u64,
+    bytes: u64,
+}
+
+impl Visit for Line {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name() {
+            "count" => self.count = value,
+            "bytes" => self.bytes = value,
+            name => panic!("{name}"),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        assert_eq!(field.name(), "pool");
+        self.pool = value.to_owned();
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        assert_eq!(field.name(), "message");
+        self.message = format!("{value:?}");
+    }
+}
+
+/// Notes what it is told, and then does what the test wants.
+#[derive(Clone)]
+struct Listener {
+    heard: Arc<Mutex<Vec<String>>>,
+    then: fn(),
+}
+
+impl Listener {
+    fn new(then: fn()) -> Self {
+        Self {
+            heard: Arc::default(),
+            then,
+        }
+    }
+
+    /// Runs the work and returns what was told meanwhile of a pool.
+    fn hear(&self, pool: &str, work: impl FnOnce()) -> Vec<String> {
+        self.heard.lock().unwrap().clear();
+        tracing::subscriber::with_default(self.clone(), work);
+        let heard = self.heard.lock().unwrap();
+        let of_pool = heard
+            .iter()
+            .filter_map(|line| line.strip_prefix(pool)?.strip_prefix(": "));
+        of_pool.map(str::to_owned).collect()
+    }
+}
+
+impl Subscriber for Listener {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "segment_pool"
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        let Line {
+            pool,
+            message,
+            count,
+            bytes,
+        } = line;
+        let level = *event.metadata().level();
+        assert_eq!(level == Level::WARN, message == "refused");
+        self.heard.lock().unwrap().push(match bytes {
+            0 => format!("{pool}: {count} {message}"),
+            _ => format!("{pool}: {count} {message}, {} KiB", bytes >> 10),
+        });
+        (self.then)();
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+fn nothing() {}
+
+#[test]
+fn the_life_of_a_pool_is_told() {
+    let listener = Listener::new(nothing);
+    let hear = |work: &mut dyn FnMut()| listener.hear("life", work);
+    let pool = SegmentPool::builder().name("life").build();
+    let mut boxes = Vec::new();
+    let told = hear(&mut || boxes = fill(&pool, 1));
+    assert_eq!(told, ["1 heap made", "1 segment added, 64 KiB"]);
+    assert_eq!(hear(&mut || boxes.extend(fill(&pool, 10))), [""; 0]);
+    assert_eq!(hear(&mut segment_pool::idle), ["1 heap abandoned"]);
+    assert_eq!(
+        hear(&mut || boxes.extend(fill(&pool, 1))),
+        ["1 heap adopted"]
+    );
+    boxes.clear();
+    assert_eq!(hear(&mut || pool.trim()), ["1 segment released, 64 KiB"]);
+    let mut pool = Some(pool);
+    let told = hear(&mut || drop(pool.take()));
+    assert_eq!(told, ["1 pool closed"]);
+}
+
+#[test]
+fn equal_events_are_told_once_with_their_number() {
+    let pool = SegmentPool::builder().name("many").build();
+    let boxes = fill(&pool, 100 * 63);
+    let listener = Listener::new(nothing);
+    let told = listener.hear("many", || {
+        // All at once: they come home in the reverse order, when the thread is asked to.
+        thread::scope(|scope| scope.spawn(|| drop(boxes)).join().unwrap());
+        pool.trim();
+    });
+    assert_eq!(told, ["100 segment released, 64 KiB"]);
+}
+
+#[test]
+fn a_refusal_is_told_before_the_value_comes_back() {
+    let pool = SegmentPool::builder().name("full").max_segments(1).build();
+    let boxes = fill(&pool, 63);
+    let listener = Listener::new(nothing);
+    let told = listener.hear("full", || {
+        let refused = pool.try_alloc([64; KILOBYTE]).unwrap_err();
+        assert_eq!(refused.kind(), AllocErrorKind::LimitReached);
+    });
+    assert_eq!(told, ["1 refused"]);
+    drop(boxes);
+    let large = SegmentPool::<[u8; 200_000]>::builder()
+        .name("large")
+        .max_segments(0)
+        .build();
+    assert_eq!(
+        listener.hear("large", || drop(large.try_alloc([0; 200_000]))),
+        ["1 refused"]
+    );
+    let told = listener.hear("full", || assert!(pool.reserve(1000).is_err()));
+    assert_eq!(told, ["1 refused"]);
+}
+
+#[test]
+fn pages_given_back_are_told() {
+    let pool = SegmentPool::builder().name("purged").build();
+    let boxes = fill(&pool, 40 * 63);
+    let listener = Listener::new(nothing);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            listener.hear("purged", || {
+                drop(boxes);
+                segment_pool::flush();
+            })
+        });
+        // 1 MiB may wait for the owner; the other 24 are purged by whoever completes them, here by the flush.
+        assert_eq!(other.join().unwrap(), ["24 purged, 64 KiB"]);
+    });
+}
+
+static SHARED: SegmentPool<Kilobyte> = SegmentPool::builder().name("shared").build();
+
+/// Allocates where the event came from and elsewhere, drops, keeps for a while, frees remotely, looks into the pool,
+/// and lets go of every heap.
+fn make_use_of_pools() {
+    let boxes = fill(&SHARED, 100);
+    let kept: Vec<_> = (0..300_u64).map(PoolBox::new).collect();
+    thread::spawn(move || drop(boxes)).join().unwrap();
+    let _ = (SHARED.validate(), SHARED.snapshot(), SHARED.report());
+    let boxes = fill(&SHARED, 200);
+    assert!(
+        boxes
+            .iter()
+            .enumerate()
+            .all(|(n, boxed)| boxed[KILOBYTE - 1] == n as u64)
+    );
+    segment_pool::idle();
+    assert!(
+        kept.iter()
+            .enumerate()
+            .all(|(n, boxed)| **boxed == n as u64)
+    );
+    SHARED.trim();
+}
+
+#[test]
+fn a_subscriber_may_use_the_pool_it_is_told_of() {
+    let listener = Listener::new(make_use_of_pools);
+    let told = listener.hear("shared", || {
+        for round in 0..10 {
+            let mut boxes = fill(&SHARED, 500);
+            let here = boxes.split_off(250);
+            thread::spawn(move || drop(boxes)).join().unwrap();
+            assert!(
+                here.iter()
+                    .zip(250..)
+                    .all(|(boxed, n)| **boxed == [n; KILOBYTE])
+            );
+            match round % 5 {
+                0 => segment_pool::idle(),
+                1 => SHARED.trim(),
+                2 => drop(SHARED.validate()),
+                3 => drop(SHARED.snapshot()),
+                _ => drop(SHARED.leaks()),
+            }
+            drop(here);
+        }
+    });
+    assert!(told.len() > 10, "{told:?}");
+    let _ = SHARED.leaks();
+    let (stats, census) = (SHARED.stats(), SHARED.validate());
+    assert_eq!(
+        (stats.live(), stats.segments, census.capacity),
+        (0, 0, 0),
+        "{stats}"
+    );
+}
+
+static WATCHED: SegmentPool<Kilobyte> = SegmentPool::builder().name("watched").build();
+static KEPT: Mutex<Boxes> = Mutex::new(Vec::new());
+
+type Boxes = Vec<PoolBox<Kilobyte>>;
+
+/// What a subscriber does comes after what it was told of, and after what the caller asked for.
+#[test]
+fn a_census_and_a_picture_are_done_before_a_subscriber_changes_the_pool() {
+    let listener = Listener::new(|| KEPT.lock().unwrap().extend(fill(&WATCHED, 5)));
+    let mut looks: [(&str, &dyn Fn() -> usize); 2] = [
+        ("census", &|| WATCHED.validate().live),
+        ("picture", &|| WATCHED.snapshot().count(SlotState::Live)),
+    ];
+    for (look, live) in &mut looks {
+        // All purged, and so released when they are collected.
+        let boxes = fill(&WATCHED, 40 * 63);
+        thread::spawn(move || drop(boxes)).join().unwrap();
+        let told = listener.hear("watched", || assert_eq!(live(), 0, "{look}"));
+        let kept = std::mem::take(&mut *KEPT.lock().unwrap());
+        assert!(kept.len() >= 5 * told.len(), "{look}");
+        assert!(told[0].contains("segment released"), "{look}: {told:?}");
+        drop(kept);
+    }
+}
+
+static TRADED: SegmentPool<Kilobyte> = SegmentPool::builder().name("traded").build();
+static GOODS: Mutex<Vec<Option<PoolBox<Kilobyte>>>> = Mutex::new(Vec::new());
+
+/// Drops one box of each segment.
+fn drop_scattered() {
+    let mut goods = GOODS.lock().unwrap();
+    let first = goods.iter().take(63).position(Option::is_some);
+    let places = goods.iter_mut().skip(first.unwrap()).step_by(63);
+    let dropped: Boxes = places.filter_map(Option::take).collect();
+    drop(goods); // the next may be told of meanwhile
+    drop(dropped);
+}
+
+/// Batches of one, which a thread that needs such slots keeps: until its list is full, and it finds forty segments of its
+/// own in its inbox, releases them, and has something to tell, while its outbox is still being changed.
+#[test]
+fn a_subscriber_may_free_remotely_while_a_thread_keeps_slots() {
+    let owner = Worker::start();
+    let mine = fill(&TRADED, 40 * 63);
+    let goods = owner.run(|| fill(&TRADED, 128 * 63));
+    GOODS.lock().unwrap().extend(goods.into_iter().map(Some));
+    thread::spawn(move || drop(mine)).join().unwrap();
+    let listener = Listener::new(drop_scattered);
+    let told = listener.hear("traded", || (0..4).for_each(|_| drop_scattered()));
+    assert!(
+        told.iter().any(|line| line.contains("segment released")),
+        "{told:?}"
+    );
+    let goods = GOODS.lock().unwrap().iter().flatten().count();
+    owner.end();
+    assert_eq!(TRADED.leaks().map(|report| report.live), Some(goods as u64));
+    let census = TRADED.validate();
+    assert_eq!(census.live, goods);
+}
+
+/// As a program has one: for all threads, and without the guard against events in events that `tracing` gives others.
+#[test]
+fn what_a_subscriber_causes_is_not_told() {
+    thread_local! {
+        static DEPTH: Cell<u32> = const { Cell::new(0) };
+    }
+
+    in_own_process("what_a_subscriber_causes_is_not_told", || {
+        let listener = Listener::new(|| {
+            assert_eq!(DEPTH.replace(1), 0, "told while it was told");
+            drop(fill(&SHARED, 2000));
+            SHARED.trim();
+            DEPTH.set(0);
+        });
+        tracing::subscriber::set_global_default(listener.clone()).unwrap();
+        drop(fill(&SHARED, 1000));
+        segment_pool::idle();
+        let heard = listener.heard.lock().unwrap();
+        assert!(
+            heard.iter().any(|line| line == "shared: 1 heap abandoned"),
+            "{heard:?}"
+        );
+    });
+}
+
+fn panic_once() {
+    thread_local! {
+        static PANICKED: Cell<bool> = const { Cell::new(false) };
+    }
+    if !PANICKED.replace(true) {
+        panic!("subscriber");
+    }
+}
+
+#[test]
+fn a_subscriber_that_panics_costs_no_slot() {
+    let pool = SegmentPool::builder().name("panics").build();
+    let listener = Listener::new(panic_once);
+    let told = listener.hear("panics", || {
+        let made = panic::catch_unwind(AssertUnwindSafe(|| pool.alloc([1; KILOBYTE])));
+        assert_eq!(made.unwrap_err().downcast_ref(), Some(&"subscriber"));
+        assert_eq!(pool.live(), 0, "the slot went back");
+        segment_pool::idle();
+    });
+    assert_eq!(
+        told,
+        ["1 heap made", "1 heap abandoned"],
+        "told again after"
+    );
+}
+
+#[test]
+fn a_value_is_dropped_once_though_the_subscriber_panics() {
+    let pool = SegmentPool::builder().name("panics in drop").build();
+    let mut boxes: Vec<_> = (0..100 * 63)
+        .map(|n| Some(pool.alloc([n; KILOBYTE])))
+        .collect();
+    let counted: Arc<()> = Arc::new(());
+    let shared = SegmentPool::new();
+    let arcs: Vec<_> = (0..3).map(|_| shared.alloc(counted.clone())).collect();
+    let listener = Listener::new(panic_once);
+    let mut panics = 0;
+    listener.hear("panics in drop", || {
+        for boxed in &mut boxes {
+            let boxed = boxed.take();
+            panics += u32::from(panic::catch_unwind(AssertUnwindSafe(|| drop(boxed))).is_err());
+        }
+        drop(arcs);
+    });
+    pool.trim();
+    assert_eq!((panics, pool.live()), (1, 0));
+    assert_eq!(Arc::strong_count(&counted), 1);
+}
+
+/// A subscriber with a thread-local of its own, which goes before the pools are left: made later.
+#[test]
+fn the_end_of_a_thread_is_not_told() {
+    struct Buffer(Cell<u32>);
+
+    impl Drop for Buffer {
+        fn drop(&mut self) {}
+    }
+
+    thread_local! {
+        static BUFFER: Buffer = const { Buffer(Cell::new(0)) };
+    }
+
+    in_own_process("the_end_of_a_thread_is_not_told", || {
+        let listener = Listener::new(|| BUFFER.with(|buffer| buffer.0.set(buffer.0.get() + 1)));
+        tracing::subscriber::set_global_default(listener.clone()).unwrap();
+        let pool: &SegmentPool<Kilobyte> = &SHARED;
+        thread::spawn(|| drop(fill(pool, 1000))).join().unwrap();
+        let heard = listener.heard.lock().unwrap();
+        assert!(heard[0].contains("heap made"), "{heard:?}");
+        assert!(
+            !heard.iter().any(|line| line.contains("abandoned")),
+            "{heard:?}"
+        );
+        assert_eq!(pool.stats().abandonments, 1);
+    });
+}
