@@ -131,11 +131,11 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
 
 /// Pushes this thread's open batches of remote frees to the segments they belong to.
 ///
-/// A box dropped on another thread than the one it was made on waits, with up to 31 others of its segment, in a batch
+/// A box dropped on another thread than the one it was made on waits, with up to 55 others of its segment, in a batch
 /// of the dropping thread until the batch is full or another segment needs its place. A thread that drops boxes and
 /// then has nothing to do for long should call this. When a thread ends its batches are pushed anyway.
 ///
-/// At most 32 batches are open, of at most 32 slots and 8 KiB each. Cost: a compare-and-swap per open batch.
+/// At most 32 batches are open, of at most 56 slots and 8 KiB each. Cost: a compare-and-swap per open batch.
 ///
 /// # Examples
 ///
