@@ -184,6 +184,8 @@ mod forward;
 #[cfg(not(loom))]
 mod leaks;
 #[cfg(not(loom))]
+mod local;
+#[cfg(not(loom))]
 mod own;
 #[cfg(not(loom))]
 mod pointer;
@@ -204,6 +206,7 @@ pub use self::{
     boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
     error::{AllocError, AllocErrorKind},
     leaks::LeakReport,
+    local::LocalPool,
     pool::{SegmentPool, SegmentPoolBuilder},
     report::{Memory, Report, memory, report},
     snapshot::{HeapSnapshot, Holder, SegmentSnapshot, SlotState, Snapshot, snapshot},

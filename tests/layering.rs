@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 32] = [
+const LAYERS: [&str; 33] = [
     "sync",
     "events",
     "refcount",
@@ -41,6 +41,7 @@ const LAYERS: [&str; 32] = [
     "leaks",
     "own",
     "pool",
+    "local",
     "forward",
     "boxed",
     "arc",
