@@ -40,12 +40,12 @@ pub(crate) unsafe fn write(
 ) -> Option<Written> {
     let Identity { span, stride, .. } = *segment.identity();
     let step = stride >> span.offset_shift();
-    let mut open = Pieces::new(slot::carrier_pieces(stride));
+    let mut open = Pieces::new(slot::carrier_pieces(stride), step);
     let mut written: Option<Written> = None;
     let last = offsets.len().wrapping_sub(1);
     for (index, offset) in offsets.iter().enumerate() {
         let offset = offset.get()?;
-        if index != last && open.add(offset, step) {
+        if index != last && open.add(offset) {
             continue;
         }
         let carrier = segment.slot_at(offset);
@@ -66,26 +66,35 @@ struct Pieces {
     pieces: [Option<Piece>; MOST_PIECES],
     len: usize,
     most: usize,
+    /// Units from one slot to the next.
+    step: usize,
+    /// Where the slot would be that makes the last piece longer; 0, where none is, if it is full or there is none.
+    next: usize,
 }
 
 impl Pieces {
-    fn new(most: usize) -> Self {
+    fn new(most: usize, step: usize) -> Self {
         Self {
             pieces: [None; MOST_PIECES],
             len: 0,
             most,
+            step,
+            next: 0,
         }
     }
 
-    /// Adds a slot, `step` units after the last one if it belongs to that one's piece; false if there is no room.
+    /// Adds a slot; false if there is no room.
     #[inline]
-    fn add(&mut self, offset: Offset, step: usize) -> bool {
-        let last = self.pieces[..self.len].last().copied().flatten();
-        if let Some(longer) = last.and_then(|last| last.followed_by(offset, step)) {
-            self.pieces[self.len - 1] = Some(longer);
+    fn add(&mut self, offset: Offset) -> bool {
+        if offset.units() == self.next {
+            let last = &mut self.pieces[self.len - 1];
+            *last = last.and_then(Piece::longer);
+            let full = last.is_none_or(Piece::is_full);
+            self.next = if full { 0 } else { self.next + self.step };
         } else if self.len < self.most {
             self.pieces[self.len] = Some(Piece::new(offset));
             self.len += 1;
+            self.next = offset.units() + self.step;
         } else {
             return false;
         }
@@ -97,7 +106,7 @@ impl Pieces {
     }
 
     fn clear(&mut self) {
-        self.len = 0;
+        (self.len, self.next) = (0, 0);
     }
 }
 

@@ -15,7 +15,7 @@
 //! The lists may hold *foreign* slots: of another heap's segments of the same pool and stride, which this thread freed and
 //! kept (see the outbox). To their segments these are alive. Distributing notices them and sets them aside to be sent home.
 //!
-//! Held back at most: one magazine and an eighth in the free list, and in the depot half of the bin's slots or 256 KiB, whichever
+//! Held back at most: one magazine and an eighth in the free list, and in the depot half of the bin's slots or 2 MiB, whichever
 //! is more. The list `segments` keeps those with room in front.
 
 use crate::batch;
@@ -27,7 +27,7 @@ use crate::segment::{HeapId, SegmentRef};
 use crate::slot::{self, SlotPtr};
 use crate::sync::{Cell, Counter, const_fn};
 
-/// Bytes of free slots in the depot below which nothing is brought home.
+/// Bytes of free slots in the depot below which nothing is brought home: what a second-level cache holds.
 const DEPOT_BYTES: usize = 2 << 20;
 
 /// See the module. All zero bytes are a bin that was never used.

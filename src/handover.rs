@@ -83,7 +83,7 @@ pub(crate) fn refill_from_others(heap: HeapRef, bin: usize, debts: &Debts) -> Op
     let registry = registry_of(heap);
     let mut filled = heap.refill(bin);
     for donor in registry.heaps() {
-        if !filled && donor != heap && registry.adopt_one(donor) {
+        if !filled && donor != heap && registry.borrow_one(donor) {
             merge_from(donor, heap, bin, usize::MAX, debts);
             filled = heap.refill(bin);
         }
@@ -286,8 +286,7 @@ impl Owed<'_> {
 /// so gives its reference up.
 fn visit(heap: HeapRef, most: usize, outgoing: &Outgoing) -> bool {
     let registry = registry_of(heap);
-    let (released, paid) = if registry.adopt_one(heap) {
-        registry.count_abandoned();
+    let (released, paid) = if registry.borrow_one(heap) {
         heap.abandon_soon(most, outgoing)
     } else {
         (0, true)
@@ -344,7 +343,7 @@ fn merge(heap: HeapRef, bin: usize, debts: &Debts) -> bool {
             break;
         };
         if candidate != heap
-            && registry.adopt_one(candidate)
+            && registry.borrow_one(candidate)
             && merge_from(candidate, heap, bin, MERGED_SEGMENTS, debts)
         {
             heap.donor().set(Some(candidate));
@@ -356,13 +355,12 @@ fn merge(heap: HeapRef, bin: usize, debts: &Debts) -> bool {
     false
 }
 
-/// Moves at most `most` segments of an abandoned heap, which the caller adopted and leaves again; first brings as many
+/// Moves at most `most` segments of an abandoned heap, which the caller has for a moment and leaves again; first brings as many
 /// magazines home there.
 fn merge_from(donor: HeapRef, heap: HeapRef, bin: usize, most: usize, debts: &Debts) -> bool {
     let registry = registry_of(heap);
     let (parted, outgoing) = (Loose::new(), Outgoing::new());
     let released = donor.part_with(bin, most, heap, &parted);
-    registry.count_abandoned();
     let owed = debts.owe(donor);
     let released = released + owed.abandon(donor, &outgoing);
     let merged = !parted.is_empty();

@@ -2,7 +2,7 @@
 //!
 //! [`PoolBox::new`] is used like `Box::new`, with any type and without set-up. On its home thread an allocation and a
 //! drop are a pop and a push on a free list: no atomic read-modify-write, no lock, no system call. A box dropped on
-//! another thread goes back in a batch, by one compare-and-swap for up to 32 boxes. For programs that make and drop many
+//! another thread goes back in a batch, by one compare-and-swap for up to 56 boxes. For programs that make and drop many
 //! small values: requests, messages, tree nodes, orders, futures.
 //!
 //! | | |
@@ -192,6 +192,8 @@ mod forward;
 #[cfg(not(loom))]
 mod leaks;
 #[cfg(not(loom))]
+mod local;
+#[cfg(not(loom))]
 mod own;
 #[cfg(not(loom))]
 mod pointer;
@@ -212,6 +214,7 @@ pub use self::{
     boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
     error::{AllocError, AllocErrorKind},
     leaks::LeakReport,
+    local::LocalPool,
     pool::{SegmentPool, SegmentPoolBuilder},
     report::{Memory, Report, memory, report},
     snapshot::{HeapSnapshot, Holder, SegmentSnapshot, SlotState, Snapshot, snapshot},

@@ -1,13 +1,8 @@
 //! A thread's open batches of remote frees, and how a batch is sent.
 //!
 //! An entry collects the offsets of freed slots of one segment. The slots themselves are not touched until the entry
-//! is full, displaced by another segment, or flushed; then the offsets are written *into* as few of the slots as hold
-//! them, and the chain of these carriers goes to the segment with one compare-and-swap.
-//!
-//! ```text
-//! freed:    a b c d | e f g h      (a carrier and, here, three it carries)
-//! carriers:    a <- e              the newest first, as the segment's remote list wants it
-//! ```
+//! is full, displaced by another segment, or flushed; then the batch is written into its own slots (`batch.rs`) and goes to
+//! the segment with one compare-and-swap. Most frees only join an open batch: a handful of instructions.
 //!
 //! A *thin* batch, of a slot or few, that another segment displaces would cost a compare-and-swap and the owner a cold
 //! look for little. A thread that allocates such slots itself, and has few, keeps them instead: they are hot in its cache,

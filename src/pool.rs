@@ -33,7 +33,7 @@ pub(crate) fn take<T>() -> Option<NonNull<T>> {
 }
 
 #[inline(always)]
-fn storage_for<T>(slot: SlotPtr) -> NonNull<T> {
+pub(crate) fn storage_for<T>(slot: SlotPtr) -> NonNull<T> {
     checker::handed_out(slot.cast(), Layout::new::<T>()).cast()
 }
 
@@ -136,6 +136,8 @@ pub struct SegmentPool<T> {
 
 impl<T> SegmentPool<T> {
     const LAYOUT: Layout = Layout::new::<T>();
+    /// Whether the values lie in slots, neither without memory nor in mappings of their own.
+    pub(crate) const HAS_SLOTS: bool = matches!(route(Self::LAYOUT), Route::Class(..));
 
     /// A pool without memory: the first allocation gets some.
     ///
@@ -265,7 +267,7 @@ impl<T> SegmentPool<T> {
     }
 
     #[cold]
-    fn refusal(&self) -> AllocErrorKind {
+    pub(crate) fn refusal(&self) -> AllocErrorKind {
         match self.registry() {
             Some(registry) if registry.core().is_full() => AllocErrorKind::LimitReached,
             _ => AllocErrorKind::OutOfMemory,
@@ -440,7 +442,7 @@ impl<T> SegmentPool<T> {
     }
 
     #[inline(always)]
-    fn registry_or_create(&self) -> Option<RegistryRef> {
+    pub(crate) fn registry_or_create(&self) -> Option<RegistryRef> {
         let create = || RegistryRef::create(pool_stride(Self::LAYOUT), self.limit, self.name());
         self.handle.get_or_create(create)
     }

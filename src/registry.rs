@@ -16,10 +16,10 @@ use crate::arena::Usage;
 use crate::events::{self, Happened};
 use crate::heap::{Heap, HeapRef, Large, PoolCore};
 use crate::os;
-use crate::sync::{Alive, AtomicPtr, AtomicUsize, Ordering};
+use crate::sync::{Alive, AtomicPtr, AtomicUsize, Ordering, yield_now};
 
 /// How often a thread without a heap looks through the list for an abandoned one.
-const ADOPTION_LOOKS: usize = if cfg!(loom) { 1 } else { 3 };
+const ADOPTION_LOOKS: usize = if cfg!(loom) { 1 } else { 16 };
 
 /// See the module.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Registry {
     heaps: AtomicPtr<Heap>,
     /// The newest heap, or an older one.
     newest: AtomicPtr<Heap>,
-    /// Abandoned heaps: a hint, never too low.
+    /// Abandoned heaps, and those that somebody has for a moment: a hint, never too low.
     abandoned: AtomicUsize,
     /// 1 when the handle was dropped: threads should let go of the pool's heaps. A hint to those that hold one.
     closed: AtomicUsize,
@@ -144,13 +144,24 @@ impl RegistryRef {
         self.get().core.refs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Looks more than once, for a heap that a pusher has for a moment is soon abandoned again, and one more heap would
-    /// stay for ever.
+    /// Looks more than once, and lets others run meanwhile: a heap that a pusher or a merging thread has for a moment is
+    /// soon abandoned again, and one more heap would stay for ever.
     fn adopt(self, token: u64) -> Option<HeapRef> {
         let mut looks = (0..ADOPTION_LOOKS).take_while(|_| self.has_abandoned());
-        let heap = looks.find_map(|_| self.heaps().find(|heap| self.adopt_one(*heap)))?;
+        let heap = looks.find_map(|_| {
+            let found = self.heaps().find(|heap| self.adopt_one(*heap));
+            if found.is_none() {
+                yield_now();
+            }
+            found
+        })?;
         heap.set_owner(token);
         Some(heap)
+    }
+
+    /// Makes the caller the owner of this heap of the pool for a moment, if it is abandoned. To the hint it stays so.
+    pub(crate) fn borrow_one(self, heap: HeapRef) -> bool {
+        heap.inbox().adopt()
     }
 
     /// Makes the caller the owner of this heap of the pool, if it is abandoned.

@@ -103,13 +103,14 @@ impl Piece {
         usize::from(self.0.get() >> Self::OFFSET_BITS) + 1
     }
 
-    /// The piece with one slot more, if that is the next one in the segment; `step` units lie between two.
     #[inline]
-    pub(crate) fn followed_by(self, offset: Offset, step: usize) -> Option<Self> {
-        let follows = offset.units() == self.first().units() + self.len() * step;
-        if !follows || self.len() == Self::LONGEST {
-            return None;
-        }
+    pub(crate) fn is_full(self) -> bool {
+        self.len() == Self::LONGEST
+    }
+
+    /// The piece with one slot more, if it is not full.
+    #[inline]
+    pub(crate) fn longer(self) -> Option<Self> {
         self.0.checked_add(1 << Self::OFFSET_BITS).map(Self)
     }
 }

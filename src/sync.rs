@@ -16,6 +16,11 @@ pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 #[cfg(all(feature = "hardened", not(loom)))]
 pub(crate) use core::sync::atomic::AtomicU8;
 
+#[cfg(loom)]
+pub(crate) use loom::thread::yield_now;
+#[cfg(not(loom))]
+pub(crate) use std::thread::yield_now;
+
 #[cfg(not(loom))]
 pub(crate) use core::cell::Cell;
 #[cfg(loom)]

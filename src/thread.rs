@@ -133,11 +133,11 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
 
 /// Pushes this thread's open batches of remote frees to the segments they belong to.
 ///
-/// A box dropped on another thread than the one it was made on waits, with up to 31 others of its segment, in a batch
+/// A box dropped on another thread than the one it was made on waits, with up to 55 others of its segment, in a batch
 /// of the dropping thread until the batch is full or another segment needs its place. A thread that drops boxes and
 /// then has nothing to do for long should call this. When a thread ends its batches are pushed anyway.
 ///
-/// At most 32 batches are open, of at most 32 slots and 8 KiB each. Cost: a compare-and-swap per open batch.
+/// At most 32 batches are open, of at most 56 slots and 8 KiB each. Cost: a compare-and-swap per open batch.
 ///
 /// # Examples
 ///
@@ -262,6 +262,27 @@ pub(crate) unsafe fn leave(heap: HeapRef) {
         unsafe { handover::leave(heap, &local.debts) };
         local.debts.pay_all();
     });
+}
+
+/// A slot for a handle that has a heap of its own, and gets it now if it has none.
+#[cold]
+pub(crate) fn take_for_handle(heap: &Cell<HeapRef>, pool: RegistryRef) -> Option<SlotPtr> {
+    LOCAL.with(|local| {
+        let slot = local.take_for_handle(heap, pool);
+        local.told(pool, 0, slot)
+    })
+}
+
+/// Ends a handle's holding of a heap.
+///
+/// # Safety
+///
+/// The heap is from [`take_for_handle`], on this thread, and the handle does not use it any more.
+pub(crate) unsafe fn leave_for_handle(heap: HeapRef) {
+    LOCAL.with(Local::forget_pools);
+    // SAFETY: guaranteed by the caller.
+    unsafe { leave(heap) };
+    tell();
 }
 
 /// As [`leave`], with the heap's lists as they are.
@@ -432,6 +453,19 @@ impl Local {
         self.cached(pool).set(Some((pool, heap)));
         self.other.set(heap);
         self.refill(heap, 0)
+    }
+
+    fn take_for_handle(&self, heap: &Cell<HeapRef>, pool: RegistryRef) -> Option<SlotPtr> {
+        self.let_go_of_closed();
+        let ended = self.has_ended();
+        if heap.get() == HeapRef::EMPTY {
+            heap.set(pool.acquire(self.token())?);
+        }
+        let slot = self.refill(heap.get(), 0);
+        if ended {
+            self.debts.pay_all(); // no later end does
+        }
+        slot
     }
 
     /// The thread's heap of a pool other than the default one.

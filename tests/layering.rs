@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 34] = [
+const LAYERS: [&str; 35] = [
     "sync",
     "events",
     "refcount",
@@ -43,6 +43,7 @@ const LAYERS: [&str; 34] = [
     "leaks",
     "own",
     "pool",
+    "local",
     "forward",
     "boxed",
     "arc",

@@ -11,6 +11,7 @@ use std::alloc::handle_alloc_error;
 
 use super::PoolBox;
 use crate::error::{AllocError, AllocErrorKind};
+use crate::local::LocalPool;
 use crate::pool::{self, SegmentPool};
 
 impl<T> PoolBox<T> {
@@ -508,5 +509,45 @@ impl<T> SegmentPool<T> {
     #[inline]
     pub fn try_alloc_uninit(&self) -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
         PoolBox::try_slot(self.try_take())
+    }
+}
+
+impl<T> LocalPool<'_, T> {
+    /// Puts a value in the pool: as [`SegmentPool::alloc`], without a look at the thread.
+    ///
+    /// Aborts the process when memory is refused or the pool has reached its limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// assert_eq!(*pool.local().alloc("seven"), "seven");
+    /// ```
+    #[inline(always)]
+    #[must_use]
+    pub fn alloc(&self, value: T) -> PoolBox<T> {
+        match self.take() {
+            // SAFETY: the storage was just taken for a `T`.
+            Some(storage) => unsafe { PoolBox::fill(storage, value) },
+            None => refused::<T>(),
+        }
+    }
+
+    /// Puts a value in the pool, or gives it back in the error.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses memory, or the pool has reached its limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// assert_eq!(*pool.local().try_alloc(7)?, 7);
+    /// # Ok::<(), segment_pool::AllocError<i32>>(())
+    /// ```
+    #[inline]
+    pub fn try_alloc(&self, value: T) -> Result<PoolBox<T>, AllocError<T>> {
+        PoolBox::try_fill(self.try_take(), value)
     }
 }
