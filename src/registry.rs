@@ -148,12 +148,11 @@ impl RegistryRef {
     /// soon abandoned again, and one more heap would stay for ever.
     fn adopt(self, token: u64) -> Option<HeapRef> {
         let mut looks = (0..ADOPTION_LOOKS).take_while(|_| self.has_abandoned());
-        let heap = looks.find_map(|_| {
-            let found = self.heaps().find(|heap| self.adopt_one(*heap));
-            if found.is_none() {
+        let heap = looks.find_map(|look| {
+            if look > 0 {
                 yield_now();
             }
-            found
+            self.heaps().find(|heap| self.adopt_one(*heap))
         })?;
         heap.set_owner(token);
         Some(heap)
