@@ -141,7 +141,7 @@ pub(crate) unsafe fn peek(segment: SegmentRef, list: Listed, receive: impl FnMut
 ///
 /// # Safety
 ///
-/// As for [`each`] or [`peek`].
+/// As for [`each`], or for `peek`.
 #[inline(always)]
 unsafe fn walk(
     segment: SegmentRef,
