@@ -26,15 +26,14 @@ use self::checked as checks;
 #[cfg(not(all(feature = "hardened", not(loom))))]
 use self::unchecked as checks;
 
+#[cfg(not(loom))] // by `thread`, which the models do without
+pub(crate) use self::checks::take_back;
 use crate::hardened::Sealed;
 
 /// Bytes of a link.
 const LINK: usize = size_of::<Option<SlotPtr>>();
 /// Bytes of one of the half-words of a carrier.
 const HALF: usize = size_of::<Option<Offset>>();
-
-#[cfg(not(loom))] // by `thread`, which the models do without
-pub(crate) use self::checks::take_back;
 
 /// A free slot, or the storage of a value, seen as memory.
 #[derive(Debug)]
