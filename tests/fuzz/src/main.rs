@@ -80,6 +80,7 @@ type Limited = Checked<100>;
 
 static LIMITED: SegmentPool<Limited> = SegmentPool::builder().max_segments(3).build();
 
+#[expect(dead_code, reason = "some are only dropped, which checks them")]
 enum Value {
     Parcel(PoolBox<dyn Parcel>),
     Bytes72(PoolBox<Checked<9>>),
