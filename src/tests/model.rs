@@ -318,6 +318,7 @@ fn drop_all(values: Vec<Alive>) {
     for alive in values.by_ref() {
         assert_eq!(alive.boxed.verify(), alive.number);
     }
+    drop(ManuallyDrop::into_inner(values));
 }
 
 /// A pool that was ever used, and how many values were made of it.
