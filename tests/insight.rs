@@ -342,7 +342,8 @@ fn slots_that_a_thread_keeps_are_at_its_hand() {
 
 #[test]
 fn a_running_threads_heap_is_listed_but_not_looked_into() {
-    let pool: &'static SegmentPool<Kilobyte> = Box::leak(Box::new(SegmentPool::new()));
+    static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
+    let pool = &POOL;
     let other = Worker::start();
     let boxes = other.run(move || fill(pool, 3 * IN_A_SEGMENT));
     let running = pool.snapshot();
