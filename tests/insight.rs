@@ -316,7 +316,8 @@ fn open_batches_of_the_asking_thread_are_in_flight() {
 
 #[test]
 fn slots_that_a_thread_keeps_are_at_its_hand() {
-    let pool: &'static SegmentPool<Kilobyte> = Box::leak(Box::new(SegmentPool::new()));
+    static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
+    let pool = &POOL;
     let _used = fill(pool, 15);
     let owner = Worker::start();
     let mut boxes = owner.run(move || {
@@ -361,7 +362,8 @@ fn a_running_threads_heap_is_listed_but_not_looked_into() {
 
 #[test]
 fn looking_at_an_idle_threads_heap_leaves_its_lists_as_they_are() {
-    let pool: &'static SegmentPool<Kilobyte> = Box::leak(Box::new(SegmentPool::new()));
+    static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
+    let pool = &POOL;
     let idler = Worker::start();
     let boxes = idler.run(move || {
         let mut boxes = fill(pool, 10);
@@ -497,7 +499,8 @@ fn values_dropped_elsewhere_are_no_leaks() {
 
 #[test]
 fn a_report_says_when_threads_may_know_better() {
-    let pool: &'static SegmentPool<Kilobyte> = Box::leak(Box::new(SegmentPool::new()));
+    static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
+    let pool = &POOL;
     let owner = Worker::start();
     drop(owner.run(move || fill(pool, 10)));
     segment_pool::flush();
