@@ -301,7 +301,8 @@ fn a_segment_that_completed_is_in_flight_as_a_whole() {
 fn open_batches_of_the_asking_thread_are_in_flight() {
     let pool = SegmentPool::new();
     let owner = Worker::start();
-    let pool: &'static SegmentPool<Kilobyte> = Box::leak(Box::new(pool));
+    static KEPT: std::sync::OnceLock<SegmentPool<Kilobyte>> = std::sync::OnceLock::new();
+    let pool = KEPT.get_or_init(|| pool);
     let boxes = owner.run(move || fill(pool, 10));
     drop(boxes); // a batch of 8, and 2 in the next
     owner.run(segment_pool::idle);
