@@ -102,7 +102,7 @@ fn fails(mut command: Command) -> bool {
         if let Some(status) = child.try_wait().unwrap() {
             return !status.success();
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5)); // std cannot wait for a process and a deadline at once
     }
     child.kill().unwrap();
     child.wait().unwrap();
