@@ -13,7 +13,8 @@
 //! a magazine back.
 //!
 //! The lists may hold *foreign* slots: of another heap's segments of the same pool and stride, which this thread freed and
-//! kept (see the outbox). To their segments these are alive. Distributing notices them and sets them aside to be sent home.
+//! kept. To their segments these are alive. Distributing notices them and sets them aside to be sent home. A thread begins
+//! to keep when it has sent many home and freed few of its own meanwhile, and ends when slots are brought home.
 //!
 //! Held back at most: one magazine and an eighth in the free list, and in the depot half of the bin's slots or 2 MiB, whichever
 //! is more. The list `segments` keeps those with room in front.
@@ -23,22 +24,29 @@ use crate::free_list::{self, Depot, FreeList};
 use crate::layout::{Span, magazine_slots};
 use crate::lists::{Foreign, Loose, SegmentList};
 use crate::remote::{Listed, Taken};
-use crate::segment::{HeapId, SegmentRef};
+use crate::segment::{Circle, OwnerId, SegmentRef};
 use crate::slot::{self, SlotPtr};
 use crate::sync::{Cell, Counter, const_fn};
 
 /// Bytes of free slots in the depot below which nothing is brought home: what a second-level cache holds.
 const DEPOT_BYTES: usize = 2 << 20;
 
+/// Slots that a thread sends home before it may begin to keep such.
+const WINDOW: usize = 8192;
+/// What the smallest batch counts as, in slots: its compare-and-swap and the owner's cold look are to be saved.
+const BATCH_COST: usize = 16;
+
 /// See the module. All zero bytes are a bin that was never used.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Bin {
     free: FreeList,
+    /// The segments whose slots it takes while the free list is short.
+    circle: Cell<Circle>,
     depot: Depot,
     segments: SegmentList,
     stride: Cell<usize>,
-    heap: Cell<*mut HeapId>,
+    heap: Cell<*mut OwnerId>,
     /// Slots in a magazine.
     magazine: Cell<usize>,
     /// Slots that stay in the free list when a magazine is stashed.
@@ -47,6 +55,10 @@ pub(crate) struct Bin {
     slots: Cell<usize>,
     /// Whether the depot is being emptied.
     draining: Cell<bool>,
+    /// What the thread sent home to other heaps in the present window.
+    sent: Cell<usize>,
+    /// Slots that had been freed here when the window began.
+    window: Cell<u64>,
     counts: Counts,
 }
 
@@ -80,8 +92,8 @@ pub(crate) struct Counts {
     pub(crate) collects: Counter,
     /// Slots freed here that were of other heaps' segments and went on to those, to be counted there.
     forwarded: Counter,
-    /// The length of a full free list: part of the equation for the allocations.
-    full: Counter,
+    /// Slots in a magazine: part of the equation for the allocations.
+    magazine: Counter,
 }
 
 impl Bin {
@@ -89,6 +101,7 @@ impl Bin {
         pub(crate) fn new() -> Self {
             Self {
                 free: FreeList::new(),
+                circle: Cell::new(Circle { wide: false, owner: core::ptr::null_mut() }),
                 depot: Depot::new(),
                 segments: SegmentList::new(),
                 stride: Cell::new(0),
@@ -97,29 +110,32 @@ impl Bin {
                 kept: Cell::new(0),
                 slots: Cell::new(0),
                 draining: Cell::new(false),
+                sent: Cell::new(0),
+                window: Cell::new(0),
                 counts: Counts {
                     segments: Counter::new(0),
                     remote_frees: Counter::new(0),
                     batches: Counter::new(0),
                     collects: Counter::new(0),
                     forwarded: Counter::new(0),
-                    full: Counter::new(0),
+                    magazine: Counter::new(0),
                 },
             }
         }
     }
 
     /// Sets the stride and the heap of a bin that was never used.
-    pub(crate) fn prepare(&self, stride: usize, heap: *mut HeapId) {
+    pub(crate) fn prepare(&self, stride: usize, heap: *mut OwnerId) {
         if self.stride.get() == 0 {
             self.heap.set(heap);
+            self.narrow();
             let magazine = magazine_slots(stride);
             let kept = (magazine / 8).max(1);
             self.stride.set(stride);
             self.magazine.set(magazine);
             self.kept.set(kept);
-            self.counts.full.add((magazine + kept) as u64);
-            self.free.set_full(magazine + kept);
+            self.counts.magazine.add(magazine as u64);
+            self.free.set_magazine(magazine);
         }
     }
 
@@ -129,21 +145,62 @@ impl Bin {
         self.free.pop()
     }
 
+    /// Frees a slot of a segment of the bin's circle, if the free list is short of a magazine.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the heap, and if the answer is true gives the slot up: if it is of this pool, it is of a bin with
+    /// this index.
+    #[inline(always)]
+    pub(crate) unsafe fn keep(&self, segment: SegmentRef, slot: SlotPtr) -> bool {
+        // SAFETY: guaranteed by the caller.
+        segment.is_in(self.circle.get()) && unsafe { self.free.push_if_short(slot) }
+    }
+
+    /// Notes that the thread is sending a batch of so many slots home, to another heap of the same pool.
+    pub(crate) fn note_sent(&self, slots: usize, pool: *mut OwnerId) {
+        if self.heap.get().is_null() {
+            return;
+        }
+        self.sent.set(self.sent.get() + slots.max(BATCH_COST));
+        if self.sent.get() < WINDOW {
+            return;
+        }
+        let own = (self.free.pushes() - self.window.get()) as usize;
+        if own < 2 * self.sent.get() {
+            self.circle.set(Circle {
+                wide: true,
+                owner: pool,
+            });
+        }
+        self.begin_window();
+    }
+
+    /// Makes the heap's own segments the circle, until the next window says otherwise.
+    fn narrow(&self) {
+        self.circle.set(Circle {
+            wide: false,
+            owner: self.heap.get(),
+        });
+        self.begin_window();
+    }
+
+    fn begin_window(&self) {
+        self.sent.set(0);
+        self.window.set(self.free.pushes());
+    }
+
     /// Frees a slot; true when the free list must be stashed.
     ///
     /// # Safety
     ///
     /// The caller owns the heap and gives up a slot of this bin.
-    #[inline(always)]
+    #[inline]
     #[must_use = "a full free list must be stashed"]
     pub(crate) unsafe fn give(&self, slot: SlotPtr) -> bool {
         // SAFETY: guaranteed by the caller.
-        unsafe { self.free.push(slot) }
-    }
-
-    /// Whether the bin is in use and has little to hand out: less than a full free list.
-    pub(crate) fn runs_low(&self) -> bool {
-        self.stride.get() != 0 && self.depot.magazines() == 0
+        unsafe { self.free.push(slot) };
+        self.free.is_full(self.kept.get())
     }
 
     pub(crate) fn has_free(&self) -> bool {
@@ -193,7 +250,8 @@ impl Bin {
     /// Puts a magazine of the full free list into the depot. Segments that become empty, as they may from then on, go
     /// to `left`.
     pub(crate) fn stash(&self, left: &Leftovers) {
-        let Some((slots, len)) = self.free.take_behind(self.kept.get(), self.full()) else {
+        let taken = self.free.take_behind(self.kept.get(), self.magazine.get());
+        let Some((slots, len)) = taken else {
             return;
         };
         if len == self.magazine.get() && slot::holds_magazine_link(self.stride.get()) {
@@ -205,16 +263,13 @@ impl Bin {
         }
     }
 
-    fn full(&self) -> usize {
-        self.magazine.get() + self.kept.get()
-    }
-
     /// Brings two magazines home if the depot has more than its share.
     fn drain(&self, left: &Leftovers) {
         let held = self.depot.magazines() * self.magazine.get();
         let small = DEPOT_BYTES / self.stride.get();
         if held > small.max(self.slots.get() / 2) {
             self.draining.set(true);
+            self.narrow();
         }
         if self.draining.get() {
             for magazine in [self.depot.take(), self.depot.take()].into_iter().flatten() {
@@ -226,7 +281,8 @@ impl Bin {
     /// Brings every slot of the free list and the depot home, and takes out the segments that are empty, those too of
     /// which no slot was ever handed out.
     pub(crate) fn distribute_all(&self, left: &Leftovers) {
-        if let Some((slots, _)) = self.free.take_behind(0, self.full()) {
+        self.narrow();
+        if let Some((slots, _)) = self.free.take_behind(0, self.magazine.get()) {
             self.distribute(slots, left);
         }
         while let Some(slots) = self.depot.take() {
@@ -290,13 +346,13 @@ impl Bin {
         let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
-        let mut load = self.free.load();
+        let mut load = self.free.load(self.kept.get());
         let receive = |slot| {
             // SAFETY: the slots were on the list that was taken.
             if unsafe { load.push(slot) } {
                 load.store();
                 self.stash(left);
-                load = self.free.load();
+                load = self.free.load(self.kept.get());
             }
         };
         // SAFETY: the list was taken above.
@@ -378,7 +434,7 @@ impl Bin {
     /// Slots handed out, ever. Any thread may ask; the answer may lag.
     pub(crate) fn allocations(&self) -> u64 {
         // Its parts are read one after the other, so while they change the sum may fall below zero.
-        let allocations = self.free.pops(self.counts.full.get());
+        let allocations = self.free.pops(self.counts.magazine.get());
         if allocations > u64::MAX / 2 {
             0
         } else {

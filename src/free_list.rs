@@ -8,14 +8,15 @@
 //! The free list counts by two numbers that only grow, so that the counters of the public statistics cost nothing:
 //!
 //! * `pushes` slots were ever pushed by a free,
-//! * `limit` is the value of `pushes` at which the list is full; every pop raises it by one.
+//! * `limit` is the value of `pushes` at which the list holds a magazine; every pop raises it by one. It may be below zero.
 //!
-//! Always holds: `len == pushes + full - limit`. Whoever puts slots in or takes them out by another way than `push`
+//! Always holds: `len == pushes + magazine - limit`. Whoever puts slots in or takes them out by another way than `push`
 //! and `pop` moves `limit`, and `stocked` counts the slots that came that way, so that
 //! `pops == pushes + stocked - len`.
 //!
-//! A full list is a magazine and a few slots more, which stay when the magazine is stashed: a program that frees and
-//! allocates by turns at the border would otherwise stash and refill at every step.
+//! A list is *short* below a magazine, and takes what it gets. It is *full* with a few slots more than a magazine, which
+//! stay when the magazine is stashed: a program that frees and allocates by turns at the border would otherwise stash
+//! and refill at every step.
 
 use crate::slot::{self, SlotPtr};
 use crate::sync::{Cell, Counter, const_fn};
@@ -42,8 +43,8 @@ impl FreeList {
         }
     }
 
-    /// Sets the length of a full list. Once, while it was never used.
-    pub(crate) fn set_full(&self, slots: usize) {
+    /// Sets the slots of a magazine. Once, while the list was never used.
+    pub(crate) fn set_magazine(&self, slots: usize) {
         self.limit.add(slots as u64);
     }
 
@@ -62,27 +63,58 @@ impl FreeList {
         Some(slot)
     }
 
-    /// Frees a slot; true when the list is now full.
+    /// Frees a slot if the list is short; one that was never used is not.
     ///
     /// # Safety
     ///
-    /// The caller gives up a slot of this bin that nobody else refers to.
+    /// If the answer is true, the caller gives up a slot of this bin that nobody else refers to.
     #[inline(always)]
-    #[must_use = "a full list must be stashed"]
-    pub(crate) unsafe fn push(&self, slot: SlotPtr) -> bool {
+    pub(crate) unsafe fn push_if_short(&self, slot: SlotPtr) -> bool {
+        let pushes = self.pushes.get();
+        let short = (pushes as i64) < self.limit.get() as i64;
+        if short {
+            // SAFETY: guaranteed by the caller.
+            unsafe { self.link(slot) };
+            self.pushes.set(pushes + 1);
+        }
+        short
+    }
+
+    /// Frees a slot.
+    ///
+    /// # Safety
+    ///
+    /// The caller gives up a slot of this bin that nobody else refers to, and stashes the list when it
+    /// [`is_full`](Self::is_full).
+    pub(crate) unsafe fn push(&self, slot: SlotPtr) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.link(slot) };
+        self.pushes.add(1);
+    }
+
+    /// # Safety
+    ///
+    /// The caller gives up a slot of this bin, and counts it.
+    #[inline(always)]
+    unsafe fn link(&self, slot: SlotPtr) {
         // SAFETY: the caller gives the slot to the list.
         unsafe { slot::set_link(slot, self.head.get()) };
         self.head.set(Some(slot));
-        self.pushes.add(1) >= self.limit.get()
     }
 
-    /// Opens the list for slots that were not freed here.
-    pub(crate) fn load(&self) -> Load<'_> {
-        let room = self.limit.get().wrapping_sub(self.pushes.get());
+    /// Whether the list is `kept` slots longer than a magazine.
+    #[inline]
+    pub(crate) fn is_full(&self, kept: usize) -> bool {
+        self.pushes.get() as i64 >= self.limit.get() as i64 + kept as i64
+    }
+
+    /// Opens the list, which is full with `kept` slots more than a magazine, for slots that were not freed here.
+    pub(crate) fn load(&self, kept: usize) -> Load<'_> {
+        let missing = self.limit.get().wrapping_sub(self.pushes.get());
         Load {
             list: self,
             head: self.head.get(),
-            room,
+            room: missing.wrapping_add(kept as u64),
             loaded: 0,
         }
     }
@@ -96,8 +128,8 @@ impl FreeList {
     }
 
     /// Takes all but the first `keep` slots out of this list, which has more: the length and the chain.
-    pub(crate) fn take_behind(&self, keep: usize, full: usize) -> Option<(SlotPtr, usize)> {
-        let len = self.len(full) - keep;
+    pub(crate) fn take_behind(&self, keep: usize, magazine: usize) -> Option<(SlotPtr, usize)> {
+        let len = self.len(magazine) - keep;
         let chain = match keep {
             0 => self.head.take(),
             // SAFETY: the list's slots are its own, and more than `keep`.
@@ -108,9 +140,9 @@ impl FreeList {
         Some((chain?, len))
     }
 
-    fn len(&self, full: usize) -> usize {
-        let room = self.limit.get().wrapping_sub(self.pushes.get());
-        (full as u64).wrapping_sub(room) as usize
+    fn len(&self, magazine: usize) -> usize {
+        let missing = self.limit.get().wrapping_sub(self.pushes.get());
+        (magazine as u64).wrapping_sub(missing) as usize
     }
 
     /// Slots freed here by the owner, ever. Any thread may ask; the answer may lag.
@@ -119,11 +151,11 @@ impl FreeList {
     }
 
     /// Slots handed out, ever. Any thread may ask; the answer may lag.
-    pub(crate) fn pops(&self, full: u64) -> u64 {
+    pub(crate) fn pops(&self, magazine: u64) -> u64 {
         self.stocked
             .get()
             .wrapping_add(self.limit.get())
-            .wrapping_sub(full)
+            .wrapping_sub(magazine)
     }
 
     /// The slots, first to be handed out first.
@@ -146,7 +178,7 @@ impl Load<'_> {
     ///
     /// # Safety
     ///
-    /// As for [`FreeList::push`].
+    /// The caller gives up a slot of this bin that nobody else refers to.
     #[inline(always)]
     #[must_use = "a full list must be stashed"]
     pub(crate) unsafe fn push(&mut self, slot: SlotPtr) -> bool {

@@ -32,7 +32,7 @@ use crate::layout::{CLASSES, Span, stride_of};
 use crate::lists::{Loose, Outgoing, Queued};
 use crate::os;
 use crate::remote::Inbox;
-use crate::segment::{Claimed, HeapId, Segment, SegmentRef};
+use crate::segment::{Claimed, OwnerId, Segment, SegmentRef};
 use crate::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Cell, Counter, Ordering, const_fn};
 
 /// Completed segments, in bytes, beyond which those who free the last slots of another give its pages back.
@@ -252,6 +252,11 @@ impl Heap {
         self.shared.pool
     }
 
+    /// How segments name the pool.
+    pub(crate) fn pool_id(&self) -> *mut OwnerId {
+        self.shared.pool.as_ptr().cast()
+    }
+
     pub(crate) fn inbox(&self) -> &Inbox<Segment> {
         &self.mail.inbox
     }
@@ -385,7 +390,7 @@ impl HeapRef {
 
     /// How segments name the heap.
     #[inline(always)]
-    pub(crate) fn id(self) -> *mut HeapId {
+    pub(crate) fn id(self) -> *mut OwnerId {
         self.0.as_ptr().cast()
     }
 
@@ -395,7 +400,7 @@ impl HeapRef {
     ///
     /// `id` was read from a segment of which the caller holds a slot.
     #[inline(always)]
-    pub(crate) unsafe fn from_id(id: *mut HeapId) -> Self {
+    pub(crate) unsafe fn from_id(id: *mut OwnerId) -> Self {
         // SAFETY: segments in use have a heap.
         Self(unsafe { NonNull::new_unchecked(id.cast()) })
     }
@@ -445,8 +450,9 @@ impl HeapRef {
         let Some(claimed) = spare.or_else(|| self.claim(Span::of(stride))) else {
             return false;
         };
+        let (heap, pool) = (self.id(), self.pool_id());
         // SAFETY: claimed for this span.
-        let segment = unsafe { SegmentRef::init(claimed, self.id(), index, stride) };
+        let segment = unsafe { SegmentRef::init(claimed, heap, pool, index, stride) };
         if touch {
             // SAFETY: no slot was handed out yet.
             unsafe { segment.touch(os::page_bytes(), os::touch) };

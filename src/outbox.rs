@@ -4,10 +4,6 @@
 //! is full, displaced by another segment, or flushed; then the batch is written into its own slots (`batch.rs`) and goes to
 //! the segment with one compare-and-swap. Most frees only join an open batch: a handful of instructions.
 //!
-//! A *thin* batch, of a slot or few, that another segment displaces would cost a compare-and-swap and the owner a cold
-//! look for little. A thread that allocates such slots itself, and has few, keeps them instead: they are hot in its cache,
-//! and go home with its lists.
-//!
 //! Held back at most: [`ENTRIES`] batches of at most 56 slots and 8 KiB each.
 
 use core::cell::Cell;
@@ -17,8 +13,6 @@ use crate::layout::{BATCH_SLOTS, batch_slots};
 use crate::segment::SegmentRef;
 use crate::slot::{Offset, SlotPtr};
 
-/// The longest batch that is thin.
-const THIN: u32 = if cfg!(loom) { 1 } else { 4 };
 /// Open batches of a thread.
 const ENTRIES: usize = if cfg!(loom) { 1 } else { 32 };
 
@@ -63,7 +57,7 @@ impl Outbox {
         joins
     }
 
-    /// Frees a slot of another thread's segment. `keep` may take slots of a thin batch that is displaced.
+    /// Frees a slot of another thread's segment. `note` hears of each batch before it is sent, of how many slots.
     ///
     /// # Safety
     ///
@@ -74,17 +68,16 @@ impl Outbox {
         segment: SegmentRef,
         offset: Offset,
         debts: &Debts,
-        keep: impl Fn(SegmentRef, SlotPtr) -> bool,
+        note: impl Fn(SegmentRef, usize),
     ) {
         let entry = &self.entries[entry_index(segment)];
         if entry.segment.get() != Some(segment) {
-            entry.thin_out(keep);
-            entry.send(debts);
+            entry.send_noted(debts, &note);
             entry.open(segment);
         }
         entry.push(offset);
         if entry.room.get() == 0 {
-            entry.send(debts);
+            entry.send_noted(debts, &note);
         }
     }
 
@@ -138,19 +131,11 @@ impl Entry {
         self.room.set(self.room.get() - 1);
     }
 
-    /// Offers the slots of a thin batch to `keep`, the one freed last first, until it refuses.
-    fn thin_out(&self, keep: impl Fn(SegmentRef, SlotPtr) -> bool) {
-        let Some(segment) = self.segment.get() else {
-            return;
-        };
-        while (1..=THIN).contains(&self.len.get()) {
-            let last = self.len.get() - 1;
-            let offset = self.offsets[last as usize].get();
-            if !offset.is_some_and(|offset| keep(segment, segment.slot_at(offset))) {
-                return;
-            }
-            self.len.set(last);
+    fn send_noted(&self, debts: &Debts, note: impl Fn(SegmentRef, usize)) {
+        if let Some(segment) = self.segment.get() {
+            note(segment, self.len.get() as usize);
         }
+        self.send(debts);
     }
 
     /// Sends the batch, if there is one, and closes the entry.

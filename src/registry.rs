@@ -216,9 +216,15 @@ impl RegistryRef {
         &self.get().core
     }
 
+    /// What its heaps know it by.
+    #[inline(always)]
+    pub(crate) fn core_ptr(self) -> NonNull<PoolCore> {
+        self.0.cast()
+    }
+
     fn create_heap(self, token: u64) -> Option<HeapRef> {
         // SAFETY: heaps are freed with their registry.
-        let heap = unsafe { HeapRef::create(self.0.cast(), token) }?;
+        let heap = unsafe { HeapRef::create(self.core_ptr(), token) }?;
         self.list(heap);
         events::note(Happened::HeapMade, self.core().name, 0);
         Some(heap)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! line 0    identity   span, stride, bin, capacity, arena      written by the claimer, then fixed; read by any thread
-//!           heap       which heap owns the segment             written by an owner, read by any thread
+//!           owners     which heap owns it, and which pool      written by an owner, read by any thread
 //! line 1    owner      slots at home, bump position, links     owner only
 //! line 2-3  remote     RemoteWord, inbox link                  any thread
 //! then the slots, the first one aligned for every layout of the stride
@@ -31,9 +31,16 @@ use crate::remote::{Node, Purge, Pushed, RemoteWord, Taken};
 use crate::slot::{self, Offset, SlotPtr};
 use crate::sync::{Alive, AtomicPtr, Cell, Ordering, UnsafeCell};
 
-/// The owner of segments, as far as a segment knows it: an address.
+/// A heap or a pool, as far as a segment knows its owners: an address.
 #[derive(Debug)]
-pub(crate) struct HeapId(());
+pub(crate) struct OwnerId(());
+
+/// The segments of one heap, or, if it is `wide`, of all heaps of one pool. Null is of none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Circle {
+    pub(crate) wide: bool,
+    pub(crate) owner: *mut OwnerId,
+}
 
 /// The arena that a segment was claimed from, as far as a segment knows it: an address.
 #[derive(Debug)]
@@ -53,7 +60,8 @@ pub(crate) struct Claimed {
 #[repr(C)]
 pub(crate) struct Segment {
     shield: Shield,
-    heap: AtomicPtr<HeapId>,
+    /// Its heap and its pool, as a [`Circle`] asks.
+    owners: [AtomicPtr<OwnerId>; 2],
     alive: Alive,
     identity: Identity,
     owner: OwnerPart,
@@ -154,7 +162,8 @@ impl SegmentRef {
     /// The memory was claimed for `Span::of(stride)`, and only the caller uses it.
     pub(crate) unsafe fn init(
         claimed: Claimed,
-        heap: *mut HeapId,
+        heap: *mut OwnerId,
+        pool: *mut OwnerId,
         bin: usize,
         stride: usize,
     ) -> Self {
@@ -174,7 +183,7 @@ impl SegmentRef {
         // SAFETY: the caller owns the memory; what the shield keeps lies between the header and the first slot.
         let shield = unsafe { Shield::new(memory, HEADER_BYTES, first, stride, capacity, bin) };
         // SAFETY: the caller owns the memory, which is larger than a header.
-        unsafe { header.write(Segment::new(heap, identity, shield)) };
+        unsafe { header.write(Segment::new([heap, pool], identity, shield)) };
         // SAFETY: the slots begin behind the header.
         let slots = unsafe { claimed.memory.add(HEADER_BYTES) };
         checker::shut(slots, identity.span.bytes() - HEADER_BYTES);
@@ -385,10 +394,10 @@ impl SegmentRef {
 }
 
 impl Segment {
-    fn new(heap: *mut HeapId, identity: Identity, shield: Shield) -> Self {
+    fn new(owners: [*mut OwnerId; 2], identity: Identity, shield: Shield) -> Self {
         Self {
             shield,
-            heap: AtomicPtr::new(heap),
+            owners: owners.map(AtomicPtr::new),
             alive: Alive::new(),
             identity,
             owner: OwnerPart {
@@ -410,19 +419,30 @@ impl Segment {
         &self.identity
     }
 
+    /// Whether it is one of the circle's, which is the asker's own heap or pool, or null.
+    #[inline(always)]
+    pub(crate) fn is_in(&self, circle: Circle) -> bool {
+        // Relaxed: a thread finds its own heap here only if it, or the heap's owner before it, wrote that; any other
+        // value only says "not mine". The pool was written before any slot was handed out.
+        self.owners[usize::from(circle.wide)].load(Ordering::Relaxed) == circle.owner
+    }
+
     /// The heap, for the question whether it is the asker's own.
     #[inline(always)]
-    pub(crate) fn heap(&self) -> *mut HeapId {
-        // Relaxed: a thread finds its own heap here only if it, or the heap's owner before it, wrote that; any other
-        // value only says "not mine".
-        self.heap.load(Ordering::Relaxed)
+    pub(crate) fn heap(&self) -> *mut OwnerId {
+        self.owners[0].load(Ordering::Relaxed) // Relaxed: as in `is_in`
+    }
+
+    /// The pool.
+    pub(crate) fn pool(&self) -> *mut OwnerId {
+        self.owners[1].load(Ordering::Relaxed) // Relaxed: as in `is_in`
     }
 
     /// The heap, to be used. The caller holds a slot of the segment, or the segment out of an inbox.
-    pub(crate) fn heap_to_enter(&self) -> *mut HeapId {
+    pub(crate) fn heap_to_enter(&self) -> *mut OwnerId {
         // Acquire: from the Release in `set_heap`, the making of that heap; and after a push, a heap that owned the
         // segment then or later.
-        self.heap.load(Ordering::Acquire)
+        self.owners[0].load(Ordering::Acquire)
     }
 
     /// The segment before it in a list, if the list has two ends. Owner only.
@@ -436,9 +456,9 @@ impl Segment {
     }
 
     /// Moves the segment to another heap. By an owner of both.
-    pub(crate) fn set_heap(&self, heap: *mut HeapId) {
+    pub(crate) fn set_heap(&self, heap: *mut OwnerId) {
         // Release: to `heap_to_enter`.
-        self.heap.store(heap, Ordering::Release);
+        self.owners[0].store(heap, Ordering::Release);
     }
 
     /// Whether there is a slot to take without asking anybody. Owner only.

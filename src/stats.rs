@@ -47,7 +47,7 @@ pub struct Stats {
     pub capacity: u64,
     /// Values that were given a slot.
     pub allocations: u64,
-    /// Slots freed by the thread that owns their segment.
+    /// Slots freed by the thread that owns their segment, or by one that kept them for its own use.
     pub local_frees: u64,
     /// Slots freed by other threads and collected by the owner.
     pub remote_frees: u64,

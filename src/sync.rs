@@ -82,17 +82,21 @@ impl Counter {
 
     /// Owner only. Wraps, as differences of counters do.
     #[inline]
-    pub(crate) fn add(&self, n: u64) -> u64 {
-        let sum = self.get().wrapping_add(n);
+    pub(crate) fn add(&self, n: u64) {
+        self.set(self.get().wrapping_add(n));
+    }
+
+    /// Owner only.
+    #[inline]
+    pub(crate) fn set(&self, value: u64) {
         // Relaxed: nothing is published through a counter.
-        self.0.store(sum, core::sync::atomic::Ordering::Relaxed);
-        sum
+        self.0.store(value, core::sync::atomic::Ordering::Relaxed);
     }
 
     /// Owner only. Wraps.
     #[inline]
-    pub(crate) fn sub(&self, n: u64) -> u64 {
-        self.add(n.wrapping_neg())
+    pub(crate) fn sub(&self, n: u64) {
+        self.add(n.wrapping_neg());
     }
 }
 

@@ -48,7 +48,7 @@ struct Local {
     held: Cell<Option<HeapRef>>,
     /// The heaps used last for other pools. Those are held, so their pools are alive and their addresses unique.
     pools: [Cell<Option<(RegistryRef, HeapRef)>>; CACHED_POOLS],
-    /// The heap of another pool that this thread looked for last, or the placeholder.
+    /// The heap of another pool that this thread used last, or the placeholder.
     other: Cell<HeapRef>,
     /// Heaps lent while the thread idles. The thread keeps its references to their pools.
     lent: [Cell<Option<HeapRef>>; LENT_HEAPS],
@@ -93,8 +93,26 @@ pub(crate) fn take(class: usize) -> Option<SlotPtr> {
 /// A slot of another pool.
 #[inline(always)]
 pub(crate) fn take_from(pool: RegistryRef) -> Option<SlotPtr> {
+    LOCAL.with(|local| {
+        let heap = local.other.get();
+        if heap.pool_ptr() != pool.core_ptr() {
+            return take_from_another(pool);
+        }
+        let slot = heap.bin(0).take();
+        if slot.is_some() {
+            slot
+        } else {
+            refill(heap, 0)
+        }
+    })
+}
+
+/// A slot of another pool than the one this thread used last.
+#[inline(never)]
+fn take_from_another(pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| match local.cached(pool).get() {
         Some((cached, heap)) if cached == pool => {
+            local.other.set(heap);
             let slot = heap.bin(0).take();
             if slot.is_some() {
                 slot
@@ -118,15 +136,34 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
     // SAFETY: guaranteed by the caller.
     let segment = unsafe { SegmentRef::of(slot, span) };
     LOCAL.with(|local| {
-        let heap = local.heap.get();
-        if segment.heap() != heap.id() {
-            let offset = SegmentRef::offset_of(slot, span);
-            // SAFETY: guaranteed by the caller.
-            return unsafe { local.give_elsewhere(segment, slot, offset) };
+        let bin = local.heap.get().bin(class);
+        // SAFETY: the caller gives the slot up, and it is of this class if it is the default pool's.
+        if unsafe { bin.keep(segment, slot) } {
+            return;
         }
-        // SAFETY: the segment is of this thread's heap for the default pool, and the slot of this class.
-        if unsafe { heap.bin(class).give(slot) } {
-            stash(heap, class);
+        // SAFETY: guaranteed by the caller.
+        unsafe { give_elsewhere(segment, slot, span) };
+    });
+}
+
+/// Frees a slot of another pool than the default one, or one that the free list is not short of. Out of line, so that
+/// the common path stays small.
+///
+/// # Safety
+///
+/// The caller gives up the slot, of a segment of this span.
+#[inline(never)]
+unsafe fn give_elsewhere(segment: SegmentRef, slot: SlotPtr, span: Span) {
+    LOCAL.with(|local| {
+        // SAFETY: the caller gives the slot up, and a pool of one type has one bin.
+        if unsafe { local.other.get().bin(0).keep(segment, slot) } {
+            return;
+        }
+        let offset = SegmentRef::offset_of(slot, span);
+        // SAFETY: guaranteed by the caller.
+        if unsafe { !local.outbox.join(segment, offset) } {
+            // SAFETY: guaranteed by the caller; nobody took the slot.
+            unsafe { local.give_unkept(segment, slot, offset) };
         }
     });
 }
@@ -136,6 +173,9 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
 /// A box dropped on another thread than the one it was made on waits, with up to 55 others of its segment, in a batch
 /// of the dropping thread until the batch is full or another segment needs its place. A thread that drops boxes and
 /// then has nothing to do for long should call this. When a thread ends its batches are pushed anyway.
+///
+/// A thread that drops many such boxes and makes about as many itself keeps a few for its own use, at most 256 and
+/// 16 KiB of a size: those go home when it ends or calls [`trim`].
 ///
 /// At most 32 batches are open, of at most 56 slots and 8 KiB each. Cost: a compare-and-swap per open batch.
 ///
@@ -367,6 +407,19 @@ fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
     })
 }
 
+/// Frees a slot of this thread's heap.
+///
+/// # Safety
+///
+/// The caller gives up a slot of the segment, which is of this heap.
+unsafe fn give_own(heap: HeapRef, segment: SegmentRef, slot: SlotPtr) {
+    let index = segment.identity().bin;
+    // SAFETY: guaranteed by the caller.
+    if unsafe { heap.bin(index).give(slot) } {
+        stash(heap, index);
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn stash(heap: HeapRef, bin: usize) {
@@ -571,23 +624,19 @@ impl Local {
         slot
     }
 
-    /// Frees a slot that is not of this thread's default heap. Out of line, so that the common path keeps its constant
-    /// offsets; the heap of another pool used last comes first, then the open batches.
+    /// Frees a slot that no bin of this thread keeps unasked, and that joins no open batch.
     ///
     /// # Safety
     ///
     /// The caller gives up the slot, which is at this offset of the segment.
     #[inline(never)]
-    unsafe fn give_elsewhere(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset) {
-        let other = self.other.get();
-        if segment.heap() == other.id() {
-            // SAFETY: the segment is of this thread's heap for a pool of one type, which has one bin.
-            if unsafe { other.bin(0).give(slot) } {
-                stash(other, 0);
-            }
-        // SAFETY: guaranteed by the caller.
-        } else if unsafe { !self.outbox.join(segment, offset) } {
-            // SAFETY: guaranteed by the caller; nobody took the slot.
+    unsafe fn give_unkept(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset) {
+        let mine = [self.heap.get(), self.other.get()];
+        if let Some(heap) = mine.into_iter().find(|heap| heap.id() == segment.heap()) {
+            // SAFETY: the caller gives the slot up, and the segment is of this heap.
+            unsafe { give_own(heap, segment, slot) };
+        } else {
+            // SAFETY: guaranteed by the caller.
             unsafe { self.give_to_stranger(segment, slot, offset) };
         }
     }
@@ -597,7 +646,7 @@ impl Local {
     ///
     /// # Safety
     ///
-    /// As for [`give_elsewhere`](Self::give_elsewhere).
+    /// As for [`give_unkept`](Self::give_unkept).
     #[cold]
     #[inline(never)]
     unsafe fn give_to_stranger(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset) {
@@ -606,12 +655,12 @@ impl Local {
         if heap.is_owned_by(self.token.get()) {
             debug_assert!(registry::registry_of(heap) != registry::default());
             self.other.set(heap);
-            // SAFETY: the segment's heap is this thread's.
-            return unsafe { self.give_elsewhere(segment, slot, offset) };
+            // SAFETY: the caller gives the slot up, and the segment is of this heap.
+            return unsafe { give_own(heap, segment, slot) };
         }
-        let keep = |segment, slot| self.keep(segment, slot);
+        let note = |segment, slots| self.note_sent(segment, slots);
         // SAFETY: guaranteed by the caller.
-        unsafe { self.outbox.add(segment, offset, &self.debts, keep) };
+        unsafe { self.outbox.add(segment, offset, &self.debts, note) };
         self.debts.pay(handover::TENURE_SLOTS);
         if self.phase.get() != Phase::Guarded && self.has_ended() {
             self.flush();
@@ -619,32 +668,18 @@ impl Local {
         self.tell(|| ());
     }
 
+    /// Tells the thread's own bin for such slots that a batch of them is sent home.
+    fn note_sent(&self, segment: SegmentRef, slots: usize) {
+        let (mine, pool) = ([self.heap.get(), self.other.get()], segment.pool());
+        if let Some(heap) = mine.into_iter().find(|heap| heap.pool_id() == pool) {
+            heap.bin(segment.identity().bin).note_sent(slots, pool);
+        }
+    }
+
     /// Sends the open batches and comes back to the heaps that were left too soon.
     fn flush(&self) {
         self.outbox.flush(&self.debts);
         self.debts.pay_all();
-    }
-
-    /// Takes a slot of another thread's segment into the thread's own bin of that pool, if that runs low.
-    fn keep(&self, segment: SegmentRef, slot: SlotPtr) -> bool {
-        // SAFETY: the caller holds a slot of the segment.
-        let pool = unsafe { HeapRef::from_id(segment.heap_to_enter()) }.pool_ptr();
-        let index = segment.identity().bin;
-        let mine = [self.heap.get(), self.other.get()];
-        let Some(heap) = mine.into_iter().find(|heap| heap.pool_ptr() == pool) else {
-            return false;
-        };
-        let bin = heap.bin(index);
-        if !bin.runs_low() {
-            return false;
-        }
-        // SAFETY: the slot is the caller's, out of its outbox.
-        unsafe { slot::expect_untouched(slot) };
-        // SAFETY: the slot is the caller's, of this bin's stride and pool; `distribute` knows it is foreign.
-        if unsafe { bin.give(slot) } {
-            self.stash(heap, index); // nothing is told: the outbox is at work
-        }
-        true
     }
 
     fn stash(&self, heap: HeapRef, bin: usize) {

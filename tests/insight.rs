@@ -326,10 +326,10 @@ fn slots_that_a_thread_keeps_are_at_its_hand() {
         segment_pool::idle();
         boxes.into_iter().map(Some).collect::<Vec<_>>()
     });
-    // As in tests/stats.rs: batches of one, which a thread that needs such slots keeps.
+    // As in tests/stats.rs: batches of one, so many that a thread that needs such slots begins to keep them.
     let before = pool.snapshot();
     let mut dropped = 0;
-    for first in 0..4 {
+    for first in 0..8 {
         for boxed in boxes.iter_mut().skip(first).step_by(IN_A_SEGMENT) {
             dropped += isize::from(boxed.take().is_some());
         }

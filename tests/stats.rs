@@ -14,9 +14,9 @@ type Kilobyte = [u64; KILOBYTE];
 
 static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
 
-/// Each in another segment than the one before: batches of one, which a thread that needs such slots keeps.
+/// Each in another segment than the one before: batches of one, so many that a thread that needs such slots begins to keep them.
 fn drop_scattered(boxes: &mut [Option<PoolBox<Kilobyte>>]) {
-    for first in 0..4 {
+    for first in 0..8 {
         for boxed in boxes.iter_mut().skip(first).step_by(63) {
             drop(boxed.take());
         }
@@ -46,4 +46,23 @@ fn a_slot_that_was_kept_and_then_sent_home_is_counted_once() {
         "{stats}"
     );
     assert_eq!((stats.live(), stats.segments), (0, 0));
+}
+
+/// Fewer than a thread frees before it begins to keep, in full batches: they go home, and it is alone in its segments.
+#[test]
+fn a_thread_that_inherits_some_thousand_boxes_sends_them_home() {
+    static POOL: SegmentPool<u64> = SegmentPool::new();
+    let boxes: Vec<_> = (0..5000).map(|n| POOL.alloc(n)).collect();
+    let heir = thread::spawn(move || {
+        let mut mine: Vec<_> = boxes.into_iter().map(Some).collect();
+        for round in 0..20 {
+            for place in &mut mine {
+                *place = None;
+                *place = Some(POOL.alloc(round));
+            }
+        }
+        POOL.validate().kept
+    });
+    assert_eq!(heir.join().unwrap(), 0);
+    assert_eq!(POOL.stats().remote_frees, 5000);
 }

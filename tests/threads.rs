@@ -272,10 +272,10 @@ fn threads_in_a_ring_drop_what_the_previous_one_made() {
         .for_each(|thread| thread.join().unwrap());
     assert_all_home(pool);
     let stats = pool.stats();
-    assert_eq!(
-        (stats.local_frees, stats.remote_frees),
-        (0, stats.allocations)
-    );
+    // Each sent a window's worth home, and then kept what it needed itself.
+    assert_eq!(stats.local_frees + stats.remote_frees, stats.allocations);
+    assert!(stats.remote_frees > 6 * 4096, "{stats}");
+    assert!(stats.local_frees > 0, "{stats}");
     assert!(stats.heaps <= 6, "{stats}");
 }
 

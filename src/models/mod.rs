@@ -112,7 +112,7 @@ impl Value {
         let segment = self.segment();
         let offset = SegmentRef::offset_of(self.0, Span::of(STRIDE));
         if !unsafe { outbox.join(segment, offset) } {
-            unsafe { outbox.add(segment, offset, debts, |_, _| false) };
+            unsafe { outbox.add(segment, offset, debts, |_, _| ()) };
         }
     }
 }

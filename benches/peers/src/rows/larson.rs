@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{
     sync::mpsc::{Sender, channel},
-    thread,
+    thread::{self, JoinHandle},
     time::Instant,
 };
 
@@ -25,13 +25,16 @@ pub(crate) struct Larson {
     pub(crate) threads: usize,
 }
 
+type Slots<P> = Vec<Option<P>>;
+
 /// What one thread hands to the next.
 struct Estate<P> {
     core: usize,
-    slots: Vec<Option<P>>,
+    slots: Slots<P>,
     random: XorShift,
     left: u64,
-    heir_of_all: Sender<Estate<P>>,
+    heir_of_all: Sender<Slots<P>>,
+    threads: Sender<JoinHandle<()>>,
 }
 
 impl Remote for Larson {
@@ -53,7 +56,7 @@ impl Remote for Larson {
 }
 
 /// Made by this thread and mixed, so that each thread starts with objects from everywhere.
-fn first_objects<P: Peer<W>, const W: usize>(threads: usize) -> Vec<Vec<Option<P>>> {
+fn first_objects<P: Peer<W>, const W: usize>(threads: usize) -> Vec<Slots<P>> {
     let mut objects: Vec<_> = (0..(threads * SLOTS) as u64)
         .map(|n| Some(object::<P, W>(n)))
         .collect();
@@ -63,13 +66,15 @@ fn first_objects<P: Peer<W>, const W: usize>(threads: usize) -> Vec<Vec<Option<P
         .collect()
 }
 
-/// Runs so many generations of threads on the slots, and gives them back.
+/// Runs so many generations of threads on the slots, and gives them back when the last thread has ended: rpmalloc's
+/// destructor in a process that ends meanwhile crashes.
 fn generations<P: Peer<W> + Send, const W: usize>(
-    all: Vec<Vec<Option<P>>>,
+    all: Vec<Slots<P>>,
     lives: u64,
     round: u64,
-) -> Vec<Vec<Option<P>>> {
+) -> Vec<Slots<P>> {
     let (heir_of_all, inherited) = channel();
+    let (threads, started) = channel();
     for (core, slots) in all.into_iter().enumerate() {
         spawn(Estate {
             core,
@@ -77,14 +82,21 @@ fn generations<P: Peer<W> + Send, const W: usize>(
             random: XorShift::new(round << 8 | core as u64),
             left: lives,
             heir_of_all: heir_of_all.clone(),
+            threads: threads.clone(),
         });
     }
-    drop(heir_of_all);
-    inherited.into_iter().map(|estate| estate.slots).collect()
+    drop((heir_of_all, threads));
+    for thread in started {
+        thread.join().expect("a life does not panic");
+    }
+    inherited.into_iter().collect()
 }
 
 fn spawn<P: Peer<W> + Send, const W: usize>(estate: Estate<P>) {
-    thread::spawn(move || live(estate));
+    let threads = estate.threads.clone();
+    let thread = thread::spawn(move || live(estate));
+    let sent = threads.send(thread);
+    assert!(sent.is_ok(), "the main thread waits for all of them");
 }
 
 fn live<P: Peer<W> + Send, const W: usize>(mut estate: Estate<P>) {
@@ -100,8 +112,7 @@ fn live<P: Peer<W> + Send, const W: usize>(mut estate: Estate<P>) {
     if estate.left > 0 {
         spawn(estate);
     } else {
-        let all = estate.heir_of_all.clone();
-        let sent = all.send(estate);
+        let sent = estate.heir_of_all.send(estate.slots);
         assert!(sent.is_ok(), "the main thread waits for all of them");
     }
 }
