@@ -14,7 +14,8 @@
 //!
 //! The lists may hold *foreign* slots: of another heap's segments of the same pool and stride, which this thread freed and
 //! kept. To their segments these are alive. Distributing notices them and sets them aside to be sent home. A thread begins
-//! to keep when it has sent many home and freed few of its own meanwhile, and ends when slots are brought home.
+//! to keep when it has sent many home, freed few of its own meanwhile, and has an empty depot. It ends with the second
+//! magazine that it hangs there, or when slots are brought home. So foreign slots are at most three magazines.
 //!
 //! Held back at most: one magazine and an eighth in the free list, and in the depot half of the bin's slots or 2 MiB, whichever
 //! is more. The list `segments` keeps those with room in front.
@@ -163,7 +164,7 @@ impl Bin {
             return;
         }
         self.sent.set(self.sent.get() + slots.max(BATCH_COST));
-        if self.sent.get() < WINDOW {
+        if self.sent.get() < WINDOW || self.depot.magazines() > 0 {
             return;
         }
         let own = (self.free.pushes() - self.window.get()) as usize;
@@ -250,6 +251,9 @@ impl Bin {
     /// Puts a magazine of the full free list into the depot. Segments that become empty, as they may from then on, go
     /// to `left`.
     pub(crate) fn stash(&self, left: &Leftovers) {
+        if self.circle.get().wide && self.depot.magazines() > 0 {
+            self.narrow();
+        }
         let taken = self.free.take_behind(self.kept.get(), self.magazine.get());
         let Some((slots, len)) = taken else {
             return;

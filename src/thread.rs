@@ -48,7 +48,9 @@ struct Local {
     held: Cell<Option<HeapRef>>,
     /// The heaps used last for other pools. Those are held, so their pools are alive and their addresses unique.
     pools: [Cell<Option<(RegistryRef, HeapRef)>>; CACHED_POOLS],
-    /// The heap of another pool that this thread used last, or the placeholder.
+    /// The one of these that an allocation used last, or the placeholder.
+    recent: Cell<HeapRef>,
+    /// The heap of another pool, a handle's too, that a free looked for last, or the placeholder.
     other: Cell<HeapRef>,
     /// Heaps lent while the thread idles. The thread keeps its references to their pools.
     lent: [Cell<Option<HeapRef>>; LENT_HEAPS],
@@ -94,7 +96,7 @@ pub(crate) fn take(class: usize) -> Option<SlotPtr> {
 #[inline(always)]
 pub(crate) fn take_from(pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| {
-        let heap = local.other.get();
+        let heap = local.recent.get();
         if heap.pool_ptr() != pool.core_ptr() {
             return take_from_another(pool);
         }
@@ -112,7 +114,7 @@ pub(crate) fn take_from(pool: RegistryRef) -> Option<SlotPtr> {
 fn take_from_another(pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| match local.cached(pool).get() {
         Some((cached, heap)) if cached == pool => {
-            local.other.set(heap);
+            local.look_first_in(heap);
             let slot = heap.bin(0).take();
             if slot.is_some() {
                 slot
@@ -174,8 +176,8 @@ unsafe fn give_elsewhere(segment: SegmentRef, slot: SlotPtr, span: Span) {
 /// of the dropping thread until the batch is full or another segment needs its place. A thread that drops boxes and
 /// then has nothing to do for long should call this. When a thread ends its batches are pushed anyway.
 ///
-/// A thread that drops many such boxes and makes about as many itself keeps a few for its own use, at most 256 and
-/// 16 KiB of a size: those go home when it ends or calls [`trim`].
+/// A thread that drops very many such boxes, and has made such itself, keeps some for its own use: of a size at most three
+/// times 256 or 16 KiB, whichever is less, or six boxes. Those go home when it ends or calls [`trim`].
 ///
 /// At most 32 batches are open, of at most 56 slots and 8 KiB each. Cost: a compare-and-swap per open batch.
 ///
@@ -437,6 +439,7 @@ impl Local {
             phase: Cell::new(Phase::Fresh),
             held: Cell::new(None),
             pools: [const { Cell::new(None) }; CACHED_POOLS],
+            recent: Cell::new(HeapRef::EMPTY),
             other: Cell::new(HeapRef::EMPTY),
             lent: [const { Cell::new(None) }; LENT_HEAPS],
             closings: Cell::new(0),
@@ -504,7 +507,7 @@ impl Local {
         }
         let heap = self.heap_of(pool)?;
         self.cached(pool).set(Some((pool, heap)));
-        self.other.set(heap);
+        self.look_first_in(heap);
         self.refill(heap, 0)
     }
 
@@ -739,8 +742,14 @@ impl Local {
         self.debts.pay_all();
     }
 
+    /// Allocations from this heap's pool, and frees, look here first from now on.
+    fn look_first_in(&self, heap: HeapRef) {
+        self.recent.set(heap);
+        self.other.set(heap);
+    }
+
     fn forget_pools(&self) {
-        self.other.set(HeapRef::EMPTY);
+        self.look_first_in(HeapRef::EMPTY);
         self.pools.iter().for_each(|pool| pool.set(None));
     }
 

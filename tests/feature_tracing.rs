@@ -284,8 +284,8 @@ fn drop_scattered() {
     drop(dropped);
 }
 
-/// Batches of one, which a thread that needs such slots keeps: until its list is full, and it finds forty segments of its
-/// own in its inbox, releases them, and has something to tell, while its outbox is still being changed.
+/// Batches of one, so many that a thread that needs such slots begins to keep them. When it brings them home it finds forty
+/// segments of its own in its inbox, releases them, and has something to tell; what hears of it frees into the outbox.
 #[test]
 fn a_subscriber_may_free_remotely_while_a_thread_keeps_slots() {
     let owner = Worker::start();
@@ -294,7 +294,10 @@ fn a_subscriber_may_free_remotely_while_a_thread_keeps_slots() {
     GOODS.lock().unwrap().extend(goods.into_iter().map(Some));
     thread::spawn(move || drop(mine)).join().unwrap();
     let listener = Listener::new(drop_scattered);
-    let told = listener.hear("traded", || (0..4).for_each(|_| drop_scattered()));
+    let told = listener.hear("traded", || {
+        (0..8).for_each(|_| drop_scattered());
+        TRADED.trim();
+    });
     assert!(
         told.iter().any(|line| line.contains("segment released")),
         "{told:?}"

@@ -144,3 +144,28 @@ fn values_without_memory_and_with_mappings_of_their_own_have_no_slots() {
     let boxed = large.local().alloc([7; 50_000]);
     assert_eq!((boxed[49_999], large.stats().heaps), (7, 0));
 }
+
+// --- A handle and its pool on one thread --------------------------------------------------------------------------------
+
+/// A free remembers the handle's heap; an allocation from the pool must not take that for the thread's own.
+#[test]
+fn what_a_thread_reserved_is_found_after_a_box_of_a_handle_was_dropped() {
+    static POOL: SegmentPool<[u64; 128]> = SegmentPool::builder().max_segments(4).build();
+    POOL.reserve(63 * 3).unwrap();
+    let local = POOL.local();
+    drop(local.alloc([0; 128]));
+    let boxes = (0..).map_while(|_| POOL.try_alloc([0; 128]).ok());
+    assert!(boxes.collect::<Vec<_>>().len() >= 63 * 3);
+}
+
+#[test]
+fn trim_reaches_what_a_pool_made_beside_a_handle() {
+    static POOL: SegmentPool<u64> = SegmentPool::new();
+    let local = POOL.local();
+    let one = local.alloc(1);
+    drop(local.alloc(0));
+    drop((0..100_000).map(|n| POOL.alloc(n)).collect::<Vec<_>>());
+    POOL.trim();
+    assert_eq!(POOL.stats().segments, 1);
+    drop(one);
+}

@@ -67,3 +67,26 @@ fn a_thread_that_inherits_some_thousand_boxes_sends_them_home() {
     POOL.trim(); // which serves what waits for this thread
     assert_eq!(POOL.stats().remote_frees, 5000);
 }
+
+/// Own frees between those of others push what is kept into the depot, but only so much.
+#[test]
+fn a_thread_keeps_three_magazines_at_most() {
+    static POOL: SegmentPool<[u64; 2]> = SegmentPool::new();
+    const BOXES: u64 = 1 << 17;
+    const MAGAZINE: usize = 256;
+    let make = |n| POOL.alloc([n; 2]);
+    let mut theirs: Vec<_> = (0..BOXES).map(|n| Some(make(n))).collect();
+    let keeper = thread::spawn(move || {
+        let mut own: Vec<_> = (0..BOXES).map(make).collect();
+        let mixed = (0..BOXES).map(|n| n * 61_803 % BOXES);
+        for (turn, place) in mixed.enumerate() {
+            theirs[place as usize] = None;
+            if turn > 20_000 && turn % 3 == 0 {
+                own.pop();
+            }
+        }
+        POOL.validate().kept
+    });
+    let kept = keeper.join().unwrap();
+    assert!((1..=3 * MAGAZINE).contains(&kept), "{kept}");
+}

@@ -54,7 +54,7 @@ fn kept_slot_goes_home_when_both_end() {
         let mine = pool.acquire(2);
         let keeper = thread::spawn(move || {
             churn(mine);
-            a.free_at_home(mine); // what `Local::keep` does
+            a.free_at_home(mine); // what a wide circle does
             end(mine);
         });
         b.free_at_home(heap);
@@ -74,7 +74,7 @@ fn kept_slot_is_reused_and_freed_elsewhere() {
         let a = alloc(heap);
         churn(mine);
         let owner = thread::spawn(move || end(heap));
-        a.free_at_home(mine); // what `Local::keep` does
+        a.free_at_home(mine); // what a wide circle does
         let again = alloc(mine);
         assert_eq!(again, a);
         let pusher = push(again);
