@@ -55,6 +55,8 @@ pub(crate) struct PoolCore {
     pub(crate) limit: usize,
     /// Those it has; may be one too many for each thread that is just being refused.
     pub(crate) in_use: AtomicUsize,
+    /// Whether the system ever refused memory for the pool; if not, its limit did.
+    pub(crate) starved: AtomicUsize,
     /// What reports call the pool: the name it was given, or its type's.
     pub(crate) name: &'static str,
     pub(crate) large: Large,
@@ -130,6 +132,17 @@ impl PoolCore {
     pub(crate) fn dismiss(&self, segments: usize) {
         // Relaxed: a number.
         self.in_use.fetch_sub(segments, Ordering::Relaxed);
+    }
+
+    /// Notes that the system refused memory.
+    pub(crate) fn note_starved(&self) {
+        self.starved.store(1, Ordering::Relaxed); // Relaxed: read where it was stored, or a hint
+    }
+
+    /// Whether an allocation that was just refused met the limit. There may be room below it again by now.
+    pub(crate) fn refused_by_limit(&self) -> bool {
+        // Relaxed: as in `note_starved`.
+        self.is_full() || (self.limit != usize::MAX && self.starved.load(Ordering::Relaxed) == 0)
     }
 
     /// Whether there is a limit, and no room below it.
@@ -350,8 +363,13 @@ impl HeapRef {
     /// The pool outlives the heap, which is freed by [`free`](Self::free).
     pub(crate) unsafe fn create(pool: NonNull<PoolCore>, owner: u64) -> Option<Self> {
         // SAFETY: guaranteed by the caller.
-        let bins = unsafe { pool.as_ref() }.bins();
-        let heap = Self(os::map(bytes(bins), align_of::<Heap>())?.cast());
+        let core = unsafe { pool.as_ref() };
+        let bins = core.bins();
+        let Some(memory) = os::map(bytes(bins), align_of::<Heap>()) else {
+            core.note_starved();
+            return None;
+        };
+        let heap = Self(memory.cast());
         // SAFETY: mapped above, large enough.
         unsafe { heap.0.write(Heap::new(pool, owner)) };
         #[cfg(loom)]
@@ -483,6 +501,7 @@ impl HeapRef {
         }
         let claimed = pool.arenas().claim(span);
         if claimed.is_none() {
+            pool.note_starved();
             pool.dismiss(1);
             // Relaxed: as in `release_some`.
             pool.refs.fetch_sub(1, Ordering::Relaxed);

@@ -50,11 +50,12 @@ pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u
 }
 
 fn try_map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
-    let bytes = mapping_bytes(layout)?;
     if !pool.is_none_or(|pool| pool.core().admit()) {
         return None;
     }
-    let Some(mapping) = os::map(bytes, layout.align()) else {
+    let mapping = |bytes| Some((os::map(bytes, layout.align())?, bytes));
+    let Some((mapping, bytes)) = mapping_bytes(layout).and_then(mapping) else {
+        pool.inspect(|pool| pool.core().note_starved());
         // SAFETY: admitted above.
         unsafe { dismiss(pool) };
         return None;

@@ -269,7 +269,7 @@ impl<T> SegmentPool<T> {
     #[cold]
     pub(crate) fn refusal(&self) -> AllocErrorKind {
         match self.registry() {
-            Some(registry) if registry.core().is_full() => AllocErrorKind::LimitReached,
+            Some(pool) if pool.core().refused_by_limit() => AllocErrorKind::LimitReached,
             _ => AllocErrorKind::OutOfMemory,
         }
     }

@@ -79,6 +79,7 @@ impl Registry {
                     refs: AtomicUsize::new(1),
                     limit,
                     in_use: AtomicUsize::new(0),
+                    starved: AtomicUsize::new(0),
                     name,
                     large: Large::new(),
                 },

@@ -757,3 +757,20 @@ fn a_thread_that_ends_leaves_what_it_reserved() {
     assert_eq!(POOL.stats().segments, 0, "they were empty, and went back");
     assert_all_home(&POOL);
 }
+
+/// When the limit refused one thread and another gives room back at once, it was the limit all the same.
+#[test]
+fn what_a_limit_refused_is_not_called_the_systems_refusal() {
+    static ONE: SegmentPool<[u8; 200_000]> = SegmentPool::builder().max_segments(1).build();
+    let take_turns = || {
+        for _ in 0..20_000 {
+            if let Err(kind) = ONE.try_alloc_uninit() {
+                assert_eq!(kind, AllocErrorKind::LimitReached);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(take_turns);
+        scope.spawn(take_turns);
+    });
+}
