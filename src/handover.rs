@@ -147,8 +147,8 @@ pub(crate) unsafe fn close(registry: RegistryRef, debts: &Debts) {
 ///
 /// # Safety
 ///
-/// The caller gives up the slots: one at least, all some, no more than a batch, of a segment whose heap it does not
-/// own.
+/// The caller gives up the slots: one at least, all some, no more than a batch, of a segment that no work of the caller
+/// on a heap is under way with. Mostly the heap is another's; the caller's own finds them in its inbox.
 pub(crate) unsafe fn send_batch(
     segment: SegmentRef,
     offsets: &[Cell<Option<Offset>>],

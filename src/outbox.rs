@@ -61,8 +61,8 @@ impl Outbox {
     ///
     /// # Safety
     ///
-    /// The caller gives up the slot at this offset of the segment, whose heap it does not own, or did not when the
-    /// segment's batch was opened.
+    /// The caller gives up the slot at this offset of the segment, whose heap it may have come to own since the segment's
+    /// batch was opened.
     pub(crate) unsafe fn add(
         &self,
         segment: SegmentRef,
