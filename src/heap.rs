@@ -267,7 +267,7 @@ impl Heap {
 
     /// How segments name the pool.
     pub(crate) fn pool_id(&self) -> *mut OwnerId {
-        self.shared.pool.as_ptr().cast()
+        self.pool_ptr().as_ptr().cast()
     }
 
     pub(crate) fn inbox(&self) -> &Inbox<Segment> {

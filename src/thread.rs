@@ -100,12 +100,7 @@ pub(crate) fn take_from(pool: RegistryRef) -> Option<SlotPtr> {
         if heap.pool_ptr() != pool.core_ptr() {
             return take_from_another(pool);
         }
-        let slot = heap.bin(0).take();
-        if slot.is_some() {
-            slot
-        } else {
-            refill(heap, 0)
-        }
+        take_or_refill(heap)
     })
 }
 
@@ -115,15 +110,21 @@ fn take_from_another(pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| match local.cached(pool).get() {
         Some((cached, heap)) if cached == pool => {
             local.look_first_in(heap);
-            let slot = heap.bin(0).take();
-            if slot.is_some() {
-                slot
-            } else {
-                refill(heap, 0)
-            }
+            take_or_refill(heap)
         }
         _ => local.take_from_slow(pool),
     })
+}
+
+/// A slot of this thread's heap of a pool of one type.
+#[inline(always)]
+fn take_or_refill(heap: HeapRef) -> Option<SlotPtr> {
+    let slot = heap.bin(0).take();
+    if slot.is_some() {
+        slot
+    } else {
+        refill(heap, 0)
+    }
 }
 
 /// Gives a slot back, wherever it came from.

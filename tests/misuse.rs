@@ -10,7 +10,7 @@ mod common;
 use std::env;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::thread;
 
 use common::Worker;
@@ -68,8 +68,7 @@ enum Home {
 
 use Home::{Ended, Here};
 
-#[allow(non_snake_case, reason = "named like the others")]
-fn Elsewhere() -> Home {
+fn elsewhere() -> Home {
     Home::Elsewhere(Worker::start())
 }
 
@@ -141,10 +140,10 @@ fn double_free_of_what_came_home(home: Home) {
 
 misuses! {
     double_free_at_home: DOUBLE_FREE, || double_free(Here);
-    double_free_elsewhere: DOUBLE_FREE, || double_free(Elsewhere());
+    double_free_elsewhere: DOUBLE_FREE, || double_free(elsewhere());
     double_free_after_the_owner_ended: DOUBLE_FREE, || double_free(Ended);
     double_free_of_what_is_at_home: DOUBLE_FREE, || double_free_of_what_came_home(Here);
-    double_free_of_what_came_from_elsewhere: DOUBLE_FREE, || double_free_of_what_came_home(Elsewhere());
+    double_free_of_what_came_from_elsewhere: DOUBLE_FREE, || double_free_of_what_came_home(elsewhere());
     double_free_of_what_is_nobodys: DOUBLE_FREE, || double_free_of_what_came_home(Ended);
     double_free_of_what_was_lent: DOUBLE_FREE, || {
         let pointer = Here.make_one();
@@ -165,7 +164,7 @@ misuses! {
         free(pointer);
     };
     double_free_by_two_others: DOUBLE_FREE, || {
-        let home = Elsewhere();
+        let home = elsewhere();
         let pointer = home.make(2)[0];
         let pointers = Pointers(vec![pointer]);
         thread::spawn(move || { let p = pointers; free(p.0[0]) }).join().unwrap();
@@ -190,7 +189,7 @@ misuses! {
 
     /// The first free was the last of its segment's slots, whose pages went back to the system.
     double_free_of_what_was_purged: DOUBLE_FREE, || {
-        let home = Elsewhere();
+        let home = elsewhere();
         let pointers = home.make(100 * MANY);
         pointers.iter().copied().for_each(free);
         flush();
@@ -220,10 +219,10 @@ fn free_as_another_type(home: Home) {
 
 misuses! {
     foreign_pointer_into_a_value_at_home: FOREIGN_POINTER, || free_into_a_value(Here);
-    foreign_pointer_into_a_value_elsewhere: FOREIGN_POINTER, || free_into_a_value(Elsewhere());
+    foreign_pointer_into_a_value_elsewhere: FOREIGN_POINTER, || free_into_a_value(elsewhere());
     foreign_pointer_into_a_value_after_the_owner_ended: FOREIGN_POINTER, || free_into_a_value(Ended);
     foreign_pointer_of_another_type_at_home: FOREIGN_POINTER, || free_as_another_type(Here);
-    foreign_pointer_of_another_type_elsewhere: FOREIGN_POINTER, || free_as_another_type(Elsewhere());
+    foreign_pointer_of_another_type_elsewhere: FOREIGN_POINTER, || free_as_another_type(elsewhere());
     foreign_pointer_of_another_type_after_the_owner_ended: FOREIGN_POINTER, || free_as_another_type(Ended);
 
     foreign_pointer_of_a_box: FOREIGN_POINTER, || free(Box::into_raw(Box::new([0; 7])));
@@ -285,26 +284,26 @@ misuses! {
     write_after_free_at_home: WRITE_AFTER_FREE, || write_after_free(Here, 0);
     write_after_free_at_home_further_on: WRITE_AFTER_FREE, || write_after_free(Here, 5);
     write_after_free_at_home_at_the_end: WRITE_AFTER_FREE, || write_after_free(Here, 7);
-    write_after_free_elsewhere: WRITE_AFTER_FREE, || write_after_free(Elsewhere(), 0);
-    write_after_free_elsewhere_further_on: WRITE_AFTER_FREE, || write_after_free(Elsewhere(), 5);
+    write_after_free_elsewhere: WRITE_AFTER_FREE, || write_after_free(elsewhere(), 0);
+    write_after_free_elsewhere_further_on: WRITE_AFTER_FREE, || write_after_free(elsewhere(), 5);
     write_after_free_after_the_owner_ended: WRITE_AFTER_FREE, || write_after_free(Ended, 0);
     write_after_free_after_the_owner_ended_further_on: WRITE_AFTER_FREE, || write_after_free(Ended, 5);
 
     write_into_a_free_list: WRITE_AFTER_FREE, || write_into_the_lists(Here, 0);
     write_into_a_depot: WRITE_AFTER_FREE, || write_into_the_lists(Here, 1);
-    write_into_a_remote_list: WRITE_AFTER_FREE, || write_into_the_lists(Elsewhere(), 0);
+    write_into_a_remote_list: WRITE_AFTER_FREE, || write_into_the_lists(elsewhere(), 0);
     write_into_what_an_ended_thread_left: WRITE_AFTER_FREE, || write_into_the_lists(Ended, 0);
 
     /// Before the slot is the carrier of its batch.
     write_before_the_carrier_is_written: WRITE_AFTER_FREE, || {
-        let pointer = Elsewhere().make_one();
+        let pointer = elsewhere().make_one();
         free(pointer);
         write(pointer, 0);
         flush();
     };
     /// The last of a batch is its carrier. Nothing is handed out.
     write_into_a_carrier: WRITE_AFTER_FREE, || {
-        let home = Elsewhere();
+        let home = elsewhere();
         let pointers = home.make(10);
         pointers.iter().copied().for_each(free);
         flush();
@@ -313,7 +312,7 @@ misuses! {
     };
     /// The others come as they were freed.
     write_into_a_slot_that_is_carried: WRITE_AFTER_FREE, || {
-        let home = Elsewhere();
+        let home = elsewhere();
         let pointers = home.make(10);
         pointers.iter().copied().for_each(free);
         write(pointers[5], 0);
@@ -324,7 +323,7 @@ misuses! {
     /// of them are, the first surely.
     write_before_a_slot_is_kept: WRITE_AFTER_FREE, || {
         Here.make_one();
-        let pointers = Elsewhere().make(100 * MANY);
+        let pointers = elsewhere().make(100 * MANY);
         free(pointers[0]);
         write(pointers[0], 0);
         pointers.into_iter().step_by(1000).skip(1).for_each(free);
@@ -346,7 +345,7 @@ misuses! {
     };
     /// So is the neighbour of a slot that is carried, which waits in the outbox.
     a_bit_flipped_in_a_carrier: WRITE_AFTER_FREE, || {
-        let home = Elsewhere();
+        let home = elsewhere();
         let pointers = home.make(50);
         let (carrier, others) = pointers.split_last().unwrap();
         let neighbour = |pointer: &*mut Value| pointer.map_addr(|addr| addr ^ 64);
@@ -398,10 +397,10 @@ fn overrun_into_a_free_slot(home: Home) {
 
 misuses! {
     overrun_at_home: OVERRUN, || overrun(Here);
-    overrun_elsewhere: OVERRUN, || overrun(Elsewhere());
+    overrun_elsewhere: OVERRUN, || overrun(elsewhere());
     overrun_after_the_owner_ended: OVERRUN, || overrun(Ended);
     overrun_into_a_free_slot_at_home: WRITE_AFTER_FREE, || overrun_into_a_free_slot(Here);
-    overrun_into_a_free_slot_elsewhere: WRITE_AFTER_FREE, || overrun_into_a_free_slot(Elsewhere());
+    overrun_into_a_free_slot_elsewhere: WRITE_AFTER_FREE, || overrun_into_a_free_slot(elsewhere());
     overrun_into_a_free_slot_after_the_owner_ended: WRITE_AFTER_FREE, || overrun_into_a_free_slot(Ended);
     overrun_in_a_pool_of_one_type: OVERRUN, || {
         let pool = SegmentPool::new();
@@ -416,19 +415,11 @@ misuses! {
 /// A box may outlive its pool. Its segment goes with it, if nobody else holds it, and then a second free is one of
 /// memory that is no segment.
 fn free_after_pool_drop(home: Home, expects_its_segment: bool) {
-    let pool: &'static mut SegmentPool<Value> = Box::leak(Box::new(SegmentPool::new()));
-    let pointer = {
-        let pool = &*pool;
-        let address = (&raw const *pool).expose_provenance();
-        home.run(move || {
-            // SAFETY: leaked, and dropped later.
-            let pool: &SegmentPool<Value> = unsafe { &*std::ptr::with_exposed_provenance(address) };
-            Pointers(vec![PoolBox::into_raw(pool.alloc([0; 7]))])
-        })
-        .0[0]
-    };
-    // SAFETY: leaked, and not used again.
-    unsafe { std::ptr::drop_in_place(pool) };
+    let pool = Arc::new(SegmentPool::<Value>::new());
+    let theirs = Arc::clone(&pool);
+    let alloc = move || Pointers(vec![PoolBox::into_raw(theirs.alloc([0; 7]))]);
+    let pointer = home.run(alloc).0[0];
+    drop(Arc::into_inner(pool).expect("the job has ended"));
     free(pointer); // as it should be
     if !expects_its_segment {
         flush();
@@ -440,10 +431,10 @@ fn free_after_pool_drop(home: Home, expects_its_segment: bool) {
 
 misuses! {
     free_after_pool_drop_at_home: DOUBLE_FREE, || free_after_pool_drop(Here, true);
-    free_after_pool_drop_elsewhere: DOUBLE_FREE, || free_after_pool_drop(Elsewhere(), true);
+    free_after_pool_drop_elsewhere: DOUBLE_FREE, || free_after_pool_drop(elsewhere(), true);
     free_after_pool_drop_after_the_owner_ended: DOUBLE_FREE, || free_after_pool_drop(Ended, true);
     free_after_pool_and_segment_are_gone_at_home: FOREIGN_POINTER, || free_after_pool_drop(Here, false);
-    free_after_pool_and_segment_are_gone_elsewhere: FOREIGN_POINTER, || free_after_pool_drop(Elsewhere(), false);
+    free_after_pool_and_segment_are_gone_elsewhere: FOREIGN_POINTER, || free_after_pool_drop(elsewhere(), false);
     free_after_pool_and_segment_are_gone_after_the_owner_ended: FOREIGN_POINTER,
         || free_after_pool_drop(Ended, false);
 }

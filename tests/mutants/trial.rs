@@ -1,10 +1,11 @@
 //! Runs the models, each in a process of its own.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -95,18 +96,21 @@ pub(crate) fn judge(program: &Path, models: &[Model], mutant: &str) -> Verdict {
 
 /// Whether the model fails. One that does not come to an end is stopped, and counts as passed.
 fn fails(mut command: Command) -> bool {
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
-    let deadline = Instant::now() + LIMIT;
-    while Instant::now() < deadline {
-        if let Some(status) = child.try_wait().unwrap() {
-            return !status.success();
-        }
-        thread::sleep(Duration::from_millis(5)); // std cannot wait for a process and a deadline at once
+    let mut said = child.stdout.take().unwrap();
+    let (tell, ended) = mpsc::channel();
+    // What it says ends with it, and that can be waited for with a limit.
+    thread::spawn(move || {
+        let _ = io::copy(&mut said, &mut io::sink());
+        let _ = tell.send(());
+    });
+    let in_time = ended.recv_timeout(LIMIT).is_ok();
+    if !in_time {
+        child.kill().unwrap();
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    false
+    let status = child.wait().unwrap();
+    in_time && !status.success()
 }
 
 /// Calls `work` with each item and returns the results in the order of the items.
