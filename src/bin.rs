@@ -93,8 +93,8 @@ pub(crate) struct Counts {
     pub(crate) collects: Counter,
     /// Slots freed here that were of other heaps' segments and went on to those, to be counted there.
     forwarded: Counter,
-    /// Slots in a magazine: part of the equation for the allocations.
-    magazine: Counter,
+    /// One below the slots of a full free list: part of the equation for the allocations.
+    border: Counter,
 }
 
 impl Bin {
@@ -119,7 +119,7 @@ impl Bin {
                     batches: Counter::new(0),
                     collects: Counter::new(0),
                     forwarded: Counter::new(0),
-                    magazine: Counter::new(0),
+                    border: Counter::new(0),
                 },
             }
         }
@@ -135,8 +135,8 @@ impl Bin {
             self.stride.set(stride);
             self.magazine.set(magazine);
             self.kept.set(kept);
-            self.counts.magazine.add(magazine as u64);
-            self.free.set_magazine(magazine);
+            self.counts.border.add((magazine + kept - 1) as u64);
+            self.free.set_border(magazine + kept - 1);
         }
     }
 
@@ -146,7 +146,7 @@ impl Bin {
         self.free.pop()
     }
 
-    /// Frees a slot of a segment of the bin's circle, if the free list is short of a magazine.
+    /// Frees a slot of a segment of the bin's circle, if the free list is short.
     ///
     /// # Safety
     ///
@@ -201,7 +201,7 @@ impl Bin {
     pub(crate) unsafe fn give(&self, slot: SlotPtr) -> bool {
         // SAFETY: guaranteed by the caller.
         unsafe { self.free.push(slot) };
-        self.free.is_full(self.kept.get())
+        self.free.is_full()
     }
 
     pub(crate) fn has_free(&self) -> bool {
@@ -254,7 +254,7 @@ impl Bin {
         if self.circle.get().wide && self.depot.magazines() > 0 {
             self.narrow();
         }
-        let taken = self.free.take_behind(self.kept.get(), self.magazine.get());
+        let taken = self.free.take_behind(self.kept.get(), self.border());
         let Some((slots, len)) = taken else {
             return;
         };
@@ -286,7 +286,7 @@ impl Bin {
     /// which no slot was ever handed out.
     pub(crate) fn distribute_all(&self, left: &Leftovers) {
         self.narrow();
-        if let Some((slots, _)) = self.free.take_behind(0, self.magazine.get()) {
+        if let Some((slots, _)) = self.free.take_behind(0, self.border()) {
             self.distribute(slots, left);
         }
         while let Some(slots) = self.depot.take() {
@@ -303,6 +303,11 @@ impl Bin {
                 left.empty.push(segment);
             }
         }
+    }
+
+    /// One below the slots of a full free list.
+    fn border(&self) -> usize {
+        self.counts.border.get() as usize
     }
 
     fn distribute(&self, slots: SlotPtr, left: &Leftovers) {
@@ -350,13 +355,13 @@ impl Bin {
         let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
-        let mut load = self.free.load(self.kept.get());
+        let mut load = self.free.load();
         let receive = |slot| {
             // SAFETY: the slots were on the list that was taken.
             if unsafe { load.push(slot) } {
                 load.store();
                 self.stash(left);
-                load = self.free.load(self.kept.get());
+                load = self.free.load();
             }
         };
         // SAFETY: the list was taken above.
@@ -438,7 +443,7 @@ impl Bin {
     /// Slots handed out, ever. Any thread may ask; the answer may lag.
     pub(crate) fn allocations(&self) -> u64 {
         // Its parts are read one after the other, so while they change the sum may fall below zero.
-        let allocations = self.free.pops(self.counts.magazine.get());
+        let allocations = self.free.pops(self.counts.border.get());
         if allocations > u64::MAX / 2 {
             0
         } else {

@@ -8,13 +8,14 @@
 //! The free list counts by two numbers that only grow, so that the counters of the public statistics cost nothing:
 //!
 //! * `pushes` slots were ever pushed by a free,
-//! * `limit` is the value of `pushes` at which the list holds a magazine; every pop raises it by one. It may be below zero.
+//! * `limit` is the value of `pushes` at which the list lacks one slot to be full; every pop raises it by one. It may be
+//!   below zero.
 //!
-//! Always holds: `len == pushes + magazine - limit`. Whoever puts slots in or takes them out by another way than `push`
+//! Always holds: `len == pushes + border - limit`, with `border` one below the slots of a full list. Whoever puts slots in or takes them out by another way than `push`
 //! and `pop` moves `limit`, and `stocked` counts the slots that came that way, so that
 //! `pops == pushes + stocked - len`.
 //!
-//! A list is *short* below a magazine, and takes what it gets. It is *full* with a few slots more than a magazine, which
+//! A list is *short* below the border, and takes what it gets. It is *full* with a few slots more than a magazine, which
 //! stay when the magazine is stashed: a program that frees and allocates by turns at the border would otherwise stash
 //! and refill at every step.
 
@@ -43,8 +44,8 @@ impl FreeList {
         }
     }
 
-    /// Sets the slots of a magazine. Once, while the list was never used.
-    pub(crate) fn set_magazine(&self, slots: usize) {
+    /// Sets how many slots make the list full, less one. Once, while the list was never used.
+    pub(crate) fn set_border(&self, slots: usize) {
         self.limit.add(slots as u64);
     }
 
@@ -102,19 +103,18 @@ impl FreeList {
         self.head.set(Some(slot));
     }
 
-    /// Whether the list is `kept` slots longer than a magazine.
+    /// Whether the list is beyond its border.
     #[inline]
-    pub(crate) fn is_full(&self, kept: usize) -> bool {
-        self.pushes.get() as i64 >= self.limit.get() as i64 + kept as i64
+    pub(crate) fn is_full(&self) -> bool {
+        self.pushes.get() as i64 > self.limit.get() as i64
     }
 
-    /// Opens the list, which is full with `kept` slots more than a magazine, for slots that were not freed here.
-    pub(crate) fn load(&self, kept: usize) -> Load<'_> {
-        let missing = self.limit.get().wrapping_sub(self.pushes.get());
+    /// Opens the list, which is not full, for slots that were not freed here.
+    pub(crate) fn load(&self) -> Load<'_> {
         Load {
             list: self,
             head: self.head.get(),
-            room: missing.wrapping_add(kept as u64),
+            missing: self.missing() + 1,
             loaded: 0,
         }
     }
@@ -128,8 +128,8 @@ impl FreeList {
     }
 
     /// Takes all but the first `keep` slots out of this list, which has more: the length and the chain.
-    pub(crate) fn take_behind(&self, keep: usize, magazine: usize) -> Option<(SlotPtr, usize)> {
-        let len = self.len(magazine) - keep;
+    pub(crate) fn take_behind(&self, keep: usize, border: usize) -> Option<(SlotPtr, usize)> {
+        let len = (border as u64).wrapping_sub(self.missing()) as usize - keep;
         let chain = match keep {
             0 => self.head.take(),
             // SAFETY: the list's slots are its own, and more than `keep`.
@@ -140,9 +140,9 @@ impl FreeList {
         Some((chain?, len))
     }
 
-    fn len(&self, magazine: usize) -> usize {
-        let missing = self.limit.get().wrapping_sub(self.pushes.get());
-        (magazine as u64).wrapping_sub(missing) as usize
+    /// Slots up to the border; wraps beyond it.
+    fn missing(&self) -> u64 {
+        self.limit.get().wrapping_sub(self.pushes.get())
     }
 
     /// Slots freed here by the owner, ever. Any thread may ask; the answer may lag.
@@ -151,11 +151,11 @@ impl FreeList {
     }
 
     /// Slots handed out, ever. Any thread may ask; the answer may lag.
-    pub(crate) fn pops(&self, magazine: u64) -> u64 {
+    pub(crate) fn pops(&self, border: u64) -> u64 {
         self.stocked
             .get()
             .wrapping_add(self.limit.get())
-            .wrapping_sub(magazine)
+            .wrapping_sub(border)
     }
 
     /// The slots, first to be handed out first.
@@ -168,8 +168,8 @@ impl FreeList {
 pub(crate) struct Load<'a> {
     list: &'a FreeList,
     head: Option<SlotPtr>,
-    /// Slots that fit before the list is full.
-    room: u64,
+    /// Slots that make the list full.
+    missing: u64,
     loaded: u64,
 }
 
@@ -186,7 +186,7 @@ impl Load<'_> {
         unsafe { slot::set_link(slot, self.head) };
         self.head = Some(slot);
         self.loaded += 1;
-        self.loaded >= self.room
+        self.loaded >= self.missing
     }
 
     /// Gives the list what was added.
