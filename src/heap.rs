@@ -226,6 +226,29 @@ impl Deref for HeapRef {
     }
 }
 
+/// A bin of a heap that is alive, as promised by whoever keeps it.
+#[cfg(not(loom))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct BinRef(NonNull<Bin>);
+
+#[cfg(not(loom))]
+impl BinRef {
+    /// One of the [placeholder's](HeapRef::EMPTY).
+    pub(crate) const EMPTY: Self = Self(HeapRef::EMPTY.bin_ptr(0));
+}
+
+#[cfg(not(loom))]
+impl Deref for BinRef {
+    type Target = Bin;
+
+    #[inline(always)]
+    fn deref(&self) -> &Bin {
+        // SAFETY: the keeper promised that the heap is alive; every field that changes is a cell or an atomic.
+        unsafe { self.0.as_ref() }
+    }
+}
+
 impl Heap {
     const_fn! {
         fn new(pool: NonNull<PoolCore>, owner: u64) -> Self {
@@ -424,7 +447,7 @@ impl HeapRef {
     }
 
     #[inline(always)]
-    fn bin_ptr(self, index: usize) -> NonNull<Bin> {
+    const fn bin_ptr(self, index: usize) -> NonNull<Bin> {
         // SAFETY: a heap is followed by its bins.
         let bins = unsafe { self.0.add(1) }.cast::<Bin>();
         // SAFETY: the callers' indices are those of bins.
@@ -436,6 +459,12 @@ impl HeapRef {
     pub(crate) fn bin<'a>(self, index: usize) -> &'a Bin {
         // SAFETY: initialised by `create`, and alive as long as the heap.
         unsafe { self.bin_ptr(index).as_ref() }
+    }
+
+    /// The same, to be remembered.
+    #[cfg(not(loom))]
+    pub(crate) fn bin_ref(self, index: usize) -> BinRef {
+        BinRef(self.bin_ptr(index))
     }
 
     /// The bins, for the statistics of any thread.

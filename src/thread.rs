@@ -18,8 +18,8 @@ use core::cell::Cell;
 
 use crate::events::{self, Happened};
 use crate::handover::{self, Debts};
-use crate::heap::HeapRef;
-use crate::layout::Span;
+use crate::heap::{BinRef, HeapRef};
+use crate::layout::{CLASSES, Span};
 use crate::outbox::Outbox;
 use crate::registry::{self, RegistryRef};
 use crate::segment::SegmentRef;
@@ -35,6 +35,10 @@ thread_local! {
 const NO_TOKEN: u64 = u64::MAX;
 /// Pools whose heaps a thread finds at once; it looks for the others in the list of those it holds.
 const CACHED_POOLS: usize = 8;
+
+/// Slots of its own that a thread frees by another way before it looks there first. Two pools of values of one class, freed
+/// by turns, would otherwise change places at every free.
+const DETOURS: u32 = 32;
 
 /// Heaps that a thread may lend; it leaves the others for good when it idles.
 const LENT_HEAPS: usize = 8;
@@ -52,6 +56,11 @@ struct Local {
     recent: Cell<HeapRef>,
     /// The heap of another pool, a handle's too, that a free looked for last, or the placeholder.
     other: Cell<HeapRef>,
+    /// For each class of value, the bin that a free offers its slot first: one of this thread's heaps', or the
+    /// placeholder's.
+    first: [Cell<BinRef>; CLASSES],
+    /// Own slots that were freed by another way since one of these was last changed.
+    detours: Cell<u32>,
     /// Heaps lent while the thread idles. The thread keeps its references to their pools.
     lent: [Cell<Option<HeapRef>>; LENT_HEAPS],
     /// `CLOSINGS` when the thread last looked.
@@ -139,34 +148,28 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
     // SAFETY: guaranteed by the caller.
     let segment = unsafe { SegmentRef::of(slot, span) };
     LOCAL.with(|local| {
-        let bin = local.heap.get().bin(class);
-        // SAFETY: the caller gives the slot up, and it is of this class if it is the default pool's.
-        if unsafe { bin.keep(segment, slot) } {
+        // SAFETY: the caller gives the slot up, and it is of this class if it is the default pool's; any other has one bin.
+        if unsafe { local.first[class].get().keep(segment, slot) } {
             return;
         }
         // SAFETY: guaranteed by the caller.
-        unsafe { give_elsewhere(segment, slot, span) };
+        unsafe { give_elsewhere(segment, slot, span, class) };
     });
 }
 
-/// Frees a slot of another pool than the default one, or one that the free list is not short of. Out of line, so that
-/// the common path stays small.
+/// Frees a slot that the bin looked at first does not keep. Out of line, so that the common path stays small.
 ///
 /// # Safety
 ///
-/// The caller gives up the slot, of a segment of this span.
+/// As for [`give`], and the slot is of this segment.
 #[inline(never)]
-unsafe fn give_elsewhere(segment: SegmentRef, slot: SlotPtr, span: Span) {
+unsafe fn give_elsewhere(segment: SegmentRef, slot: SlotPtr, span: Span, class: usize) {
     LOCAL.with(|local| {
-        // SAFETY: the caller gives the slot up, and a pool of one type has one bin.
-        if unsafe { local.other.get().bin(0).keep(segment, slot) } {
-            return;
-        }
         let offset = SegmentRef::offset_of(slot, span);
         // SAFETY: guaranteed by the caller.
         if unsafe { !local.outbox.join(segment, offset) } {
             // SAFETY: guaranteed by the caller; nobody took the slot.
-            unsafe { local.give_unkept(segment, slot, offset) };
+            unsafe { local.give_unkept(segment, slot, offset, class) };
         }
     });
 }
@@ -442,6 +445,8 @@ impl Local {
             pools: [const { Cell::new(None) }; CACHED_POOLS],
             recent: Cell::new(HeapRef::EMPTY),
             other: Cell::new(HeapRef::EMPTY),
+            first: [const { Cell::new(BinRef::EMPTY) }; CLASSES],
+            detours: Cell::new(0),
             lent: [const { Cell::new(None) }; LENT_HEAPS],
             closings: Cell::new(0),
             outbox: Outbox::new(),
@@ -628,20 +633,39 @@ impl Local {
         slot
     }
 
-    /// Frees a slot that no bin of this thread keeps unasked, and that joins no open batch.
+    /// Frees a slot that the bin looked at first does not keep, and that joins no open batch.
     ///
     /// # Safety
     ///
-    /// The caller gives up the slot, which is at this offset of the segment.
+    /// The caller gives up the slot, which is at this offset of the segment and, if of the default pool, of this class.
     #[inline(never)]
-    unsafe fn give_unkept(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset) {
-        let mine = [self.heap.get(), self.other.get()];
-        if let Some(heap) = mine.into_iter().find(|heap| heap.id() == segment.heap()) {
+    unsafe fn give_unkept(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset, class: usize) {
+        let mine = [(self.heap.get(), class), (self.other.get(), 0)];
+        // SAFETY: the caller gives the slot up, and a pool of one type has one bin.
+        let keeps = |&(heap, bin): &(HeapRef, usize)| unsafe { heap.bin(bin).keep(segment, slot) };
+        if let Some((heap, bin)) = mine.into_iter().find(keeps) {
+            self.take_detour(class, heap.bin_ref(bin));
+        } else if let Some((heap, _)) = mine
+            .into_iter()
+            .find(|(heap, _)| heap.id() == segment.heap())
+        {
             // SAFETY: the caller gives the slot up, and the segment is of this heap.
             unsafe { give_own(heap, segment, slot) };
         } else {
             // SAFETY: guaranteed by the caller.
             unsafe { self.give_to_stranger(segment, slot, offset) };
+        }
+    }
+
+    /// A bin of this thread's kept a slot of the class, but was not the first to be asked. It will be, if that happens often.
+    fn take_detour(&self, class: usize, bin: BinRef) {
+        let detours = self.detours.get() + 1;
+        let first = &self.first[class];
+        if detours == DETOURS || first.get() == BinRef::EMPTY {
+            first.set(bin);
+            self.detours.set(0);
+        } else {
+            self.detours.set(detours);
         }
     }
 
@@ -751,6 +775,7 @@ impl Local {
 
     fn forget_pools(&self) {
         self.look_first_in(HeapRef::EMPTY);
+        self.first.iter().for_each(|first| first.set(BinRef::EMPTY));
         self.pools.iter().for_each(|pool| pool.set(None));
     }
 
