@@ -91,7 +91,21 @@ impl<T> Ring<T> {
 impl<T> Producer<T> {
     /// Waits while the ring is full.
     pub(crate) fn push(&mut self, value: T) {
+        self.put(value);
+        self.publish();
+    }
+
+    /// Pushes a batch, which the consumer sees when all of it is there, unless the ring is full before.
+    #[allow(dead_code, reason = "not every benchmark has batches")]
+    pub(crate) fn push_all(&mut self, values: impl Iterator<Item = T>) {
+        values.for_each(|value| self.put(value));
+        self.publish();
+    }
+
+    /// Puts a value where the consumer will see it.
+    fn put(&mut self, value: T) {
         if self.is_full() {
+            self.publish();
             let (capacity, chunk) = (self.ring.slots.len(), self.ring.chunk());
             wait_a_while(|| self.look() && capacity - (self.pushed - self.popped_seen) >= chunk);
             wait_for(|| self.look().then_some(()));
@@ -99,7 +113,10 @@ impl<T> Producer<T> {
         // SAFETY: not full, so the slot belongs to the producer, of which there is one.
         unsafe { self.ring.slot(self.pushed).write(MaybeUninit::new(value)) };
         self.pushed += 1;
-        // Release: gives the slot, and what the value points to, to the consumer's acquire in `look`.
+    }
+
+    fn publish(&self) {
+        // Release: gives the slots, and what the values point to, to the consumer's acquire in `look`.
         self.ring.pushed.store(self.pushed, Release);
     }
 
@@ -109,7 +126,7 @@ impl<T> Producer<T> {
 
     /// Looks at the consumer's count. Says whether there is room.
     fn look(&mut self) -> bool {
-        // Acquire: pairs with the release in `try_pop`; its read of the slot comes before the next write.
+        // Acquire: pairs with the release in `give_back`; the reads of the slots come before the next writes.
         self.popped_seen = self.ring.popped.load(Acquire);
         !self.is_full()
     }
@@ -126,17 +143,38 @@ impl<T> Consumer<T> {
     }
 
     /// What is next, if it is there already.
-    pub(crate) fn try_pop(&mut self) -> Option<T> {
+    fn try_pop(&mut self) -> Option<T> {
         if self.is_empty() && !self.look() {
             return None;
         }
+        let value = self.take();
+        self.give_back();
+        Some(value)
+    }
+
+    /// Gives `finish` all that is there already, and the slots back when that is done; false if there was nothing.
+    #[allow(dead_code, reason = "not every benchmark has batches")]
+    pub(crate) fn drain(&mut self, mut finish: impl FnMut(T)) -> bool {
+        let found = self.look();
+        while !self.is_empty() {
+            finish(self.take());
+        }
+        self.give_back();
+        found
+    }
+
+    /// What is next, in a ring that is not empty.
+    fn take(&mut self) -> T {
         // SAFETY: not empty, so the slot belongs to the consumer, of which there is one.
         let value = unsafe { self.ring.slot(self.popped).read() };
         self.popped += 1;
-        // Release: gives the slot back to the producer's acquire in `look`.
-        self.ring.popped.store(self.popped, Release);
         // SAFETY: the slot was between the counts, so it was written, and leaves that range only here.
-        Some(unsafe { value.assume_init() })
+        unsafe { value.assume_init() }
+    }
+
+    fn give_back(&self) {
+        // Release: gives the slots back to the producer's acquire in `look`.
+        self.ring.popped.store(self.popped, Release);
     }
 
     fn is_empty(&self) -> bool {
@@ -145,7 +183,7 @@ impl<T> Consumer<T> {
 
     /// Looks at the producer's count. Says whether there is something.
     fn look(&mut self) -> bool {
-        // Acquire: pairs with the release in `push`.
+        // Acquire: pairs with the release in `publish`.
         self.pushed_seen = self.ring.pushed.load(Acquire);
         !self.is_empty()
     }

@@ -1,6 +1,6 @@
-//! Message passing between k producers and k consumers: a producer sends a batch of 1 to 16 objects to a random
-//! consumer, and lets others run after every 16 batches; a consumer drops what has come, and lets others run when
-//! nothing has. At most 4096 objects are under way.
+//! Message passing between k producers and k consumers: a producer sends a batch of 1 to 16 objects, which is published
+//! as one, to a random consumer, and lets others run after every 16 batches; a consumer drops all that has come, and lets
+//! others run when nothing has. At most 4096 objects are under way.
 //!
 //! A consumer's queue is a ring from each producer, and that is the bound: a producer waits while its ring is full.
 //! The limit: each object goes back to its producer over another ring, and is written again.
@@ -134,7 +134,7 @@ fn produce<P>(
     while sent < objects {
         let consumer = random.below(to.len());
         let until = objects.min(sent + 1 + random.below(LONGEST) as u64);
-        (sent..until).for_each(|n| to[consumer].push(Some(make(consumer, n))));
+        to[consumer].push_all((sent..until).map(|n| Some(make(consumer, n))));
         sent = until;
         batches += 1;
         if batches % BATCHES_PER_TURN == 0 {
@@ -150,16 +150,14 @@ fn consume<P: Peer<W>, const W: usize>(from: &mut Incoming<P>, mut finish: impl 
     while open > 0 {
         let mut idle = true;
         for (producer, ring) in from.iter_mut().enumerate() {
-            while let Some(message) = ring.try_pop() {
-                idle = false;
-                match message {
-                    Some(object) => {
-                        receive(&object);
-                        finish(producer, object);
-                    }
-                    None => open -= 1,
+            let found = ring.drain(|message| match message {
+                Some(object) => {
+                    receive(&object);
+                    finish(producer, object);
                 }
-            }
+                None => open -= 1,
+            });
+            idle &= !found;
         }
         if idle {
             yield_now();
