@@ -1,14 +1,14 @@
 //! How a batch of freed slots is written into some of these slots, and read back.
 //!
 //! A batch is a list of places in one segment, in the order in which they were freed. What is freed in the order of
-//! addresses, as what was made in that order often is, makes one *piece*: the first place, and how many follow. The
-//! pieces go into a *carrier*: the slot freed last, or, when it cannot hold all of them, one more for each that
-//! overflows. So most of a batch is never touched by the thread that frees it.
+//! addresses, as what was made in that order often is, makes one *piece*: the first place, and how many follow. When the
+//! batch is sent the pieces go into a *carrier*: the slot freed last, or, when it cannot hold all of them, one more for
+//! each that overflows, whose first slot it is. So most of a batch is never touched by the thread that frees it.
 //!
 //! ```text
-//! freed:     a a+1 a+2 | c | d d+1     carriers are the slots in brackets
+//! freed:     a a+1 a+2 | c c+1 | d     if a carrier had room for one piece:
 //! carriers:  [c] holds (a, 3)
-//!            [d+1] holds (d, 1)        the newest is the head of the list: [d+1] -> [c] -> older batches
+//!            [d] holds (c+1, 1)        the newest is the head of the list: [d] -> [c] -> older batches
 //! ```
 //!
 //! Who may touch a carrier: the freeing thread until its compare-and-swap publishes the chain, the segment's owner after
@@ -16,9 +16,133 @@
 
 use core::cell::Cell;
 
+use crate::layout::{BATCH_SLOTS, batch_slots};
 use crate::remote::Listed;
 use crate::segment::{Identity, SegmentRef};
 use crate::slot::{self, MOST_PIECES, Offset, Piece, SlotPtr};
+
+/// Slots of one segment that are collected to be sent home. One thread's.
+#[derive(Debug)]
+pub(crate) struct OpenBatch {
+    /// The slot freed last, which is in no piece: it will be the newest carrier.
+    last: Cell<Option<Offset>>,
+    /// The piece that may still get longer.
+    tail: Cell<Option<Piece>>,
+    /// Where the slot would be that makes it longer; 0, where none is, if there is no such piece.
+    next: Cell<u16>,
+    /// Units from one slot to the next.
+    step: Cell<u16>,
+    /// Slots that fit before the batch must be sent.
+    room: Cell<u8>,
+    /// Pieces before the tail.
+    len: Cell<u8>,
+    /// The slots freed before those.
+    pieces: [Cell<Option<Piece>>; BATCH_SLOTS - 1],
+}
+
+impl OpenBatch {
+    /// One that is to be opened.
+    pub(crate) const fn new() -> Self {
+        Self {
+            last: Cell::new(None),
+            tail: Cell::new(None),
+            next: Cell::new(0),
+            step: Cell::new(0),
+            room: Cell::new(0),
+            len: Cell::new(0),
+            pieces: [const { Cell::new(None) }; BATCH_SLOTS - 1],
+        }
+    }
+
+    /// Begins an empty batch for slots of this segment.
+    pub(crate) fn open(&self, segment: SegmentRef) {
+        let Identity { span, stride, .. } = *segment.identity();
+        self.last.set(None);
+        self.tail.set(None);
+        self.next.set(0);
+        self.step.set((stride >> span.offset_shift()) as u16);
+        self.room.set(batch_slots(stride) as u8);
+        self.len.set(0);
+    }
+
+    /// Slots that fit before the batch must be sent.
+    #[inline(always)]
+    pub(crate) fn room(&self) -> usize {
+        usize::from(self.room.get())
+    }
+
+    /// Adds a slot. There must be room.
+    #[inline(always)]
+    pub(crate) fn push(&self, offset: Offset) {
+        self.room.set(self.room.get() - 1);
+        if let Some(before) = self.last.replace(Some(offset)) {
+            self.add(before);
+        }
+    }
+
+    /// Makes the tail longer by a slot, or begins another.
+    #[inline(always)]
+    fn add(&self, offset: Offset) {
+        let units = offset.units() as u16;
+        let follows = units == self.next.get();
+        let longer = self.tail.get().filter(|_| follows).and_then(Piece::longer);
+        if longer.is_none() {
+            self.end_tail();
+        }
+        self.tail.set(longer.or(Some(Piece::new(offset))));
+        self.next.set(units + self.step.get());
+    }
+
+    #[inline(always)]
+    fn end_tail(&self) {
+        if let Some(piece) = self.tail.take() {
+            let len = self.len.get();
+            self.pieces[usize::from(len)].set(Some(piece));
+            self.len.set(len + 1);
+        }
+    }
+
+    /// How many slots there are, all of this segment.
+    pub(crate) fn slots(&self, segment: SegmentRef) -> usize {
+        batch_slots(segment.identity().stride) - self.room()
+    }
+
+    /// The slots' places, in no particular order.
+    pub(crate) fn offsets(&self) -> impl Iterator<Item = Offset> {
+        let step = usize::from(self.step.get());
+        let pieces = self.pieces().iter().filter_map(Cell::get);
+        let behind = pieces
+            .chain(self.tail.get())
+            .flat_map(move |piece| piece.offsets(step));
+        self.last.get().into_iter().chain(behind)
+    }
+
+    /// Those before the tail.
+    fn pieces(&self) -> &[Cell<Option<Piece>>] {
+        &self.pieces[..usize::from(self.len.get())]
+    }
+
+    /// Writes the batch into its slots, and must be opened anew after; `None` if it has none.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the slots, all of them of this segment.
+    pub(crate) unsafe fn write(&self, segment: SegmentRef) -> Option<Written> {
+        let most = slot::carrier_pieces(segment.identity().stride);
+        self.end_tail();
+        let (last, mut pieces) = (self.last.get()?, self.pieces());
+        let mut written = None;
+        while let Some(overflow) = pieces.get(most).and_then(Cell::get) {
+            // SAFETY: the slots are the caller's, and so many pieces fit.
+            written = Some(unsafe { carry(segment, overflow.first(), &pieces[..most], written) });
+            let rest = overflow.behind_first(self.step.get());
+            pieces[most].set(rest);
+            pieces = &pieces[most + usize::from(rest.is_none())..];
+        }
+        // SAFETY: as above.
+        Some(unsafe { carry(segment, last, pieces, written) })
+    }
+}
 
 /// A batch as its slots say it.
 #[derive(Debug, Clone, Copy)]
@@ -29,84 +153,110 @@ pub(crate) struct Written {
     pub(crate) oldest: SlotPtr,
 }
 
-/// Writes a batch into its slots; `None` if it has none.
+/// Makes a slot the carrier of these pieces, in front of those that were written before.
 ///
 /// # Safety
 ///
-/// The caller owns the slots, all of them some and of this segment.
-pub(crate) unsafe fn write(
+/// The caller owns the slot, which is of this segment, and the pieces fit.
+unsafe fn carry(
     segment: SegmentRef,
-    offsets: &[Cell<Option<Offset>>],
-) -> Option<Written> {
-    let Identity { span, stride, .. } = *segment.identity();
-    let step = stride >> span.offset_shift();
-    let mut open = Pieces::new(slot::carrier_pieces(stride), step);
-    let mut written: Option<Written> = None;
-    let last = offsets.len().wrapping_sub(1);
-    for (index, offset) in offsets.iter().enumerate() {
-        let offset = offset.get()?;
-        if index != last && open.add(offset) {
-            continue;
-        }
-        let carrier = segment.slot_at(offset);
-        let before = written.map(|written| written.newest);
-        // SAFETY: the slot is the caller's, and the pieces fit.
-        unsafe { slot::write_carrier(carrier, stride, before, open.as_slice()) };
-        open.clear();
-        written = Some(Written {
-            newest: offset,
-            oldest: written.map_or(carrier, |written| written.oldest),
-        });
+    carrier: Offset,
+    pieces: &[Cell<Option<Piece>>],
+    before: Option<Written>,
+) -> Written {
+    let slot = segment.slot_at(carrier);
+    let next = before.map(|written| written.newest);
+    // SAFETY: guaranteed by the caller.
+    unsafe { slot::write_carrier(slot, segment.identity().stride, next, pieces) };
+    Written {
+        newest: carrier,
+        oldest: before.map_or(slot, |written| written.oldest),
     }
-    written
 }
 
-/// The pieces for the next carrier.
-struct Pieces {
-    pieces: [Option<Piece>; MOST_PIECES],
-    len: usize,
-    most: usize,
-    /// Units from one slot to the next.
-    step: usize,
-    /// Where the slot would be that makes the last piece longer; 0, where none is, if it is full or there is none.
-    next: usize,
+/// Slots of a list from which on it is worth while to sort them.
+const MANY: usize = 64;
+/// Slots in a piece, on average, below which a list is scattered.
+const SCATTERED: usize = 4;
+
+/// As [`each`], but a long list whose slots are scattered is sorted: pushed on a free list, they come out in the order of
+/// addresses.
+///
+/// What several threads free between them would otherwise be handed out ever more at random, a cache line for each
+/// object though four would fit.
+///
+/// # Safety
+///
+/// As for [`each`].
+#[inline]
+pub(crate) unsafe fn each_sorted(
+    segment: SegmentRef,
+    list: Listed,
+    mut receive: impl FnMut(SlotPtr),
+) {
+    // SAFETY: guaranteed by the caller.
+    if list.count < MANY || unsafe { !is_scattered(segment, list) } {
+        // SAFETY: guaranteed by the caller.
+        return unsafe { each(segment, list, receive) };
+    }
+    let span = segment.identity().span;
+    let mut places = Places::new();
+    let note = |slot| places.add(SegmentRef::offset_of(slot, span));
+    // SAFETY: guaranteed by the caller.
+    unsafe { each(segment, list, note) };
+    places.each_down(|offset| receive(segment.slot_at(offset)));
 }
 
-impl Pieces {
-    fn new(most: usize, step: usize) -> Self {
-        Self {
-            pieces: [None; MOST_PIECES],
-            len: 0,
-            most,
-            step,
-            next: 0,
-        }
+/// Whether the newest carrier's pieces are short ones.
+///
+/// # Safety
+///
+/// As for [`each`].
+unsafe fn is_scattered(segment: SegmentRef, list: Listed) -> bool {
+    let Some(carrier) = list.head.map(|head| segment.slot_at(head)) else {
+        return false;
+    };
+    let stride = segment.identity().stride;
+    let mut pieces = [None; MOST_PIECES];
+    // SAFETY: the slot is a carrier on the list.
+    let len = unsafe { slot::read_pieces(carrier, stride, &mut pieces) };
+    // SAFETY: it was read.
+    unsafe { slot::close_carrier(carrier, stride) };
+    let slots: usize = pieces[..len]
+        .iter()
+        .flatten()
+        .map(|piece| piece.len())
+        .sum();
+    slots < len * SCATTERED
+}
+
+/// Offsets in a segment with batches of several slots, a bit each, the highest first.
+struct Places([u64; Self::WORDS]);
+
+impl Places {
+    const WORDS: usize = (1 << Piece::OFFSET_BITS) / 64;
+    const HIGHEST: usize = (1 << Piece::OFFSET_BITS) - 1;
+
+    fn new() -> Self {
+        Self([0; Self::WORDS])
     }
 
-    /// Adds a slot; false if there is no room.
     #[inline]
-    fn add(&mut self, offset: Offset) -> bool {
-        if offset.units() == self.next {
-            let last = &mut self.pieces[self.len - 1];
-            *last = last.and_then(Piece::longer);
-            let full = last.is_none_or(Piece::is_full);
-            self.next = if full { 0 } else { self.next + self.step };
-        } else if self.len < self.most {
-            self.pieces[self.len] = Some(Piece::new(offset));
-            self.len += 1;
-            self.next = offset.units() + self.step;
-        } else {
-            return false;
+    fn add(&mut self, offset: Offset) {
+        let place = Self::HIGHEST - offset.units();
+        self.0[place / 64] |= 1 << (place % 64);
+    }
+
+    #[inline]
+    fn each_down(&self, mut visit: impl FnMut(Offset)) {
+        for (index, &word) in self.0.iter().enumerate() {
+            let mut rest = word;
+            while rest != 0 {
+                let place = index * 64 + rest.trailing_zeros() as usize;
+                visit(Offset::new(Self::HIGHEST - place));
+                rest &= rest - 1;
+            }
         }
-        true
-    }
-
-    fn as_slice(&self) -> &[Option<Piece>] {
-        &self.pieces[..self.len]
-    }
-
-    fn clear(&mut self) {
-        (self.len, self.next) = (0, 0);
     }
 }
 

@@ -365,7 +365,7 @@ impl Bin {
             }
         };
         // SAFETY: the list was taken above.
-        unsafe { batch::each(segment, list, receive) };
+        unsafe { batch::each_sorted(segment, list, receive) };
         load.store();
         list.count
     }

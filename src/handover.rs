@@ -19,7 +19,7 @@
 
 use core::cell::Cell;
 
-use crate::batch::{self, Written};
+use crate::batch::{OpenBatch, Written};
 use crate::events::{self, Happened};
 use crate::heap::HeapRef;
 use crate::lists::{Loose, Outgoing};
@@ -27,7 +27,7 @@ use crate::os;
 use crate::registry::{RegistryRef, registry_of};
 use crate::remote::{Delivered, Pushed};
 use crate::segment::SegmentRef;
-use crate::slot::{Offset, SlotPtr};
+use crate::slot::SlotPtr;
 
 /// Abandoned heaps that one refill looks into.
 const DONORS: usize = 8;
@@ -147,16 +147,12 @@ pub(crate) unsafe fn close(registry: RegistryRef, debts: &Debts) {
 ///
 /// # Safety
 ///
-/// The caller gives up the slots: one at least, all some, no more than a batch, of a segment that no work of the caller
-/// on a heap is under way with. Mostly the heap is another's; the caller's own finds them in its inbox.
-pub(crate) unsafe fn send_batch(
-    segment: SegmentRef,
-    offsets: &[Cell<Option<Offset>>],
-    debts: &Debts,
-) {
+/// The caller gives up the slots, one at least, all of this segment, with which no work of the caller on a heap is under
+/// way. Mostly the heap is another's; the caller's own finds them in its inbox.
+pub(crate) unsafe fn send_batch(segment: SegmentRef, batch: &OpenBatch, debts: &Debts) {
     let outgoing = Outgoing::new();
     // SAFETY: guaranteed by the caller.
-    unsafe { push_batch(segment, offsets, &outgoing) };
+    unsafe { push_batch(segment, batch, &outgoing) };
     pass_on(&outgoing, debts);
 }
 
@@ -167,12 +163,11 @@ fn pass_on(outgoing: &Outgoing, debts: &Debts) {
         while let Some(segment) = outgoing.strays.pop() {
             deliver(segment, outgoing, debts);
         }
-        let Some((segment, slot)) = outgoing.foreign.pop() else {
+        let Some((segment, batch)) = outgoing.foreign.pop_batch() else {
             return;
         };
-        let offset = SegmentRef::offset_of(slot, segment.identity().span);
-        // SAFETY: the list held the slot.
-        unsafe { push_batch(segment, &[Cell::new(Some(offset))], outgoing) };
+        // SAFETY: the list held the slots.
+        unsafe { push_batch(segment, &batch, outgoing) };
     }
 }
 
@@ -301,9 +296,10 @@ fn visit(heap: HeapRef, most: usize, outgoing: &Outgoing) -> bool {
 /// # Safety
 ///
 /// As for [`send_batch`].
-unsafe fn push_batch(segment: SegmentRef, offsets: &[Cell<Option<Offset>>], outgoing: &Outgoing) {
+unsafe fn push_batch(segment: SegmentRef, batch: &OpenBatch, outgoing: &Outgoing) {
+    let slots = batch.slots(segment);
     // SAFETY: guaranteed by the caller.
-    let Some(written) = (unsafe { batch::write(segment, offsets) }) else {
+    let Some(written) = (unsafe { batch.write(segment) }) else {
         return;
     };
     // SAFETY: the caller's slots keep the segment in use, and so its heap alive.
@@ -312,7 +308,7 @@ unsafe fn push_batch(segment: SegmentRef, offsets: &[Cell<Option<Offset>>], outg
     let purges = |total| completion.purges(total);
     let Written { newest, oldest } = written;
     // SAFETY: the chain's slots are the caller's.
-    let mut pushed = unsafe { segment.push_remote(newest, oldest, offsets.len(), purges) };
+    let mut pushed = unsafe { segment.push_remote(newest, oldest, slots, purges) };
     if let Pushed::Purging(purge) = pushed {
         // SAFETY: every slot is free, and PURGING keeps the owner from them.
         unsafe { segment.purge(os::page_bytes(), os::purge) };

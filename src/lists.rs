@@ -11,6 +11,7 @@
 
 use core::ptr::{self, NonNull};
 
+use crate::batch::OpenBatch;
 use crate::layout::Span;
 use crate::remote::Node;
 use crate::segment::{Segment, SegmentRef};
@@ -134,6 +135,22 @@ impl Foreign {
             // SAFETY: the slot is one of a segment of this span, in use while the slot is not at home.
             Some((unsafe { SegmentRef::of(slot, span) }, slot))
         })
+    }
+
+    /// Slots of one segment, as many as lie side by side in front and fit a batch.
+    pub(crate) fn pop_batch(&self) -> Option<(SegmentRef, OpenBatch)> {
+        let (segment, slot) = self.pop()?;
+        let span = segment.identity().span;
+        let batch = OpenBatch::new();
+        batch.open(segment);
+        batch.push(SegmentRef::offset_of(slot, span));
+        // SAFETY: as in `pop`.
+        let is_next = |slot: SlotPtr| unsafe { SegmentRef::of(slot, span) } == segment;
+        while batch.room() > 0 && self.first[span.index()].get().is_some_and(is_next) {
+            let Some((_, slot)) = self.pop() else { break };
+            batch.push(SegmentRef::offset_of(slot, span));
+        }
+        Some((segment, batch))
     }
 }
 

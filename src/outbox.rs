@@ -1,15 +1,15 @@
 //! A thread's open batches of remote frees, and how a batch is sent.
 //!
-//! An entry collects the offsets of freed slots of one segment. The slots themselves are not touched until the entry
-//! is full, displaced by another segment, or flushed; then the batch is written into its own slots (`batch.rs`) and goes to
+//! An entry collects the places of freed slots of one segment. The slots themselves are not touched until the batch
+//! is full, displaced by another segment, or flushed; then it is written into its own slots (`batch.rs`) and goes to
 //! the segment with one compare-and-swap. Most frees only join an open batch: a handful of instructions.
 //!
 //! Held back at most: [`ENTRIES`] batches of at most 56 slots and 8 KiB each.
 
 use core::cell::Cell;
 
+use crate::batch::OpenBatch;
 use crate::handover::{self, Debts};
-use crate::layout::{BATCH_SLOTS, batch_slots};
 use crate::segment::SegmentRef;
 use crate::slot::{Offset, SlotPtr};
 
@@ -27,10 +27,7 @@ pub(crate) struct Outbox {
 #[repr(align(128))]
 struct Entry {
     segment: Cell<Option<SegmentRef>>,
-    len: Cell<u32>,
-    /// Slots that fit before the batch must be sent.
-    room: Cell<u32>,
-    offsets: [Cell<Option<Offset>>; BATCH_SLOTS],
+    batch: OpenBatch,
 }
 
 const _: () = assert!(size_of::<Entry>() == 128);
@@ -50,9 +47,9 @@ impl Outbox {
     #[inline(always)]
     pub(crate) unsafe fn join(&self, segment: SegmentRef, offset: Offset) -> bool {
         let entry = &self.entries[entry_index(segment)];
-        let joins = entry.segment.get() == Some(segment) && entry.room.get() > 1;
+        let joins = entry.segment.get() == Some(segment) && entry.batch.room() > 1;
         if joins {
-            entry.push(offset);
+            entry.batch.push(offset);
         }
         joins
     }
@@ -73,10 +70,11 @@ impl Outbox {
         let entry = &self.entries[entry_index(segment)];
         if entry.segment.get() != Some(segment) {
             entry.send_noted(debts, &note);
-            entry.open(segment);
+            entry.segment.set(Some(segment));
+            entry.batch.open(segment);
         }
-        entry.push(offset);
-        if entry.room.get() == 0 {
+        entry.batch.push(offset);
+        if entry.batch.room() == 0 {
             entry.send_noted(debts, &note);
         }
     }
@@ -103,50 +101,31 @@ impl Entry {
     const fn new() -> Self {
         Self {
             segment: Cell::new(None),
-            len: Cell::new(0),
-            room: Cell::new(0),
-            offsets: [const { Cell::new(None) }; BATCH_SLOTS],
+            batch: OpenBatch::new(),
         }
     }
 
-    fn open(&self, segment: SegmentRef) {
-        self.segment.set(Some(segment));
-        self.room.set(batch_slots(segment.identity().stride) as u32);
-    }
-
     fn slots(&self) -> impl Iterator<Item = (SegmentRef, SlotPtr)> {
-        let segment = self.segment.get();
-        let offsets = self.offsets.iter().take(self.len.get() as usize);
-        offsets.filter_map(move |offset| {
-            let segment = segment?;
-            Some((segment, segment.slot_at(offset.get()?)))
-        })
-    }
-
-    #[inline(always)]
-    fn push(&self, offset: Offset) {
-        let len = self.len.get();
-        self.offsets[len as usize].set(Some(offset));
-        self.len.set(len + 1);
-        self.room.set(self.room.get() - 1);
+        let segment = self.segment.get().into_iter();
+        let slots = |segment: SegmentRef| {
+            let offsets = self.batch.offsets();
+            offsets.map(move |offset| (segment, segment.slot_at(offset)))
+        };
+        segment.flat_map(slots)
     }
 
     fn send_noted(&self, debts: &Debts, note: impl Fn(SegmentRef, usize)) {
         if let Some(segment) = self.segment.get() {
-            note(segment, self.len.get() as usize);
+            note(segment, self.batch.slots(segment));
         }
         self.send(debts);
     }
 
     /// Sends the batch, if there is one, and closes the entry.
     fn send(&self, debts: &Debts) {
-        let len = self.len.replace(0) as usize;
-        let Some(segment) = self.segment.take() else {
-            return;
-        };
-        if len > 0 {
+        if let Some(segment) = self.segment.take() {
             // SAFETY: the slots were given to the outbox.
-            unsafe { handover::send_batch(segment, &self.offsets[..len], debts) };
+            unsafe { handover::send_batch(segment, &self.batch, debts) };
         }
     }
 }

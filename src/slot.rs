@@ -13,6 +13,7 @@
 //! with a watched cell and each access here goes through it, so a missing hand-over shows as a causality violation.
 //! Memory checkers are told that nobody may touch a free slot, and each access here opens a window for itself.
 
+use core::cell::Cell;
 use core::num::NonZeroU16;
 use core::ptr::NonNull;
 
@@ -82,8 +83,8 @@ impl Offset {
 pub(crate) struct Piece(NonZeroU16);
 
 impl Piece {
-    const OFFSET_BITS: u32 = 13;
-    const LONGEST: usize = 1 << (16 - Self::OFFSET_BITS);
+    /// Bits of the first slot's offset.
+    pub(crate) const OFFSET_BITS: u32 = 13;
 
     /// One slot.
     #[inline]
@@ -102,15 +103,23 @@ impl Piece {
         usize::from(self.0.get() >> Self::OFFSET_BITS) + 1
     }
 
-    #[inline]
-    pub(crate) fn is_full(self) -> bool {
-        self.len() == Self::LONGEST
-    }
-
     /// The piece with one slot more, if it is not full.
     #[inline]
     pub(crate) fn longer(self) -> Option<Self> {
         self.0.checked_add(1 << Self::OFFSET_BITS).map(Self)
+    }
+
+    /// The piece without its first slot, if there are more; slots are so many units apart.
+    #[inline]
+    pub(crate) fn behind_first(self, step: u16) -> Option<Self> {
+        let shorter = self.0.get().checked_sub(1 << Self::OFFSET_BITS)?;
+        NonZeroU16::new(shorter + step).map(Self)
+    }
+
+    /// The slots, which are so many units apart.
+    pub(crate) fn offsets(self, step: usize) -> impl DoubleEndedIterator<Item = Offset> {
+        let first = self.first().units();
+        (0..self.len()).map(move |n| Offset::new(first + n * step))
     }
 }
 
@@ -249,7 +258,7 @@ pub(crate) unsafe fn write_carrier(
     slot: SlotPtr,
     stride: usize,
     next: Option<Offset>,
-    pieces: &[Option<Piece>],
+    pieces: &[Cell<Option<Piece>>],
 ) {
     // SAFETY: guaranteed by the caller.
     unsafe { checks::expect_carrier(slot, stride) };
@@ -259,7 +268,7 @@ pub(crate) unsafe fn write_carrier(
     let words = window.cast::<Option<Piece>>().wrapping_add(1);
     for (index, piece) in pieces.iter().enumerate() {
         // SAFETY: so many half-words follow within the stride.
-        unsafe { words.wrapping_add(index).write(*piece) };
+        unsafe { words.wrapping_add(index).write(piece.get()) };
     }
     if pieces.len() < carrier_pieces(stride) {
         // SAFETY: there is room for one more.
@@ -321,7 +330,6 @@ pub(crate) unsafe fn end_carrier(slot: SlotPtr, stride: usize) {
 /// # Safety
 ///
 /// As for [`end_carrier`].
-#[cfg(all(test, not(loom)))]
 pub(crate) unsafe fn close_carrier(slot: SlotPtr, stride: usize) {
     // SAFETY: guaranteed by the caller.
     unsafe { checks::seal_carrier(slot, stride) };

@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use common::{Checked, Parcel, Worker, address};
+use common::{Checked, Parcel, Worker, address, shuffled};
 use segment_pool::{PoolBox, SegmentPool, flush};
 
 /// 64 bytes.
@@ -94,6 +94,32 @@ fn slots_come_home_to_a_running_owner() {
         assert_eq!(POOL.stats().segments, segments);
         thread::spawn(|| drop(again)).join().unwrap();
     }
+    owner.end();
+    assert_all_home(&POOL);
+}
+
+/// Slots that were freed in random order are handed out in the order of addresses, so that what is made together lies
+/// together.
+#[test]
+fn scattered_slots_come_home_sorted() {
+    static POOL: Pool = Pool::new();
+    let owner = Worker::start();
+    let boxes = owner.run(|| make(&POOL, MANY));
+    let mut in_order: Vec<Option<Boxed>> = boxes.into_iter().map(Some).collect();
+    let free_all = move || {
+        for n in shuffled(in_order.len(), 1) {
+            in_order[n] = None;
+        }
+    };
+    thread::spawn(free_all).join().unwrap();
+    let again = owner.run(|| make(&POOL, MANY));
+    let upwards = |pair: &[Boxed]| address(&*pair[0]) < address(&*pair[1]);
+    let steps = again.windows(2).filter(|pair| upwards(pair)).count();
+    assert!(
+        steps > MANY as usize * 9 / 10,
+        "{steps} of {MANY} steps upwards"
+    );
+    owner.run(|| drop(again));
     owner.end();
     assert_all_home(&POOL);
 }
