@@ -17,7 +17,7 @@ use plotters::{
 use std::{error::Error, path::Path};
 
 type Panel<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const COLUMNS: usize = 3;
 const WIDTH: i32 = 380;
@@ -32,7 +32,7 @@ const BAR_WIDTH: i32 = WIDTH - NAME_WIDTH - VALUE_WIDTH - MARGIN;
 const CUT_OFF: f64 = 4.0;
 
 const FONT: &str = "sans-serif";
-const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
+pub(crate) const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
 
 /// The name of a group's chart.
 pub(crate) fn file(group: &str) -> String {
@@ -136,7 +136,13 @@ fn colour(kind: Kind) -> RGBColor {
     }
 }
 
-fn text(panel: &Panel<'_>, text: &str, at: (i32, i32), anchor: HPos, size: i32) -> Result<()> {
+pub(crate) fn text(
+    panel: &Panel<'_>,
+    text: &str,
+    at: (i32, i32),
+    anchor: HPos,
+    size: i32,
+) -> Result<()> {
     let style = (FONT, size)
         .into_font()
         .color(&INK)

@@ -19,6 +19,7 @@ mod job;
 mod machine;
 mod measure;
 mod memory;
+mod overview;
 mod parent;
 mod peers;
 mod race;

@@ -4,6 +4,7 @@ use crate::{
     chart,
     cli::{Options, Pace},
     measure::Plan,
+    overview,
     results::{Measured, Series},
     targets::{self, Verdict},
 };
@@ -25,7 +26,7 @@ pub(crate) fn write(
     for (group, rows) in groups(results) {
         chart::draw(&out.join(chart::file(group)), rows)?;
     }
-    Ok(())
+    overview::draw(out, results)
 }
 
 /// Rows of a group stand together.
