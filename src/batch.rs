@@ -16,7 +16,7 @@
 
 use core::cell::Cell;
 
-use crate::layout::{BATCH_SLOTS, batch_slots};
+use crate::layout::{BATCH_SLOTS, Span, batch_slots};
 use crate::remote::Listed;
 use crate::segment::{Identity, SegmentRef};
 use crate::slot::{self, MOST_PIECES, Offset, Piece, SlotPtr};
@@ -200,6 +200,10 @@ pub(crate) unsafe fn each_sorted(
         return unsafe { each(segment, list, receive) };
     }
     let span = segment.identity().span;
+    debug_assert!(
+        span != Span::Large,
+        "carriers without pieces are not scattered"
+    );
     let mut places = Places::new();
     let note = |slot| places.add(SegmentRef::offset_of(slot, span));
     // SAFETY: guaranteed by the caller.

@@ -125,16 +125,28 @@ impl Foreign {
 
     /// A slot and its segment.
     pub(crate) fn pop(&self) -> Option<(SegmentRef, SlotPtr)> {
-        Span::ALL.into_iter().find_map(|span| {
-            let first = &self.first[span.index()];
-            let slot = first.get()?;
-            // SAFETY: the list owns its slots.
-            first.set(unsafe { slot::link(slot) });
-            // SAFETY: as above.
-            unsafe { slot::clear_link(slot) };
-            // SAFETY: the slot is one of a segment of this span, in use while the slot is not at home.
-            Some((unsafe { SegmentRef::of(slot, span) }, slot))
-        })
+        let mut spans = Span::ALL.into_iter();
+        spans.find_map(|span| self.pop_if(span, |_| true))
+    }
+
+    /// The first slot of a span, if its segment `fits`.
+    fn pop_if(
+        &self,
+        span: Span,
+        fits: impl Fn(SegmentRef) -> bool,
+    ) -> Option<(SegmentRef, SlotPtr)> {
+        let first = &self.first[span.index()];
+        let slot = first.get()?;
+        // SAFETY: the slot is one of a segment of this span, in use while the slot is not at home.
+        let segment = unsafe { SegmentRef::of(slot, span) };
+        if !fits(segment) {
+            return None;
+        }
+        // SAFETY: the list owns its slots.
+        first.set(unsafe { slot::link(slot) });
+        // SAFETY: as above.
+        unsafe { slot::clear_link(slot) };
+        Some((segment, slot))
     }
 
     /// Slots of one segment, as many as lie side by side in front and fit a batch.
@@ -144,10 +156,10 @@ impl Foreign {
         let batch = OpenBatch::new();
         batch.open(segment);
         batch.push(SegmentRef::offset_of(slot, span));
-        // SAFETY: as in `pop`.
-        let is_next = |slot: SlotPtr| unsafe { SegmentRef::of(slot, span) } == segment;
-        while batch.room() > 0 && self.first[span.index()].get().is_some_and(is_next) {
-            let Some((_, slot)) = self.pop() else { break };
+        while batch.room() > 0 {
+            let Some((_, slot)) = self.pop_if(span, |next| next == segment) else {
+                break;
+            };
             batch.push(SegmentRef::offset_of(slot, span));
         }
         Some((segment, batch))

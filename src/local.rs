@@ -2,7 +2,7 @@
 //!
 //! The heap is the handle's alone: no thread-local variable knows it as one to lend, trim or leave, so the handle may pop its
 //! free list without asking which thread this is. It stays so until the handle is dropped, on the thread that made it. Only
-//! `Local::other` may remember it for frees, and forgets it then.
+//! `Local::other` and `Local::first` may remember it for frees, and are made to forget it then.
 
 use core::cell::Cell;
 use core::fmt;

@@ -39,7 +39,8 @@ impl Outbox {
         }
     }
 
-    /// Adds a slot to the open batch of its segment; false if there is none, or it is about to be full.
+    /// Adds a slot to the open batch of its segment; false if there is none, or it is about to be full. A thread that came to
+    /// own the segment meanwhile sends the batch to itself.
     ///
     /// # Safety
     ///

@@ -36,8 +36,8 @@ const NO_TOKEN: u64 = u64::MAX;
 /// Pools whose heaps a thread finds at once; it looks for the others in the list of those it holds.
 const CACHED_POOLS: usize = 8;
 
-/// Slots of its own that a thread frees by another way before it looks there first. Two pools of values of one class, freed
-/// by turns, would otherwise change places at every free.
+/// Slots that other bins of a thread's kept than those asked first, with the last of which its bin becomes one of these. Two
+/// pools of values of one class, freed by turns, would otherwise change places at every free.
 const DETOURS: u32 = 32;
 
 /// Heaps that a thread may lend; it leaves the others for good when it idles.
@@ -56,10 +56,10 @@ struct Local {
     recent: Cell<HeapRef>,
     /// The heap of another pool, a handle's too, that a free looked for last, or the placeholder.
     other: Cell<HeapRef>,
-    /// For each class of value, the bin that a free offers its slot first: one of this thread's heaps', or the
+    /// For each class of value, the bin that a free offers its slot first: one of `heap` or `other`, now or before, or the
     /// placeholder's.
     first: [Cell<BinRef>; CLASSES],
-    /// Own slots that were freed by another way since one of these was last changed.
+    /// Slots that others of the thread's bins kept since one of these was last changed.
     detours: Cell<u32>,
     /// Heaps lent while the thread idles. The thread keeps its references to their pools.
     lent: [Cell<Option<HeapRef>>; LENT_HEAPS],
@@ -640,21 +640,18 @@ impl Local {
     /// The caller gives up the slot, which is at this offset of the segment and, if of the default pool, of this class.
     #[inline(never)]
     unsafe fn give_unkept(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset, class: usize) {
-        let mine = [(self.heap.get(), class), (self.other.get(), 0)];
-        // SAFETY: the caller gives the slot up, and a pool of one type has one bin.
-        let keeps = |&(heap, bin): &(HeapRef, usize)| unsafe { heap.bin(bin).keep(segment, slot) };
-        if let Some((heap, bin)) = mine.into_iter().find(keeps) {
-            self.take_detour(class, heap.bin_ref(bin));
-        } else if let Some((heap, _)) = mine
-            .into_iter()
-            .find(|(heap, _)| heap.id() == segment.heap())
-        {
-            // SAFETY: the caller gives the slot up, and the segment is of this heap.
-            unsafe { give_own(heap, segment, slot) };
-        } else {
-            // SAFETY: guaranteed by the caller.
-            unsafe { self.give_to_stranger(segment, slot, offset) };
+        for (heap, bin) in [(self.heap.get(), class), (self.other.get(), 0)] {
+            // SAFETY: the caller gives the slot up, and a pool of one type has one bin.
+            if unsafe { heap.bin(bin).keep(segment, slot) } {
+                return self.take_detour(class, heap.bin_ref(bin));
+            }
+            if heap.id() == segment.heap() {
+                // SAFETY: the caller gives the slot up, and the segment is of this heap.
+                return unsafe { give_own(heap, segment, slot) };
+            }
         }
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.give_to_stranger(segment, slot, offset) };
     }
 
     /// A bin of this thread's kept a slot of the class, but was not the first to be asked. It will be, if that happens often.

@@ -1,6 +1,7 @@
-//! Tests that look inside of all parts at once. Each has a process to itself, for it is about the default pool.
+//! Tests that look inside of several parts at once. Those about the default pool have a process each.
 
 mod audit;
+mod batches;
 mod model;
 mod refusal;
 

@@ -1,0 +1,210 @@
+//! Batches of slots of every stride, freed in every kind of order: what goes in comes out, once each, in the order in which
+//! it was freed or, if that was scattered, in that of addresses.
+
+use crate::batch::{self, OpenBatch};
+use crate::handover::Debts;
+use crate::heap::HeapRef;
+use crate::layout::{CANARY_BYTES, CLASSES, Span, batch_slots, stride_of};
+use crate::registry::RegistryRef;
+use crate::remote::Listed;
+use crate::segment::SegmentRef;
+use crate::slot::{self, SlotPtr};
+use crate::thread;
+
+/// Slots from which on a scattered list is sorted for certain.
+const MANY: usize = 64;
+
+/// Random numbers, the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (self.0 >> 33) as usize % end
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+/// A segment of which every slot is in use.
+struct Full {
+    heap: HeapRef,
+    segment: SegmentRef,
+    /// In the order of addresses.
+    slots: Vec<SlotPtr>,
+}
+
+impl Full {
+    fn new(stride: usize) -> Self {
+        let pool = RegistryRef::create(stride, usize::MAX, "batches").unwrap();
+        let heap = pool.acquire(1 << 40).unwrap();
+        assert!(heap.add_segment(0, false));
+        let bin = heap.bin(0);
+        let segment = bin.segments().next().unwrap();
+        let next = || {
+            let slot = bin.take();
+            slot.or_else(|| bin.refill_from_segments().then(|| bin.take()).flatten())
+        };
+        let mut slots: Vec<_> = core::iter::from_fn(next).collect();
+        assert_eq!(slots.len(), segment.identity().capacity);
+        slots.sort();
+        Self {
+            heap,
+            segment,
+            slots,
+        }
+    }
+
+    fn stride(&self) -> usize {
+        self.segment.identity().stride
+    }
+
+    /// Frees slots in batches of up to `most`.
+    fn free(&self, order: &[SlotPtr], most: usize) -> Listed {
+        let mut list = Listed {
+            head: None,
+            count: 0,
+            batches: 0,
+        };
+        let batch = OpenBatch::new();
+        for slots in order.chunks(most) {
+            batch.open(self.segment);
+            // SAFETY: it has no slots.
+            assert!(unsafe { batch.write(self.segment) }.is_none());
+            slots.iter().for_each(|slot| self.push(&batch, *slot));
+            assert_eq!(self.slots_of(&batch), sorted(slots));
+            // SAFETY: the slots are this test's.
+            let written = unsafe { batch.write(self.segment) }.unwrap();
+            // SAFETY: just written.
+            unsafe { slot::set_carrier_next(written.oldest, self.stride(), list.head) };
+            list.head = Some(written.newest);
+            list.count += slots.len();
+            list.batches += 1;
+        }
+        list
+    }
+
+    fn push(&self, batch: &OpenBatch, slot: SlotPtr) {
+        let span = Span::of(self.stride());
+        // SAFETY: the slot is in use, by this test.
+        unsafe { slot::take_back(slot, span, 0) };
+        batch.push(SegmentRef::offset_of(slot, span));
+    }
+
+    fn slots_of(&self, batch: &OpenBatch) -> Vec<SlotPtr> {
+        let slots: Vec<_> = batch
+            .offsets()
+            .map(|offset| self.segment.slot_at(offset))
+            .collect();
+        assert_eq!(slots.len(), batch.slots(self.segment));
+        sorted(&slots)
+    }
+
+    /// The slots of a list as a free list would hand them out. They are in use again then.
+    fn unpack(&self, list: Listed) -> Vec<SlotPtr> {
+        let mut slots = Vec::new();
+        // SAFETY: the list is this test's.
+        unsafe { batch::each_sorted(self.segment, list, |slot| slots.push(slot)) };
+        for slot in &slots {
+            // SAFETY: the slot is free, and this test's.
+            unsafe { slot::set_link(*slot, None) };
+            // SAFETY: just linked.
+            unsafe { slot::hand_out(*slot) };
+        }
+        slots.reverse();
+        slots
+    }
+
+    /// Frees every slot for good.
+    fn end(self) {
+        for slot in &self.slots {
+            // SAFETY: in use until here.
+            unsafe { slot::take_back(*slot, Span::of(self.stride()), 0) };
+            // SAFETY: the heap is this test's, and the slot of its only bin.
+            if unsafe { self.heap.bin(0).give(*slot) } {
+                crate::handover::stash(self.heap, 0, &Debts::new());
+            }
+        }
+        let pool = crate::registry::registry_of(self.heap);
+        // SAFETY: acquired in `new`.
+        unsafe { thread::leave(self.heap) };
+        // SAFETY: made in `new`.
+        unsafe { thread::close(pool) };
+    }
+}
+
+fn sorted(slots: &[SlotPtr]) -> Vec<SlotPtr> {
+    let mut slots = slots.to_vec();
+    slots.sort();
+    slots
+}
+
+/// Upwards, downwards, shuffled, in shuffled runs, and with gaps.
+fn orders(slots: &[SlotPtr], dice: &mut Dice) -> [Vec<SlotPtr>; 5] {
+    let mut shuffled = slots.to_vec();
+    dice.shuffle(&mut shuffled);
+    let mut runs = Vec::new();
+    let mut rest = slots;
+    while !rest.is_empty() {
+        let (run, others) = rest.split_at((1 + dice.below(20)).min(rest.len()));
+        runs.push(run);
+        rest = others;
+    }
+    dice.shuffle(&mut runs);
+    let some = slots.iter().filter(|_| dice.below(4) > 0);
+    [
+        slots.to_vec(),
+        slots.iter().rev().copied().collect(),
+        shuffled,
+        runs.concat(),
+        some.copied().collect(),
+    ]
+}
+
+fn strides() -> impl Iterator<Item = usize> {
+    let of_classes = (0..CLASSES).map(stride_of);
+    let of_pools = (136..=1024)
+        .step_by(40)
+        .chain((1088..16384).step_by(64 * 31));
+    of_classes
+        .chain(of_pools)
+        .filter(|stride| *stride > CANARY_BYTES)
+}
+
+#[test]
+fn what_is_freed_in_batches_comes_back_once_each_and_in_order() {
+    let mut dice = Dice(1);
+    for stride in strides() {
+        let full = Full::new(stride);
+        for order in orders(&full.slots, &mut dice) {
+            for most in [batch_slots(stride), 1 + dice.below(batch_slots(stride))] {
+                let freed = full.free(&order, most);
+                let back = full.unpack(freed);
+                let in_order = back == order;
+                assert!(in_order || back == sorted(&order), "stride {stride}");
+            }
+        }
+        full.end();
+    }
+}
+
+#[test]
+fn scattered_lists_are_sorted_and_others_are_left_alone() {
+    let mut dice = Dice(2);
+    let full = Full::new(16);
+    let [upwards, downwards, shuffled, ..] = orders(&full.slots, &mut dice);
+    for scattered in [&downwards, &shuffled] {
+        let back = full.unpack(full.free(scattered, batch_slots(16)));
+        assert_eq!(back, full.slots);
+        let few = full.unpack(full.free(&scattered[..MANY - 1], batch_slots(16)));
+        assert_eq!(few, scattered[..MANY - 1]);
+    }
+    let mut rotated = upwards;
+    rotated.rotate_left(1000);
+    assert_eq!(full.unpack(full.free(&rotated, batch_slots(16))), rotated);
+    full.end();
+}
