@@ -1,4 +1,4 @@
-//! How a batch of freed slots is written into some of these slots, and read back.
+//! A batch of freed slots: how it is collected, written into some of these slots, read back, and sorted.
 //!
 //! A batch is a list of places in one segment, in the order in which they were freed. What is freed in the order of
 //! addresses, as what was made in that order often is, makes one *piece*: the first place, and how many follow. When the
@@ -28,7 +28,7 @@ pub(crate) struct OpenBatch {
     last: Cell<Option<Offset>>,
     /// The piece that may still get longer.
     tail: Cell<Option<Piece>>,
-    /// Where the slot would be that makes it longer; 0, where none is, if there is no such piece.
+    /// Where the slot would be that makes it longer; 0, where none is, before there is one.
     next: Cell<u16>,
     /// Units from one slot to the next.
     step: Cell<u16>,

@@ -30,7 +30,20 @@ pub unsafe trait CallOnce<Args> {
     /// What the function returns.
     type Output;
 
-    /// Moves the function out of where it is, and calls it.
+    /// Moves the function out of where it is, and calls it. [`PoolBox::call_once`] is for those who do not want to see to
+    /// what follows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use core::mem::ManuallyDrop;
+    /// use segment_pool::CallOnce;
+    ///
+    /// let word = String::from("pool");
+    /// let mut append = ManuallyDrop::new(move |end: &str| word + end);
+    /// // SAFETY: it is neither used nor dropped after this.
+    /// assert_eq!(unsafe { append.call_unboxed(("ed",)) }, "pooled");
+    /// ```
     ///
     /// # Safety
     ///
