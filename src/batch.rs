@@ -175,7 +175,7 @@ unsafe fn carry(
 }
 
 /// Slots of a list from which on it is worth while to sort them.
-const MANY: usize = 64;
+pub(crate) const MANY: usize = 64;
 /// Slots in a piece, on average, below which a list is scattered.
 const SCATTERED: usize = 4;
 
@@ -316,9 +316,8 @@ unsafe fn walk(
         leave(carrier, stride);
         receive(carrier);
         for piece in pieces[..len].iter().rev().flatten() {
-            let first = piece.first().units();
-            for n in (0..piece.len()).rev() {
-                let slot = segment.slot_at(Offset::new(first + n * step));
+            for offset in piece.offsets(step).rev() {
+                let slot = segment.slot_at(offset);
                 // SAFETY: the slot came with the list.
                 unsafe { slot::expect_untouched(slot) };
                 receive(slot);

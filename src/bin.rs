@@ -140,8 +140,9 @@ impl Bin {
             self.stride.set(stride);
             self.magazine.set(magazine);
             self.kept.set(kept);
-            self.counts.border.add((magazine + kept - 1) as u64);
-            self.free.set_border(magazine + kept - 1);
+            let border = magazine + kept - 1;
+            self.counts.border.add(border as u64);
+            self.free.set_border(border);
         }
     }
 

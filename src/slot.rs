@@ -117,6 +117,7 @@ impl Piece {
     }
 
     /// The slots, which are so many units apart.
+    #[inline]
     pub(crate) fn offsets(self, step: usize) -> impl DoubleEndedIterator<Item = Offset> {
         let first = self.first().units();
         (0..self.len()).map(move |n| Offset::new(first + n * step))

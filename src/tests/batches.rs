@@ -1,7 +1,7 @@
 //! Batches of slots of every stride, freed in every kind of order: what goes in comes out, once each, in the order in which
 //! it was freed or, if that was scattered, in that of addresses.
 
-use crate::batch::{self, OpenBatch};
+use crate::batch::{self, MANY, OpenBatch};
 use crate::handover::Debts;
 use crate::heap::HeapRef;
 use crate::layout::{CANARY_BYTES, CLASSES, Span, batch_slots, stride_of};
@@ -10,9 +10,6 @@ use crate::remote::Listed;
 use crate::segment::SegmentRef;
 use crate::slot::{self, SlotPtr};
 use crate::thread;
-
-/// Slots from which on a scattered list is sorted for certain.
-const MANY: usize = 64;
 
 /// Random numbers, the same each time.
 struct Dice(u64);
