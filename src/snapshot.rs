@@ -117,7 +117,7 @@ pub fn snapshot() -> Snapshot {
 
 impl Snapshot {
     pub(crate) fn of(pool: RegistryRef, name: &'static str) -> Self {
-        let astray = Astray::of_this_thread();
+        let astray = Astray::of_this_thread(pool);
         let heaps = pool
             .heaps()
             .map(|heap| HeapSnapshot::of(pool, heap, &astray))
@@ -258,23 +258,23 @@ impl SegmentSnapshot {
     }
 }
 
-/// Slots of other heaps that this thread freed and did not send home: in its open batches, or kept in its lists.
+/// Slots of other heaps that this thread freed and did not send home: in its open batches, or kept in its lists, those of its
+/// handles too.
 struct Astray {
     slots: HashMap<(usize, usize), SlotState>,
 }
 
 impl Astray {
-    fn of_this_thread() -> Self {
+    fn of_this_thread(pool: RegistryRef) -> Self {
         let mut slots = HashMap::new();
         thread::for_each_open(|slot, stride| {
             slots.insert(place(slot, stride), SlotState::InFlight);
         });
-        thread::for_each_held(|heap| {
-            for bin in heap.used_bins() {
-                let stock = bin.stock().map(|slot| place(slot, bin.stride()));
-                slots.extend(stock.map(|place| (place, SlotState::AtHand)));
-            }
-        });
+        let own = pool.heaps().filter(|heap| thread::holds(*heap));
+        for bin in own.flat_map(HeapRef::used_bins) {
+            let stock = bin.stock().map(|slot| place(slot, bin.stride()));
+            slots.extend(stock.map(|place| (place, SlotState::AtHand)));
+        }
         Self { slots }
     }
 }
