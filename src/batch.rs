@@ -1,4 +1,4 @@
-//! A batch of freed slots: how it is collected, written into some of these slots, read back, and sorted.
+//! A batch of freed slots: how it is collected, written into some of these slots, and read back.
 //!
 //! A batch is a list of places in one segment, in the order in which they were freed. What is freed in the order of
 //! addresses, as what was made in that order often is, makes one *piece*: the first place, and how many follow. When the
@@ -16,7 +16,7 @@
 
 use core::cell::Cell;
 
-use crate::layout::{BATCH_SLOTS, Span, batch_slots};
+use crate::layout::{BATCH_SLOTS, batch_slots};
 use crate::remote::Listed;
 use crate::segment::{Identity, SegmentRef};
 use crate::slot::{self, MOST_PIECES, Offset, Piece, SlotPtr};
@@ -174,49 +174,15 @@ unsafe fn carry(
     }
 }
 
-/// Slots of a list from which on it is worth while to sort them.
-pub(crate) const MANY: usize = 64;
 /// Slots in a piece, on average, below which a list is scattered.
-const SCATTERED: usize = 4;
-
-/// As [`each`], but a long list whose slots are scattered is sorted: pushed on a free list, they come out in the order of
-/// addresses.
-///
-/// What several threads free between them would otherwise be handed out ever more at random, a cache line for each
-/// object though four would fit.
-///
-/// # Safety
-///
-/// As for [`each`].
-#[inline]
-pub(crate) unsafe fn each_sorted(
-    segment: SegmentRef,
-    list: Listed,
-    mut receive: impl FnMut(SlotPtr),
-) {
-    // SAFETY: guaranteed by the caller.
-    if list.count < MANY || unsafe { !is_scattered(segment, list) } {
-        // SAFETY: guaranteed by the caller.
-        return unsafe { each(segment, list, receive) };
-    }
-    let span = segment.identity().span;
-    debug_assert!(
-        span != Span::Large,
-        "carriers without pieces are not scattered"
-    );
-    let mut places = Places::new();
-    let note = |slot| places.add(SegmentRef::offset_of(slot, span));
-    // SAFETY: guaranteed by the caller.
-    unsafe { each(segment, list, note) };
-    places.each_down(|offset| receive(segment.slot_at(offset)));
-}
+const SCATTERED: usize = 6;
 
 /// Whether the newest carrier's pieces are short ones.
 ///
 /// # Safety
 ///
 /// As for [`each`].
-unsafe fn is_scattered(segment: SegmentRef, list: Listed) -> bool {
+pub(crate) unsafe fn is_scattered(segment: SegmentRef, list: Listed) -> bool {
     let Some(carrier) = list.head.map(|head| segment.slot_at(head)) else {
         return false;
     };
@@ -234,36 +200,6 @@ unsafe fn is_scattered(segment: SegmentRef, list: Listed) -> bool {
     slots < len * SCATTERED
 }
 
-/// Offsets in a segment with batches of several slots, a bit each, the highest first.
-struct Places([u64; Self::WORDS]);
-
-impl Places {
-    const WORDS: usize = (1 << Piece::OFFSET_BITS) / 64;
-    const HIGHEST: usize = (1 << Piece::OFFSET_BITS) - 1;
-
-    fn new() -> Self {
-        Self([0; Self::WORDS])
-    }
-
-    #[inline]
-    fn add(&mut self, offset: Offset) {
-        let place = Self::HIGHEST - offset.units();
-        self.0[place / 64] |= 1 << (place % 64);
-    }
-
-    #[inline]
-    fn each_down(&self, mut visit: impl FnMut(Offset)) {
-        for (index, &word) in self.0.iter().enumerate() {
-            let mut rest = word;
-            while rest != 0 {
-                let place = index * 64 + rest.trailing_zeros() as usize;
-                visit(Offset::new(Self::HIGHEST - place));
-                rest &= rest - 1;
-            }
-        }
-    }
-}
-
 /// Calls `receive` with every slot of a list, the one freed first last: pushed on a free list, they come out in the order
 /// in which they were freed.
 ///
@@ -271,27 +207,39 @@ impl Places {
 ///
 /// The caller took the list of this segment, and may do with the slots what `receive` does.
 #[inline]
-pub(crate) unsafe fn each(segment: SegmentRef, list: Listed, receive: impl FnMut(SlotPtr)) {
+pub(crate) unsafe fn each(segment: SegmentRef, list: Listed, mut receive: impl FnMut(SlotPtr)) {
+    let slot_at = segment.slots();
+    // SAFETY: guaranteed by the caller.
+    unsafe { each_place(segment, list, |offset| receive(slot_at(offset))) }
+}
+
+/// As [`each`], with the slots' places.
+///
+/// # Safety
+///
+/// As for [`each`].
+#[inline]
+pub(crate) unsafe fn each_place(segment: SegmentRef, list: Listed, receive: impl FnMut(Offset)) {
     // SAFETY: a carrier is the caller's, and was read.
     let end = |carrier, stride| unsafe { slot::end_carrier(carrier, stride) };
     // SAFETY: guaranteed by the caller.
     unsafe { walk(segment, list, end, receive) }
 }
 
-/// As [`each`], of a list that stays.
+/// As [`each_place`], of a list that stays.
 ///
 /// # Safety
 ///
 /// The caller keeps the segment's owner from taking the list, and does not write to its slots.
 #[cfg(all(test, not(loom)))]
-pub(crate) unsafe fn peek(segment: SegmentRef, list: Listed, receive: impl FnMut(SlotPtr)) {
+pub(crate) unsafe fn peek(segment: SegmentRef, list: Listed, receive: impl FnMut(Offset)) {
     // SAFETY: a carrier was read, and nobody else does.
     let close = |carrier, stride| unsafe { slot::close_carrier(carrier, stride) };
     // SAFETY: guaranteed by the caller.
     unsafe { walk(segment, list, close, receive) }
 }
 
-/// As [`each`], but for what `leave` does with each carrier that was read.
+/// As [`each_place`], but for what `leave` does with each carrier that was read.
 ///
 /// # Safety
 ///
@@ -301,26 +249,26 @@ unsafe fn walk(
     segment: SegmentRef,
     list: Listed,
     leave: impl Fn(SlotPtr, usize),
-    mut receive: impl FnMut(SlotPtr),
+    mut receive: impl FnMut(Offset),
 ) {
     let Identity { span, stride, .. } = *segment.identity();
     let step = stride >> span.offset_shift();
+    let slot_at = segment.slots();
     let mut next = list.head;
     while let Some(offset) = next {
-        let carrier = segment.slot_at(offset);
+        let carrier = slot_at(offset);
         let mut pieces = [None; MOST_PIECES];
         // SAFETY: the slot is a carrier on the list; `receive` gets it after this.
         let len = unsafe { slot::read_pieces(carrier, stride, &mut pieces) };
         // SAFETY: as above.
         next = unsafe { slot::carrier_next(carrier) };
         leave(carrier, stride);
-        receive(carrier);
+        receive(offset);
         for piece in pieces[..len].iter().rev().flatten() {
             for offset in piece.offsets(step).rev() {
-                let slot = segment.slot_at(offset);
                 // SAFETY: the slot came with the list.
-                unsafe { slot::expect_untouched(slot) };
-                receive(slot);
+                unsafe { slot::expect_untouched(slot_at(offset)) };
+                receive(offset);
             }
         }
     }

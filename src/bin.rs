@@ -5,6 +5,7 @@
 //!  free list  <------------------------------>  depot  ------------------------------>  home lists of the segments
 //!      ^                                                                                            |
 //!      +------------------------------------- refill: a run of one segment -------------------------+
+//!      +---- some slots at a time ---- marks <---------- receive: a long remote list
 //! ```
 //!
 //! Owner only, but for the counters. The free list mixes slots of all the bin's segments, because the slot freed last
@@ -18,12 +19,15 @@
 //! magazine that it hangs there, or when slots are brought home. So foreign slots are at most three magazines.
 //!
 //! Held back at most: one magazine and an eighth in the free list, and in the depot half of the bin's slots or 2 MiB, whichever
-//! is more. The list `segments` keeps those with room in front.
+//! is more; marked, the slots of one remote list. The list `segments` keeps those with room in front.
+
+use core::ptr::NonNull;
 
 use crate::batch;
 use crate::free_list::{self, Depot, FreeList};
 use crate::layout::{Span, magazine_slots};
 use crate::lists::{Foreign, Loose, SegmentList};
+use crate::marks::{Marks, Places};
 use crate::remote::{Listed, Taken};
 use crate::segment::{Circle, OwnerId, SegmentRef};
 use crate::slot::{self, SlotPtr};
@@ -50,6 +54,8 @@ pub(crate) struct Bin {
     /// The segments whose slots it takes while the free list is short.
     circle: Cell<Circle>,
     depot: Depot,
+    /// A remote list that waits to be linked.
+    marks: Marks,
     segments: SegmentList,
     stride: Cell<usize>,
     heap: Cell<*mut OwnerId>,
@@ -109,6 +115,7 @@ impl Bin {
                 free: FreeList::new(),
                 circle: Cell::new(Circle { wide: false, owner: core::ptr::null_mut() }),
                 depot: Depot::new(),
+                marks: Marks::new(),
                 segments: SegmentList::new(),
                 stride: Cell::new(0),
                 heap: Cell::new(core::ptr::null_mut()),
@@ -130,9 +137,20 @@ impl Bin {
         }
     }
 
-    /// Sets the stride and the heap of a bin that was never used.
-    pub(crate) fn prepare(&self, stride: usize, heap: *mut OwnerId) {
+    /// Sets the stride and the heap of a bin that was never used, and where it may mark slots.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Marks::prepare`].
+    pub(crate) unsafe fn prepare(
+        &self,
+        stride: usize,
+        heap: *mut OwnerId,
+        places: NonNull<Places>,
+    ) {
         if self.stride.get() == 0 {
+            // SAFETY: guaranteed by the caller.
+            unsafe { self.marks.prepare(places) };
             self.heap.set(heap);
             self.narrow();
             let magazine = magazine_slots(stride);
@@ -214,6 +232,26 @@ impl Bin {
         !self.free.is_empty()
     }
 
+    /// Fills the empty free list from the marked slots. As with the depot, draining ends.
+    pub(crate) fn refill_from_marks(&self) -> bool {
+        let chain = self.marks.take_chain();
+        if let Some((slots, len)) = chain {
+            self.draining.set(false);
+            self.free.fill(slots, len);
+        }
+        chain.is_some()
+    }
+
+    /// A slot of those that are marked, if the free list is empty.
+    #[inline(always)]
+    pub(crate) fn take_marked(&self) -> Option<SlotPtr> {
+        if self.refill_from_marks() {
+            self.take()
+        } else {
+            None
+        }
+    }
+
     /// Fills the empty free list from the depot. A thread that asks is not tearing down: draining ends.
     pub(crate) fn refill_from_depot(&self) -> bool {
         let magazine = self.depot.take();
@@ -273,7 +311,7 @@ impl Bin {
         }
     }
 
-    /// Brings two magazines home if the depot has more than its share.
+    /// Brings two magazines home if the depot has more than its share; marked slots, when it has no more.
     fn drain(&self, left: &Leftovers) {
         let held = self.depot.magazines() * self.magazine.get();
         let small = DEPOT_BYTES / self.stride.get();
@@ -282,8 +320,11 @@ impl Bin {
             self.narrow();
         }
         if self.draining.get() {
-            for magazine in [self.depot.take(), self.depot.take()].into_iter().flatten() {
-                self.distribute(magazine, left);
+            for magazine in [self.depot.take(), self.depot.take()] {
+                match magazine {
+                    Some(slots) => self.distribute(slots, left),
+                    None => _ = self.bring_marked_home(self.magazine.get(), left),
+                }
             }
         }
     }
@@ -292,6 +333,7 @@ impl Bin {
     /// which no slot was ever handed out.
     pub(crate) fn distribute_all(&self, left: &Leftovers) {
         self.narrow();
+        self.bring_marked_home(usize::MAX, left);
         if let Some((slots, _)) = self.free.take_behind(0, self.border()) {
             self.distribute(slots, left);
         }
@@ -309,6 +351,18 @@ impl Bin {
                 left.empty.push(segment);
             }
         }
+    }
+
+    /// Brings at most so many marked slots home, and returns how many these were.
+    fn bring_marked_home(&self, most: usize, left: &Leftovers) -> usize {
+        let marked = core::iter::from_fn(|| self.marks.take()).take(most);
+        let bring_home = |(segment, slot)| {
+            // SAFETY: the slot was marked until now.
+            unsafe { slot::expect_untouched(slot) };
+            // SAFETY: as above, and its segment is the bin's while it has one.
+            unsafe { self.bring_home(segment, slot, left) };
+        };
+        marked.map(bring_home).count()
     }
 
     /// One below the slots of a full free list.
@@ -350,8 +404,8 @@ impl Bin {
         }
     }
 
-    /// Takes the remote list of one of the bin's segments into the free list and, a magazine at a time, the depot.
-    /// Returns how many slots these were.
+    /// Takes the remote list of one of the bin's segments: if the free list is empty and the list is long, it is marked, and
+    /// else goes into the free list and, a magazine at a time, the depot. Returns how many slots these were.
     ///
     /// # Safety
     ///
@@ -361,6 +415,13 @@ impl Bin {
         let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
+        // SAFETY: the list was taken above.
+        if !self.has_free() && unsafe { self.marks.suit(segment, list) } {
+            // SAFETY: as above.
+            unsafe { self.marks.mark(segment, list) };
+            self.refill_from_marks();
+            return list.count;
+        }
         let mut load = self.free.load();
         let receive = |slot| {
             // SAFETY: the slots were on the list that was taken.
@@ -371,7 +432,7 @@ impl Bin {
             }
         };
         // SAFETY: the list was taken above.
-        unsafe { batch::each_sorted(segment, list, receive) };
+        unsafe { batch::each(segment, list, receive) };
         load.store();
         list.count
     }
@@ -424,6 +485,9 @@ impl Bin {
     /// Brings at most `most` magazines home; true when none is left in the bin's lists.
     pub(crate) fn distribute_some(&self, most: usize, left: &Leftovers) -> bool {
         for _ in 0..most {
+            if self.bring_marked_home(self.magazine.get(), left) > 0 {
+                continue;
+            }
             match self.depot.take() {
                 Some(slots) => self.distribute(slots, left),
                 None => {
@@ -470,7 +534,7 @@ impl Bin {
             .depot
             .iter()
             .flat_map(|first| free_list::chain(Some(first)));
-        self.free.iter().chain(depot)
+        self.free.iter().chain(self.marks.iter()).chain(depot)
     }
 
     /// Owner only.

@@ -111,6 +111,7 @@ impl FreeList {
 
     /// Opens the list, which is not full, for slots that were not freed here.
     pub(crate) fn load(&self) -> Load<'_> {
+        debug_assert!(!self.is_full());
         Load {
             list: self,
             head: self.head.get(),

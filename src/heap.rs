@@ -30,6 +30,7 @@ use crate::bin::{Bin, Leftovers};
 use crate::events::{self, Happened};
 use crate::layout::{CLASSES, Span, stride_of};
 use crate::lists::{Loose, Outgoing, Queued};
+use crate::marks::Places;
 use crate::os;
 use crate::remote::Inbox;
 use crate::segment::{Claimed, OwnerId, Segment, SegmentRef};
@@ -454,6 +455,13 @@ impl HeapRef {
         unsafe { bins.add(index) }
     }
 
+    /// Where one of the bins may mark slots.
+    fn places(self, index: usize) -> NonNull<Places> {
+        let first = self.bin_ptr(self.pool().bins()).cast::<Places>();
+        // SAFETY: the bins are followed by places for each.
+        unsafe { first.add(index) }
+    }
+
     /// One of the bins; the caller passes the index of one.
     #[inline(always)]
     pub(crate) fn bin<'a>(self, index: usize) -> &'a Bin {
@@ -480,7 +488,10 @@ impl HeapRef {
     /// Fills the empty free list of a bin with what the heap has. Owner only.
     pub(crate) fn refill(self, index: usize) -> bool {
         let bin = self.bin(index);
-        bin.refill_from_depot() || self.collect_for(bin) || bin.refill_from_segments()
+        bin.refill_from_marks()
+            || bin.refill_from_depot()
+            || self.collect_for(bin)
+            || bin.refill_from_segments()
     }
 
     /// Fills the empty free list of a bin from a new segment; false when memory is refused or the pool's limit is
@@ -512,7 +523,8 @@ impl HeapRef {
     pub(crate) fn take_over(self, segment: SegmentRef) {
         let index = segment.identity().bin;
         let bin = self.bin(index);
-        bin.prepare(self.stride(index), self.id());
+        // SAFETY: they lie behind the bins, and no other bin has this index.
+        unsafe { bin.prepare(self.stride(index), self.id(), self.places(index)) };
         self.own.used.set(self.own.used.get() | 1 << index);
         bin.add(segment);
     }
@@ -758,7 +770,7 @@ impl HeapRef {
 }
 
 fn bytes(bins: usize) -> usize {
-    size_of::<Heap>() + bins * size_of::<Bin>()
+    size_of::<Heap>() + bins * (size_of::<Bin>() + size_of::<Places>())
 }
 
 /// A heap with all the bins of the default pool and no slots, for threads that have none: every allocation finds it

@@ -166,6 +166,7 @@ mod hardened;
 mod heap;
 mod layout;
 mod lists;
+mod marks;
 #[cfg(all(feature = "hardened", not(loom)))]
 mod misuse;
 mod os;

@@ -10,7 +10,7 @@ use crate::registry;
 use crate::stats::{ClassStats, Stats, stats};
 
 /// What the arenas of all pools together take from the operating system now. Values with a mapping of their own, and the
-/// heaps, a few KiB each, are beside them.
+/// heaps, a few KiB each of what they map, are beside them.
 ///
 /// It may lag behind while other threads run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -220,7 +220,14 @@ impl SegmentRef {
     /// The slot at a place.
     #[inline]
     pub(crate) fn slot_at(self, offset: Offset) -> SlotPtr {
-        self.at(offset.units() << self.identity.span.offset_shift())
+        self.slots()(offset)
+    }
+
+    /// Finds the slots at many places.
+    #[inline]
+    pub(crate) fn slots(self) -> impl Fn(Offset) -> SlotPtr {
+        let shift = self.identity.span.offset_shift();
+        move |offset| self.at(offset.units() << shift)
     }
 
     /// The number of a slot, for checks.

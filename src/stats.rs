@@ -301,29 +301,29 @@ impl Census {
         self.heaps += 1;
         thread::collect(heap);
         for bin in heap.used_bins() {
-            let mut segments: HashMap<SegmentRef, Marks> = bin
+            let mut segments: HashMap<SegmentRef, Found> = bin
                 .segments()
-                .map(|segment| (segment, Marks::new(segment)))
+                .map(|segment| (segment, Found::new(segment)))
                 .collect();
             for slot in bin.stock() {
                 // SAFETY: the bin's slots are in segments of its stride.
                 let segment = unsafe { SegmentRef::of(slot, Span::of(bin.stride())) };
                 match segments.get_mut(&segment) {
-                    Some(marks) => marks.mark(slot),
+                    Some(found) => found.mark(slot),
                     None => {
                         assert!(segment.heap() != heap.id(), "a segment is in its bin");
                         self.kept += 1;
                     }
                 }
             }
-            segments.values().for_each(|marks| self.add(marks));
+            segments.values().for_each(|found| self.add(found));
         }
     }
 
-    fn add(&mut self, marks: &Marks) {
-        let capacity = marks.segment.identity().capacity;
-        let found = marks.free.iter().filter(|&&free| free).count();
-        let free = found + marks.remote() + capacity - marks.segment.bumped();
+    fn add(&mut self, found: &Found) {
+        let capacity = found.segment.identity().capacity;
+        let listed = found.free.iter().filter(|&&free| free).count();
+        let free = listed + found.remote() + capacity - found.segment.bumped();
         self.segments += 1;
         self.capacity += capacity;
         self.free += free;
@@ -349,19 +349,19 @@ impl fmt::Display for Census {
 }
 
 /// Which slots of a segment were found in a list.
-struct Marks {
+struct Found {
     segment: SegmentRef,
     free: Vec<bool>,
 }
 
-impl Marks {
+impl Found {
     fn new(segment: SegmentRef) -> Self {
-        let mut marks = Self {
+        let mut found = Self {
             segment,
             free: vec![false; segment.bumped()],
         };
-        segment.home().for_each(|slot| marks.mark(slot));
-        marks
+        segment.home().for_each(|slot| found.mark(slot));
+        found
     }
 
     /// Slots on the remote list, which came since the owner collected: not looked at, for whoever frees the last one may

@@ -407,6 +407,10 @@ fn of_pool(heap: HeapRef, pool: RegistryRef) -> bool {
 #[inline(never)]
 fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
     LOCAL.with(|local| {
+        let marked = local.take_marked(heap, bin);
+        if marked.is_some() {
+            return marked;
+        }
         local.let_go_of_closed();
         let slot = local.refill(heap, bin);
         local.told(registry::registry_of(heap), bin, slot)
@@ -457,6 +461,10 @@ impl Local {
     #[cold]
     #[inline(never)]
     fn take_slow(&self, class: usize) -> Option<SlotPtr> {
+        let marked = self.take_marked(self.heap.get(), class);
+        if marked.is_some() {
+            return marked;
+        }
         let slot = self.take_slowly(class);
         self.told(registry::default(), class, slot)
     }
@@ -519,6 +527,10 @@ impl Local {
 
     fn take_for_handle(&self, heap: &Cell<HeapRef>, pool: RegistryRef) -> Option<SlotPtr> {
         self.let_go_of_closed();
+        let marked = self.take_marked(heap.get(), 0);
+        if marked.is_some() {
+            return marked;
+        }
         let ended = self.has_ended();
         if heap.get() == HeapRef::EMPTY {
             heap.set(pool.acquire(self.token())?);
@@ -536,6 +548,19 @@ impl Local {
         held.find(|heap| of_pool(*heap, pool))
             .or_else(|| self.take_back(pool))
             .or_else(|| self.acquire(pool))
+    }
+
+    /// A slot of those that are marked in a bin whose free list is empty, unless the thread has other things to do on a slow
+    /// path. There is nothing to tell of this one.
+    #[inline(always)]
+    fn take_marked(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
+        // Relaxed: a hint.
+        let free = self.closings.get() == CLOSINGS.load(Ordering::Relaxed) && self.debts.are_paid();
+        if free {
+            heap.bin(bin).take_marked()
+        } else {
+            None
+        }
     }
 
     /// A slot from a bin, whose free list may have some after its heap was adopted.

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 35] = [
+const LAYERS: [&str; 36] = [
     "sync",
     "events",
     "refcount",
@@ -28,6 +28,7 @@ const LAYERS: [&str; 35] = [
     "remote",
     "segment",
     "batch",
+    "marks",
     "lists",
     "os",
     "arena",

@@ -292,6 +292,16 @@ misuses! {
     write_into_a_free_list: WRITE_AFTER_FREE, || write_into_the_lists(Here, 0);
     write_into_a_depot: WRITE_AFTER_FREE, || write_into_the_lists(Here, 1);
     write_into_a_remote_list: WRITE_AFTER_FREE, || write_into_the_lists(elsewhere(), 0);
+    write_into_a_marked_slot_that_comes_home: WRITE_AFTER_FREE, || {
+        let pointers = Here.make(200);
+        let highest = *pointers.iter().max().unwrap();
+        let pointers = Pointers(pointers);
+        thread::spawn(move || { let p = pointers; p.0.into_iter().for_each(free) }).join().unwrap();
+        Here.make(57); // 56 are at hand, and the last makes this thread mark those 200
+        write(highest, 0);
+        trim(); // the 57 keep the segment
+        Here.use_all();
+    };
     write_into_what_an_ended_thread_left: WRITE_AFTER_FREE, || write_into_the_lists(Ended, 0);
 
     /// Before the slot is the carrier of its batch.

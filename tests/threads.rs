@@ -13,7 +13,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use common::{Checked, Parcel, Worker, address, shuffled};
-use segment_pool::{PoolBox, SegmentPool, flush};
+use segment_pool::{PoolBox, SegmentPool, SlotState, flush};
 
 /// 64 bytes.
 type Contents = Checked<8>;
@@ -323,4 +323,24 @@ fn two_threads_free_for_each_other_without_growing() {
     left.end();
     right.end();
     assert_all_home(&POOL);
+}
+
+/// As many are linked at a time as a free list may have, however few that are.
+#[test]
+fn long_lists_of_large_slots_are_collected_within_the_bounds() {
+    static POOL: SegmentPool<[u8; 3500]> = SegmentPool::new();
+    let boxes: Vec<_> = (0..2900).map(|_| POOL.alloc([0; 3500])).collect();
+    let (kept, freed): (Vec<_>, Vec<_>) = boxes
+        .into_iter()
+        .enumerate()
+        .partition(|(n, _)| n % 100 == 0); // in each segment one is kept
+    thread::spawn(move || drop(freed)).join().unwrap();
+    let collected = POOL.validate();
+    assert_eq!(collected.live, kept.len());
+    let at_hand = POOL.snapshot().count(SlotState::AtHand);
+    assert!(
+        at_hand <= collected.capacity / 2 + 160,
+        "{at_hand} of {collected}"
+    );
+    drop(kept);
 }

@@ -3,7 +3,7 @@
 use loom::thread;
 
 use super::{
-    Pool, alloc, churn, end, free_both_remotely, join, model, push, try_alloc, with_debts,
+    Pool, alloc, churn, end, free_both_remotely, join, lend, model, push, try_alloc, with_debts,
 };
 use crate::handover;
 
@@ -21,6 +21,24 @@ fn thread_end_against_remote_free() {
             b.free_remotely();
         });
         end(heap);
+        pusher.join().unwrap();
+        pool.close();
+    });
+}
+
+/// A slot waits among the marked ones of a heap that is lent, pushed to, adopted and closed. Catches: marks that are brought
+/// home by the pusher's tenure, or left behind with the heap.
+#[test]
+fn marked_slot_in_a_lent_heap_against_push() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let (a, b) = (alloc(heap), alloc(heap));
+        free_both_remotely(a, b);
+        let a = alloc(heap); // marks both and takes one
+        lend(heap);
+        let pusher = push(a);
+        end(pool.acquire(2));
         pusher.join().unwrap();
         pool.close();
     });

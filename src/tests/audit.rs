@@ -126,7 +126,9 @@ impl Book {
                 Taken::List(list) => {
                     let mut slots = Vec::new();
                     // SAFETY: no other thread runs, so that nobody takes the list meanwhile; it is only read.
-                    unsafe { batch::peek(segment, list, |slot| slots.push(slot)) };
+                    unsafe {
+                        batch::peek(segment, list, |place| slots.push(segment.slot_at(place)))
+                    };
                     assert_eq!(
                         slots.len(),
                         list.count,

@@ -1,7 +1,7 @@
 //! How many instructions each path takes, counted by callgrind: the same number in every run. `../counts.txt` has what
 //! they took when somebody last looked.
 //!
-//! Each benchmark has a process to itself. Values are 16 bytes, and what is measured is the function's body: what
+//! Each benchmark has a process to itself. Values are 16 bytes, or where slots are marked 64, and what is measured is the function's body: what
 //! `setup` does is not, nor is the end of what the function returns. Other threads are not counted.
 
 use std::hint::black_box;
@@ -13,6 +13,9 @@ use segment_pool::PoolBox;
 
 type Value = [u64; 2];
 type Boxes = Vec<PoolBox<Value>>;
+
+/// A cache line.
+type Line = [u64; 8];
 
 /// More than any list or batch holds, and less than a segment.
 const MANY: usize = 1024;
@@ -109,17 +112,29 @@ fn batch_push(boxes: Boxes) {
 }
 
 /// Boxes that were freed by a thread that has ended, and a place for others.
-fn freed_elsewhere() -> Boxes {
-    let boxes = boxes(MANY);
+fn freed_elsewhere<T: Clone + Send + 'static>(value: T) -> (T, Vec<PoolBox<T>>) {
+    let boxes: Vec<_> = (0..MANY).map(|_| PoolBox::new(value.clone())).collect();
     thread::spawn(move || drop(boxes)).join().unwrap();
-    Vec::with_capacity(MANY)
+    (value, Vec::with_capacity(MANY))
 }
 
-#[library_benchmark(setup = freed_elsewhere)]
-#[bench::slots_1024()]
-fn collect(mut boxes: Boxes) -> Boxes {
-    boxes.extend((0..MANY as u64).map(|n| PoolBox::new([n, n])));
+/// As many as are free again.
+#[inline(always)]
+fn fill<T: Clone>(value: &T, mut boxes: Vec<PoolBox<T>>) -> Vec<PoolBox<T>> {
+    boxes.extend((0..MANY).map(|_| PoolBox::new(value.clone())));
     boxes
+}
+
+#[library_benchmark]
+#[bench::slots_1024(freed_elsewhere(Value::default()))]
+fn collect((value, boxes): (Value, Boxes)) -> Boxes {
+    fill(&value, boxes)
+}
+
+#[library_benchmark]
+#[bench::slots_1024(freed_elsewhere(Line::default()))]
+fn marked((value, boxes): (Line, Vec<PoolBox<Line>>)) -> Vec<PoolBox<Line>> {
+    fill(&value, boxes)
 }
 
 library_benchmark_group!(
@@ -131,7 +146,8 @@ library_benchmark_group!(
         stash,
         remote_drop,
         batch_push,
-        collect
+        collect,
+        marked
     ]
 );
 main!(library_benchmark_groups = paths);
