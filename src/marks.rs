@@ -6,17 +6,16 @@
 //!                         ^ taken: linked so far    ^ ahead: lines that were asked for
 //! ```
 //!
-//! The lines of what another thread freed lie in that thread's caches. To link a long list at once is to wait for each of
-//! them, and then for each again, because the list's end has gone to the second-level cache when it is reached. Linked
-//! as they are needed, the slots would be waited for one by one. So a few are linked, and the lines of those that follow
-//! are asked for, for writing, which takes no time of the program. And what was freed in scattered pieces, by
-//! several threads maybe, comes out in order, instead of ever more at random with a cache line for each object though four
-//! would fit.
+//! The lines of what another thread freed lie in that thread's caches. To link a long list at once is to wait for all of
+//! them before the first is used. Linked as they are needed, the slots would be waited for one by one. So a few are linked, and the
+//! lines of those that follow are asked for, for writing, which takes no time of the program. And what was freed in
+//! scattered pieces, by several threads maybe, comes out in order, instead of ever more at random with a cache line for
+//! each object though four would fit.
 //!
-//! Where two slots share a line and were freed in order, linking at once is as fast, and is what the bin does.
+//! Where more than two slots share a line and were freed in order, linking at once is faster, and is what the bin does.
 //!
-//! One thread's, the heap's owner. All zero bytes are marks that were never used. Always holds: every marked slot that was not taken is of `segment`, free, and in no other
-//! list. So the segment is in use until the last is taken.
+//! One thread's, the heap's owner. All zero bytes are marks that were never used. Always holds: every marked slot that was
+//! not taken is of `segment`, free, and in no other list. So the segment is in use until the last is taken.
 
 use core::iter;
 use core::ptr::NonNull;
