@@ -202,11 +202,10 @@ fn strides() -> impl Iterator<Item = usize> {
         .filter(|stride| *stride > CANARY_BYTES)
 }
 
-/// Marks with memory of their own.
-fn marks() -> Marks {
+/// Marks in these places, which live longer.
+fn marks_in(places: &Places) -> Marks {
     let marks = Marks::new();
-    let places = Box::leak(Box::new(Places::new()));
-    // SAFETY: leaked for these marks.
+    // SAFETY: the caller has places for each marks.
     unsafe { marks.prepare(places.into()) };
     marks
 }
@@ -214,7 +213,8 @@ fn marks() -> Marks {
 #[test]
 fn what_is_freed_in_batches_comes_back_once_each_and_in_order() {
     let mut dice = Dice(1);
-    let marks = marks();
+    let places = Places::new();
+    let marks = marks_in(&places);
     for stride in strides() {
         let full = Full::new(stride);
         for order in orders(&full.slots, &mut dice) {
@@ -234,7 +234,8 @@ fn what_is_freed_in_batches_comes_back_once_each_and_in_order() {
 #[test]
 fn short_lists_and_small_slots_in_order_are_not_marked() {
     let mut dice = Dice(2);
-    let marks = marks();
+    let places = Places::new();
+    let marks = marks_in(&places);
     for (stride, in_order) in [(16, false), (24, false), (32, true), (1024, true)] {
         let full = Full::new(stride);
         let [upwards, downwards, shuffled, ..] = orders(&full.slots, &mut dice);
