@@ -329,14 +329,14 @@ misuses! {
         flush();
         home.run(trim);
     };
-    /// A slot of each of many segments is freed. The outbox cannot hold all those batches, and this thread keeps what some
-    /// of them are, the first surely.
-    write_before_a_slot_is_kept: WRITE_AFTER_FREE, || {
+    /// A slot of each of many segments is freed, alone of its segment. The outbox cannot hold all those batches, and the first
+    /// is sent, whose only slot is its carrier.
+    write_before_a_displaced_batch_is_sent: WRITE_AFTER_FREE, || {
         Here.make_one();
         let pointers = elsewhere().make(100 * MANY);
         free(pointers[0]);
         write(pointers[0], 0);
-        pointers.into_iter().step_by(1000).skip(1).for_each(free);
+        pointers.into_iter().step_by(1000).skip(2).for_each(free);
     };
     /// The second word of some of them links the magazines of the depot. Nothing is handed out.
     write_before_a_magazine_is_hung: WRITE_AFTER_FREE, || {
