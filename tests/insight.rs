@@ -319,7 +319,22 @@ fn open_batches_of_the_asking_thread_are_in_flight() {
 fn slots_that_a_thread_keeps_are_at_its_hand() {
     static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
     let _used = fill(&POOL, 15);
-    let pool = &POOL;
+    drop_those_of_another_and_see_them_at_hand(&POOL);
+}
+
+#[test]
+fn slots_that_a_handle_keeps_are_at_its_hand() {
+    in_own_process("slots_that_a_handle_keeps_are_at_its_hand", || {
+        static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
+        let local = POOL.local();
+        let mut used: Vec<_> = (0..16).map(|_| local.alloc([0; KILOBYTE])).collect();
+        used.pop(); // now this thread knows the handle's slots
+        drop_those_of_another_and_see_them_at_hand(&POOL);
+        drop(used);
+    });
+}
+
+fn drop_those_of_another_and_see_them_at_hand(pool: &'static SegmentPool<Kilobyte>) {
     let owner = Worker::start();
     let mut boxes = owner.run(move || {
         let boxes = fill(pool, IN_A_SEGMENT * 128);
