@@ -15,6 +15,17 @@ use crate::thread;
 /// It is exact when no other thread has a heap of the pool and all threads that dropped values of it have ended, idled or
 /// flushed. Otherwise `live` is the most that it can be: a value that another thread dropped a moment ago counts as
 /// long as its slot is in an open batch of that thread, or waits for a thread that holds the heap it belongs to.
+///
+/// # Examples
+///
+/// ```
+/// let pool = segment_pool::SegmentPool::new();
+/// let forgotten = pool.alloc(1_u64);
+/// let report = pool.leaks().unwrap();
+/// assert_eq!((report.live, report.type_name), (1, "u64"));
+/// assert_eq!(report.to_string(), "pool u64: 1 value of type u64 is alive");
+/// # drop(forgotten);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeakReport {

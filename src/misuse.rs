@@ -9,6 +9,14 @@ use std::process;
 use std::sync::{PoisonError, RwLock};
 
 /// What the feature `hardened` found.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::Misuse;
+///
+/// assert_eq!(Misuse::DoubleFree.to_string(), "double free");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Misuse {

@@ -291,6 +291,17 @@ impl<T> SegmentPool<T> {
     }
 
     /// What the pool did so far. Cost: a few loads per heap.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// let kept = pool.alloc(1);
+    /// drop(pool.alloc(2));
+    /// let stats = pool.stats();
+    /// assert_eq!((stats.allocations, stats.local_frees, stats.live()), (2, 1, 1));
+    /// # drop(kept);
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         let unused = Stats {
@@ -340,6 +351,16 @@ impl<T> SegmentPool<T> {
     }
 
     /// How many values of the pool are alive, as far as its threads have noticed: see [`Stats`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// let boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
+    /// assert_eq!(pool.live(), 10);
+    /// drop(boxes);
+    /// assert_eq!(pool.live(), 0);
+    /// ```
     #[must_use]
     pub fn live(&self) -> u64 {
         self.stats().live()
@@ -505,6 +526,16 @@ pub struct SegmentPoolBuilder<T> {
 
 impl<T> SegmentPoolBuilder<T> {
     /// What reports, metrics and events call the pool. Without a name they call it by the type of its values.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// static PACKETS: SegmentPool<[u8; 100]> = SegmentPool::builder().name("packets").build();
+    /// let _packet = PACKETS.alloc([0; 100]);
+    /// assert!(PACKETS.report().to_string().starts_with("pool packets\n"));
+    /// ```
     #[must_use]
     pub const fn name(mut self, name: &'static str) -> Self {
         self.name = Some(name);

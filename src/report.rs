@@ -13,6 +13,15 @@ use crate::stats::{ClassStats, Stats, stats};
 /// heaps, a few KiB each of what they map, are beside them.
 ///
 /// It may lag behind while other threads run.
+///
+/// # Examples
+///
+/// ```
+/// let _boxed = segment_pool::PoolBox::new(1);
+/// let memory = segment_pool::memory();
+/// assert_eq!(memory.mapped_bytes, memory.arenas * (4 << 20));
+/// assert!(memory.dirty_bytes <= memory.free_bytes && memory.free_bytes < memory.mapped_bytes);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
@@ -77,6 +86,16 @@ pub fn memory() -> Memory {
 
 /// Where the memory is: a pool's numbers, by size of slot and in total, and what the process holds. `Display` makes a
 /// table of it.
+///
+/// # Examples
+///
+/// ```
+/// let pool = segment_pool::SegmentPool::new();
+/// let _packets: Vec<_> = (0..1000).map(|n| pool.alloc([n; 100])).collect();
+/// let report = pool.report();
+/// assert_eq!(report.classes.len(), 1); // a pool of one type has one size
+/// assert_eq!(report.classes[0].live(), report.total.live());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {

@@ -17,6 +17,18 @@ use crate::slot::SlotPtr;
 use crate::thread;
 
 /// What a slot is.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::{SegmentPool, SlotState};
+///
+/// let pool = SegmentPool::new();
+/// let _boxed = pool.alloc(1);
+/// let snapshot = pool.snapshot();
+/// let slots: usize = SlotState::ALL.map(|state| snapshot.count(state)).iter().sum();
+/// assert_eq!(slots as u64, pool.stats().capacity); // each is in one state
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SlotState {
@@ -45,6 +57,18 @@ impl SlotState {
 }
 
 /// Who has a heap.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::{Holder, SegmentPool};
+///
+/// let pool = SegmentPool::new();
+/// let _boxed = pool.alloc(1);
+/// assert_eq!(pool.snapshot().heaps[0].holder, Holder::ThisThread);
+/// segment_pool::idle();
+/// assert_eq!(pool.snapshot().heaps[0].holder, Holder::Nobody);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Holder {
@@ -57,6 +81,20 @@ pub enum Holder {
 }
 
 /// A segment and its slots.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::{SegmentPool, SlotState};
+///
+/// let pool = SegmentPool::new();
+/// let boxed = pool.alloc(1_u64);
+/// let snapshot = pool.snapshot();
+/// let segment = &snapshot.heaps[0].segments[0];
+/// let live = segment.slots.iter().position(|slot| *slot == SlotState::Live);
+/// assert!(live.is_some());
+/// assert!((segment.address..segment.address + segment.bytes).contains(&(&raw const *boxed).addr()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentSnapshot {
@@ -71,6 +109,16 @@ pub struct SegmentSnapshot {
 }
 
 /// A heap: what one thread has at a time.
+///
+/// # Examples
+///
+/// ```
+/// let pool = segment_pool::SegmentPool::new();
+/// let _boxed = pool.alloc(1);
+/// let snapshot = pool.snapshot();
+/// println!("{}", snapshot.heaps[0]); // this thread's, 1 segments: 1 live, ...
+/// assert_eq!(snapshot.heaps[0].segment_count, snapshot.heaps[0].segments.len());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeapSnapshot {
@@ -84,6 +132,16 @@ pub struct HeapSnapshot {
 }
 
 /// What is where in a pool. See [`snapshot()`].
+///
+/// # Examples
+///
+/// ```
+/// let pool = segment_pool::SegmentPool::builder().name("orders").build();
+/// let _order = pool.alloc([1, 2]);
+/// let snapshot = pool.snapshot();
+/// println!("{snapshot}"); // a line for each heap
+/// assert_eq!((snapshot.name, snapshot.heaps.len()), ("orders", 1));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -132,6 +190,16 @@ impl Snapshot {
     }
 
     /// Slots in this state, of the heaps that were looked into.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{SegmentPool, SlotState};
+    ///
+    /// let pool = SegmentPool::new();
+    /// let _boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
+    /// assert_eq!(pool.snapshot().count(SlotState::Live), 10);
+    /// ```
     #[must_use]
     pub fn count(&self, state: SlotState) -> usize {
         self.heaps.iter().map(|heap| heap.count(state)).sum()
@@ -180,6 +248,16 @@ impl HeapSnapshot {
     }
 
     /// Slots in this state.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{SegmentPool, SlotState};
+    ///
+    /// let pool = SegmentPool::new();
+    /// let _boxed = pool.alloc(1);
+    /// assert_eq!(pool.snapshot().heaps[0].count(SlotState::Live), 1);
+    /// ```
     #[must_use]
     pub fn count(&self, state: SlotState) -> usize {
         self.segments
@@ -252,6 +330,16 @@ impl SegmentSnapshot {
     }
 
     /// Slots in this state.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{SegmentPool, SlotState};
+    ///
+    /// let pool = SegmentPool::new();
+    /// let _boxed = pool.alloc(1);
+    /// assert_eq!(pool.snapshot().heaps[0].segments[0].count(SlotState::Live), 1);
+    /// ```
     #[must_use]
     pub fn count(&self, state: SlotState) -> usize {
         self.slots.iter().filter(|&&slot| slot == state).count()

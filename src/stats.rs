@@ -24,6 +24,19 @@ use crate::thread;
 /// the fast paths: the owners of the heaps need these numbers themselves, or write them where they are slow anyway.
 ///
 /// What it is per size of slot, and what the process holds as a whole, a [`Report`](crate::Report) says.
+///
+/// # Examples
+///
+/// ```
+/// let pool = segment_pool::SegmentPool::new();
+/// let boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
+/// std::thread::scope(|scope| scope.spawn(|| drop(boxes)).join().unwrap());
+/// assert_eq!(pool.stats().remote_frees, 0); // sent home, and not collected yet
+/// pool.trim();
+/// let stats = pool.stats();
+/// println!("{stats}");
+/// assert_eq!((stats.remote_frees, stats.batches, stats.live()), (10, 1, 0));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -100,6 +113,14 @@ impl Stats {
     }
 
     /// Values that are alive: allocations less frees, and those with a mapping of their own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// let _small_or_large = pool.alloc([0_u8; 1 << 20]);
+    /// assert_eq!(pool.stats().live(), 1);
+    /// ```
     #[must_use]
     pub fn live(&self) -> u64 {
         let freed = self.local_frees + self.remote_frees;
@@ -107,6 +128,16 @@ impl Stats {
     }
 
     /// Address space that the pool holds, in bytes: of segments, spares, and mappings of values of their own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// assert_eq!(pool.stats().mapped_bytes(), 0); // nothing before the first value
+    /// let boxed = pool.alloc(7);
+    /// assert!(pool.stats().mapped_bytes() >= 64 << 10); // a segment at least
+    /// # drop(boxed);
+    /// ```
     #[must_use]
     pub fn mapped_bytes(&self) -> u64 {
         self.segment_bytes + self.spare_bytes + self.large_bytes
@@ -147,6 +178,16 @@ impl fmt::Display for Stats {
 }
 
 /// What a pool did with slots of one size: the part of its [`Stats`] that can be told apart by size.
+///
+/// # Examples
+///
+/// ```
+/// let _small = segment_pool::PoolBox::new([0_u8; 30]);
+/// let _larger = segment_pool::PoolBox::new([0_u8; 3000]);
+/// let report = segment_pool::report();
+/// assert_eq!(report.classes.len(), 2);
+/// assert!(report.classes[0].slot_bytes < report.classes[1].slot_bytes);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClassStats {
@@ -222,6 +263,13 @@ impl ClassStats {
     }
 
     /// Values that are alive: allocations less frees.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let _boxes: Vec<_> = (0..10).map(segment_pool::PoolBox::new).collect();
+    /// assert_eq!(segment_pool::report().classes[0].live(), 10);
+    /// ```
     #[must_use]
     pub fn live(&self) -> u64 {
         self.allocations

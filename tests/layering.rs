@@ -9,8 +9,13 @@
 
 #![cfg(not(miri))] // reads files
 
+#[path = "common/sources.rs"]
+mod sources;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use sources::rust_files;
 
 /// The table of the design page: a file may use what stands before it.
 const LAYERS: [&str; 36] = [
@@ -128,20 +133,6 @@ fn every_file_keeps_to_its_layer() {
         "looked in the wrong place: {files:?}"
     );
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
 }
 
 /// By name alone: `check` sees to it that modules of these names are declared for tests only.

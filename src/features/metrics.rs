@@ -89,6 +89,14 @@ pub fn publish() {
 
 impl Report {
     /// Publishes the numbers through the `metrics` facade, by the names in [`metrics`](crate::metrics).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::builder().name("packets").build();
+    /// let _packet = pool.alloc([0_u8; 100]);
+    /// pool.report().publish(); // to the recorder that the program installed, if it did
+    /// ```
     pub fn publish(&self) {
         let pool = self.name;
         for (name, of) in GAUGES {
