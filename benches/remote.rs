@@ -42,7 +42,7 @@ fn send<M: Send>(
     let (mut producer, mut consumer) = ring(capacity);
     let make_all = move || (0..count).for_each(|n| producer.push(make(n)));
     let finish_all = move || (0..count).for_each(|_| finish(consumer.pop()));
-    race(vec![Box::new(make_all), Box::new(finish_all)])
+    race(vec![Box::new(make_all), Box::new(finish_all)], |_| {})
 }
 
 /// As `send`, but `len` messages, which then go back on a second ring, are used for ever.
@@ -145,7 +145,7 @@ fn swap<P: RawPointer<W>, const W: usize>(
             }
         })
     });
-    race(bodies.collect())
+    race(bodies.collect(), |_| {})
 }
 
 fn mailbox_row<P: RawPointer<W>, const W: usize>(

@@ -12,10 +12,12 @@ const SPINS: u32 = 256;
 /// What one thread does, once. What it owns is dropped after the time was taken.
 pub(crate) type Body<'a> = Box<dyn FnMut() + Send + 'a>;
 
-/// Runs each body on a thread of its own. Starting and ending the threads is not part of the time.
-pub(crate) fn race(bodies: Vec<Body<'_>>) -> Duration {
-    let start = Barrier::new(bodies.len());
-    let run = |mut body: Body<'_>| {
+/// Runs each body on a thread of its own, the n-th after `settle(n)`. Starting and ending the threads, and settling, is not
+/// part of the time.
+pub(crate) fn race(bodies: Vec<Body<'_>>, settle: fn(usize)) -> Duration {
+    let start = &Barrier::new(bodies.len());
+    let run = move |n, mut body: Body<'_>| {
+        settle(n);
         start.wait();
         let from = Instant::now();
         body();
@@ -24,7 +26,8 @@ pub(crate) fn race(bodies: Vec<Body<'_>>) -> Duration {
     let spans: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = bodies
             .into_iter()
-            .map(|body| scope.spawn(move || run(body)))
+            .enumerate()
+            .map(|(n, body)| scope.spawn(move || run(n, body)))
             .collect();
         threads
             .into_iter()

@@ -1,44 +1,17 @@
 //! Threads that start together, each on a core, and the time from the first start to the last end.
 
 use core_affinity::CoreId;
-use std::{
-    sync::{Barrier, OnceLock},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::OnceLock, time::Duration};
 
-/// How many failed looks before a waiting thread gives its core away: there may be fewer cores than threads.
-const SPINS: u32 = 256;
+#[path = "../../common/race.rs"]
+mod on_any_core;
 
-/// What one thread does, once. What it owns is dropped after the time was taken.
-pub(crate) type Body<'a> = Box<dyn FnMut() + Send + 'a>;
+pub(crate) use on_any_core::{Body, wait_for};
 
 /// Runs each body on a thread of its own, the n-th on core n, round and round. Starting and ending the threads is
 /// not part of the time.
 pub(crate) fn race(bodies: Vec<Body<'_>>) -> Duration {
-    let start = &Barrier::new(bodies.len());
-    let run = move |n, mut body: Body<'_>| {
-        pin(n);
-        start.wait();
-        let from = Instant::now();
-        body();
-        (from, Instant::now())
-    };
-    let spans: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = bodies
-            .into_iter()
-            .enumerate()
-            .map(|(n, body)| scope.spawn(move || run(n, body)))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().expect("a body does not panic"))
-            .collect()
-    });
-    let first = spans.iter().map(|span| span.0).min();
-    let last = spans.iter().map(|span| span.1).max();
-    last.zip(first)
-        .map_or(Duration::ZERO, |(last, first)| last - first)
+    on_any_core::race(bodies, pin)
 }
 
 /// Ties this thread to a core, where the system allows it. Threads that it starts are tied to the same one.
@@ -53,17 +26,4 @@ pub(crate) fn pin(n: usize) {
 pub(crate) fn cores() -> &'static [CoreId] {
     static CORES: OnceLock<Vec<CoreId>> = OnceLock::new();
     CORES.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default())
-}
-
-/// Asks `ready` until it has something.
-pub(crate) fn wait_for<T>(mut ready: impl FnMut() -> Option<T>) -> T {
-    loop {
-        for _ in 0..SPINS {
-            if let Some(value) = ready() {
-                return value;
-            }
-            std::hint::spin_loop();
-        }
-        thread::yield_now();
-    }
 }
