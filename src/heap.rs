@@ -120,13 +120,15 @@ impl PoolCore {
 
     /// Counts a segment and the reference for it, unless that exceeds the limit. By a holder of a reference.
     pub(crate) fn admit(&self) -> bool {
-        // Relaxed: numbers; whoever counts holds a reference, so that of `refs` cannot reach zero meanwhile.
-        if self.in_use.fetch_add(1, Ordering::Relaxed) >= self.limit {
-            self.in_use.fetch_sub(1, Ordering::Relaxed); // Relaxed: as above
-            return false;
+        let one_more = |in_use| (in_use < self.limit).then_some(in_use + 1);
+        // Relaxed (thrice): numbers; whoever counts holds a reference, so that of `refs` cannot reach zero meanwhile.
+        let counted = self
+            .in_use
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        if counted.is_ok() {
+            self.refs.fetch_add(1, Ordering::Relaxed);
         }
-        self.refs.fetch_add(1, Ordering::Relaxed); // Relaxed: as above
-        true
+        counted.is_ok()
     }
 
     /// Takes segments off the count; the references for them are given up later, by whoever released them.
