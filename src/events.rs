@@ -115,10 +115,11 @@ mod told {
     }
 
     /// Tells what was noted. To be called where no state of a pool is in use, last. If the subscriber panics,
-    /// `way_back` is called before the panic goes on.
+    /// `way_back` is called before the panic goes on. While a panic unwinds nothing is told, for a second one would abort:
+    /// the next telling has it.
     #[inline]
     pub(crate) fn tell(way_back: impl FnOnce()) {
-        if NOTED.get() && !TELLING.get() {
+        if NOTED.get() && !TELLING.get() && !std::thread::panicking() {
             tell_all(way_back);
         }
     }

@@ -82,7 +82,8 @@ pub(crate) fn trim_abandoned(registry: RegistryRef, debts: &Debts) {
 pub(crate) fn refill_from_others(heap: HeapRef, bin: usize, debts: &Debts) -> Option<SlotPtr> {
     let registry = registry_of(heap);
     let mut filled = heap.refill(bin);
-    for donor in registry.heaps() {
+    // Twice: kept slots go home from one heap's lists to another, which was looked into before.
+    for donor in registry.heaps().chain(registry.heaps()) {
         if !filled && donor != heap && registry.borrow_one(donor) {
             merge_from(donor, heap, bin, usize::MAX, debts);
             filled = heap.refill(bin);

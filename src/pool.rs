@@ -478,10 +478,12 @@ impl<T> Drop for SegmentPool<T> {
         let leaked = on_leak.and_then(|on_leak| Some((on_leak, self.leaks_untold()?)));
         // SAFETY: the handle's reference.
         unsafe { thread::close(registry) };
-        // Foreign code comes last, a subscriber in `close` and the user's function: it may panic, or use pools.
+        // Foreign code comes last, the user's function and a subscriber: it may panic, or use pools. What is not told now because
+        // the function panics, the next telling has.
         if let Some((on_leak, report)) = leaked {
             on_leak(&report);
         }
+        thread::tell();
     }
 }
 

@@ -204,7 +204,7 @@ impl RegistryRef {
 
     /// Asks the threads that hold heaps of the pool to let go of them.
     pub(crate) fn close(self) {
-        // Relaxed: a hint to threads that hold heaps. What must not be missed is said by `adopt_or_signal`.
+        // Relaxed: `Closings` tells threads that hold heaps of it, and `adopt_or_signal` the others.
         self.get().closed.store(1, Ordering::Relaxed);
     }
 
@@ -337,6 +337,30 @@ impl Handle {
             unsafe { new.give_up(1) };
         }
         self.get()
+    }
+}
+
+/// How many pools were ever closed: a thread that sees a new number looks which of its pools are.
+#[derive(Debug)]
+pub(crate) struct Closings(AtomicUsize);
+
+impl Closings {
+    crate::sync::const_fn! {
+        pub(crate) fn new() -> Self {
+            Self(AtomicUsize::new(0))
+        }
+    }
+
+    /// Counts a pool, after it was closed.
+    pub(crate) fn add(&self) {
+        // Release: with the load in `count`. Who sees the number sees the pool closed, for it will not look again.
+        self.0.fetch_add(1, Ordering::Release);
+    }
+
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        // Acquire: with the addition in `add`.
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -5,7 +5,8 @@
 //! heap or the first remote free, gets [`Local::end`] called when the thread ends.
 //!
 //! A thread that idles lends its heaps: it remembers them, with a reference to their pools, and takes one back by the next
-//! allocation from its pool, unless another thread has it then. When a pool is dropped, threads that hold heaps of it let go in their next slow path.
+//! allocation from its pool, unless another thread has it then. When a pool is dropped, threads that hold heaps of it
+//! let go in their next slow path, or when they idle.
 //!
 //! After the end (other thread-local values may be dropped later, and use the pool) an allocation borrows a heap for
 //! one slot, and a free is a batch of one.
@@ -21,10 +22,10 @@ use crate::handover::{self, Debts};
 use crate::heap::{BinRef, HeapRef};
 use crate::layout::{CLASSES, Span};
 use crate::outbox::Outbox;
-use crate::registry::{self, RegistryRef};
+use crate::registry::{self, Closings, RegistryRef};
 use crate::segment::SegmentRef;
 use crate::slot::{self, Offset, SlotPtr};
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 thread_local! {
     static LOCAL: Local = const { Local::new() };
@@ -286,12 +287,17 @@ pub fn trim() {
 pub(crate) fn trim_pool(pool: RegistryRef) {
     LOCAL.with(|local| {
         local.flush();
+        // These come first, for what they kept may be the thread's.
+        handover::trim_abandoned(pool, &local.debts);
         for_each_held(|heap| {
             if of_pool(heap, pool) {
                 handover::trim(heap, &local.debts);
             }
         });
-        handover::trim_abandoned(pool, &local.debts);
+        // Of handles no more than what came in.
+        for heap in pool.heaps().filter(|heap| holds(*heap)) {
+            handover::collect(heap, &local.debts);
+        }
         local.debts.pay_all();
     });
     registry::trim_arenas();
@@ -351,7 +357,7 @@ pub(crate) fn collect(heap: HeapRef) {
     LOCAL.with(|local| handover::collect(heap, &local.debts));
 }
 
-/// Drops the handle of a pool.
+/// Drops the handle of a pool. Tells nothing yet.
 ///
 /// # Safety
 ///
@@ -363,20 +369,23 @@ pub(crate) unsafe fn close(pool: RegistryRef) {
         unsafe { handover::close(pool, &local.debts) };
         local.debts.pay_all();
     });
-    // Relaxed: a hint.
-    CLOSINGS.fetch_add(1, Ordering::Relaxed);
-    tell();
+    CLOSINGS.add();
 }
 
 /// Adds so many segments to this thread's heap of a pool, with their pages if `touch`; false when memory is refused or
 /// the pool's limit is reached.
 pub(crate) fn map_ahead(pool: RegistryRef, segments: usize, touch: bool) -> bool {
     LOCAL.with(|local| {
-        if local.has_ended() {
-            return true;
-        }
-        let heap = local.heap_of(pool);
-        let mapped = heap.is_some_and(|heap| (0..segments).all(|_| heap.add_segment(0, touch)));
+        let add = |heap: HeapRef| {
+            (0..segments)
+                .all(|_| heap.add_segment(0, touch))
+                .then_some(())
+        };
+        let mapped = if local.has_ended() {
+            local.borrow(pool, add).is_some()
+        } else {
+            local.heap_of(pool).and_then(add).is_some()
+        };
         if !mapped {
             events::note(Happened::Refused, pool.core().name, 0);
         }
@@ -396,8 +405,7 @@ pub(crate) fn tell_of_refusal(pool: RegistryRef) {
     tell();
 }
 
-/// Pools that were ever closed.
-static CLOSINGS: AtomicUsize = AtomicUsize::new(0);
+static CLOSINGS: Closings = Closings::new();
 
 fn of_pool(heap: HeapRef, pool: RegistryRef) -> bool {
     registry::registry_of(heap) == pool
@@ -554,8 +562,7 @@ impl Local {
     /// path. There is nothing to tell of this one.
     #[inline(always)]
     fn take_marked(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
-        // Relaxed: a hint.
-        let free = self.closings.get() == CLOSINGS.load(Ordering::Relaxed) && self.debts.are_paid();
+        let free = self.closings.get() == CLOSINGS.count() && self.debts.are_paid();
         if free {
             heap.bin(bin).take_marked()
         } else {
@@ -646,16 +653,21 @@ impl Local {
         }
     }
 
-    /// A slot for a thread that has ended: acquires a heap for this one.
+    /// A slot for a thread that has ended.
     fn borrow_one(&self, pool: RegistryRef, bin: usize) -> Option<SlotPtr> {
+        self.borrow(pool, |heap| self.refill(heap, bin))
+    }
+
+    /// Has a heap for as long as this takes: for a thread that has ended.
+    fn borrow<R>(&self, pool: RegistryRef, work: impl FnOnce(HeapRef) -> Option<R>) -> Option<R> {
         let heap = pool.acquire(self.token())?;
-        let slot = self.refill(heap, bin);
+        let done = work(heap);
         // SAFETY: acquired above.
         unsafe { handover::lend(heap, &self.debts) };
         // SAFETY: the reference of the heap.
         unsafe { pool.give_up(1) };
         self.debts.pay_all();
-        slot
+        done
     }
 
     /// Frees a slot that the bin looked at first does not keep, and that joins no open batch.
@@ -761,6 +773,7 @@ impl Local {
     }
 
     fn idle(&self) {
+        self.let_go_of_closed();
         self.flush();
         // SAFETY: called with heaps acquired by this thread, which no variable names as its own any more.
         self.hand_over(|heap| unsafe { self.lend(heap) });
@@ -803,8 +816,7 @@ impl Local {
 
     /// Leaves the heaps of pools that were dropped, if any was since the last call.
     fn let_go_of_closed(&self) {
-        // Relaxed: a hint.
-        let closings = CLOSINGS.load(Ordering::Relaxed);
+        let closings = CLOSINGS.count();
         if self.closings.replace(closings) == closings {
             return;
         }

@@ -368,6 +368,35 @@ fn a_subscriber_that_panics_costs_no_slot() {
     );
 }
 
+/// A pool that is dropped while the subscriber's panic unwinds tells nothing then, for a second panic would abort.
+#[test]
+fn a_subscriber_that_always_panics_does_so_once() {
+    let listener = Listener::new(|| panic!("subscriber"));
+    let told = listener.hear("unwinds", || {
+        let made = panic::catch_unwind(AssertUnwindSafe(|| {
+            let pool = SegmentPool::builder().name("unwinds").build();
+            let _boxed = pool.alloc([1; KILOBYTE]);
+        }));
+        assert!(made.is_err());
+    });
+    assert_eq!(told, ["1 heap made"]);
+}
+
+#[test]
+fn on_leak_is_called_though_the_subscriber_panics() {
+    static LEAKS: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+    let pool = SegmentPool::builder().name("leaks");
+    let pool = pool.on_leak(|report| LEAKS.lock().unwrap().push(report.live));
+    let pool = pool.build();
+    let kept = pool.alloc([1; KILOBYTE]);
+    let listener = Listener::new(|| panic!("subscriber"));
+    listener.hear("leaks", || {
+        assert!(panic::catch_unwind(AssertUnwindSafe(|| drop(pool))).is_err());
+    });
+    assert_eq!(*LEAKS.lock().unwrap(), [1]);
+    drop(kept);
+}
+
 #[test]
 fn a_value_is_dropped_once_though_the_subscriber_panics() {
     let pool = SegmentPool::builder().name("panics in drop").build();

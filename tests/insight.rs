@@ -334,6 +334,17 @@ fn slots_that_a_handle_keeps_are_at_its_hand() {
     });
 }
 
+/// Drops eight of each segment, one of each after the other, and returns how many.
+fn drop_across_segments(boxes: &mut [Option<PoolBox<Kilobyte>>]) -> isize {
+    let mut dropped = 0;
+    for first in 0..8 {
+        for boxed in boxes.iter_mut().skip(first).step_by(IN_A_SEGMENT) {
+            dropped += isize::from(boxed.take().is_some());
+        }
+    }
+    dropped
+}
+
 fn drop_those_of_another_and_see_them_at_hand(pool: &'static SegmentPool<Kilobyte>) {
     let owner = Worker::start();
     let mut boxes = owner.run(move || {
@@ -343,18 +354,46 @@ fn drop_those_of_another_and_see_them_at_hand(pool: &'static SegmentPool<Kilobyt
     });
     // As in tests/stats.rs: batches of one, so many that a thread that needs such slots begins to keep them.
     let before = pool.snapshot();
-    let mut dropped = 0;
-    for first in 0..8 {
-        for boxed in boxes.iter_mut().skip(first).step_by(IN_A_SEGMENT) {
-            dropped += isize::from(boxed.take().is_some());
-        }
-    }
+    let dropped = drop_across_segments(&mut boxes);
     let after = pool.snapshot();
     let of_owner = |snapshot: &Snapshot, state| snapshot.heaps[1].count(state);
     let change = |state| of_owner(&after, state) as isize - of_owner(&before, state) as isize;
     assert_eq!(change(SlotState::Live), -dropped, "{before}\n{after}");
     assert!(change(SlotState::AtHand) > 0, "{before}\n{after}");
     owner.end();
+}
+
+#[test]
+fn what_an_idle_thread_kept_is_no_leak_and_goes_back_by_a_trim() {
+    static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
+    let boxes = fill(&POOL, IN_A_SEGMENT * 128);
+    let mut boxes: Vec<_> = boxes.into_iter().map(Some).collect();
+    let keeper = Worker::start();
+    let kept = keeper.run(move || {
+        drop(POOL.alloc([0; KILOBYTE]));
+        drop_across_segments(&mut boxes);
+        drop(boxes);
+        let kept = POOL.validate().kept;
+        segment_pool::idle();
+        kept
+    });
+    assert!(kept > 0);
+    assert_eq!(POOL.leaks(), None);
+    POOL.trim();
+    assert_eq!(POOL.stats().segments, 0);
+    keeper.end();
+}
+
+#[test]
+fn what_is_on_its_way_to_a_handle_is_no_leak() {
+    let pool = SegmentPool::new();
+    let local = pool.local();
+    let boxed = local.alloc([1; KILOBYTE]);
+    thread::scope(|scope| scope.spawn(|| drop(boxed)).join().unwrap());
+    assert_eq!(pool.leaks(), None);
+    let kept = local.alloc([2; KILOBYTE]);
+    assert_eq!(pool.leaks().map(|report| report.live), Some(1));
+    drop(kept);
 }
 
 #[test]

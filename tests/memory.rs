@@ -226,3 +226,27 @@ fn a_mapping_of_its_own_is_unmapped_even_if_the_value_panics() {
         },
     );
 }
+
+/// A thread that idles after pools were dropped that it used does not hold on to what they were made of.
+#[test]
+fn nothing_of_a_dropped_pool_is_mapped_once_its_threads_idled() {
+    in_own_process(
+        "nothing_of_a_dropped_pool_is_mapped_once_its_threads_idled",
+        || {
+            let user = Worker::start();
+            let pools = user.run(|| {
+                let pools: Vec<_> = (0..8).map(|_| SegmentPool::new()).collect();
+                pools.iter().for_each(|pool| drop(pool.alloc(1_u64)));
+                drop(PoolBox::new([0_u8; 24]));
+                pools
+            });
+            drop(pools);
+            user.run(segment_pool::idle);
+            let idle = status("VmSize");
+            user.run(|| drop(PoolBox::new([0_u8; 24]))); // looks for dropped pools, too
+            let allocated = status("VmSize");
+            assert!(idle <= allocated, "{} bytes more", idle - allocated);
+            user.end();
+        },
+    );
+}

@@ -2,6 +2,7 @@
 
 use core::ptr::NonNull;
 
+use loom::sync::Arc;
 use loom::thread;
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::arena::Arenas;
 use crate::handover;
-use crate::registry::{Handle, RegistryRef};
+use crate::registry::{Closings, Handle, RegistryRef};
 
 /// The handle, the last thread and the last box go at once, on three threads: the pool is freed by exactly one of
 /// them, after everything else. Catches: a reference given up too early, or not at all; touching the pool after.
@@ -229,5 +230,45 @@ fn pool_dropped_with_a_segment_never_used() {
         end(heap);
         dropper.join().unwrap();
         pool.check_ledger();
+    });
+}
+
+/// A thread that sees a new number of closings looks which of its pools are closed, and then does not look again. Catches: a
+/// number that is seen before the pool is seen closed.
+#[test]
+fn closing_is_seen_by_who_sees_the_number() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let closings = Arc::new(Closings::new());
+        let counted = Arc::clone(&closings);
+        let closer = thread::spawn(move || {
+            close(pool.registry);
+            counted.add();
+        });
+        assert!(closings.count() == 0 || pool.registry.is_closed());
+        end(heap);
+        closer.join().unwrap();
+        pool.check_ledger();
+    });
+}
+
+/// In a pool for one segment, a thread gives it up and asks again while another asks. Catches: both refused, because the one
+/// saw what the other had counted and was about to take off again.
+#[test]
+fn room_below_a_limit_is_somebodys() {
+    model(|| {
+        let pool = Pool::with_limit(1);
+        let core = pool.registry.core();
+        assert!(core.admit());
+        let other = thread::spawn(move || pool.registry.core().admit());
+        core.dismiss(1);
+        let admitted = [core.admit(), other.join().unwrap()].map(usize::from);
+        let admitted: usize = admitted.iter().sum();
+        assert!(admitted > 0);
+        core.dismiss(admitted);
+        // SAFETY: the references of the segments that were admitted.
+        unsafe { pool.registry.give_up(1 + admitted) };
+        pool.close();
     });
 }
