@@ -118,8 +118,9 @@ impl Stats {
     ///
     /// ```
     /// let pool = segment_pool::SegmentPool::new();
-    /// let _small_or_large = pool.alloc([0_u8; 1 << 20]);
-    /// assert_eq!(pool.stats().live(), 1);
+    /// let _boxed = pool.alloc([0_u8; 1 << 20]); // in a mapping of its own
+    /// let stats = pool.stats();
+    /// assert_eq!((stats.live(), stats.large), (1, 1));
     /// ```
     #[must_use]
     pub fn live(&self) -> u64 {

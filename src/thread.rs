@@ -287,7 +287,7 @@ pub fn trim() {
 pub(crate) fn trim_pool(pool: RegistryRef) {
     LOCAL.with(|local| {
         local.flush();
-        // These come first, for what they kept may be the thread's.
+        // First those that nobody holds: what they kept may be this thread's, and what it kept of theirs is served at once.
         handover::trim_abandoned(pool, &local.debts);
         for_each_held(|heap| {
             if of_pool(heap, pool) {
