@@ -24,11 +24,11 @@ use crate::segment::{ArenaId, Claimed};
 use crate::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Guess, Ordering, const_fn};
 
 /// Entries that are added to a table at a time: a page of them.
-const BLOCK_ENTRIES: usize = if cfg!(loom) { 1 } else { 128 };
+const BLOCK_ENTRIES: usize = if cfg!(segment_pool_loom) { 1 } else { 128 };
 /// Pages that the free segments of one span may keep, in bytes.
 const DIRTY_BYTES: usize = 512 << 10;
 /// Idle arenas of one span that stay mapped.
-const SPARE_ARENAS: isize = if cfg!(loom) { 0 } else { 1 };
+const SPARE_ARENAS: isize = if cfg!(segment_pool_loom) { 0 } else { 1 };
 
 /// What stands in the place of a pool's name for free segments, which are no pool's.
 const ARENAS: &str = "arenas";
@@ -40,7 +40,7 @@ pub(crate) struct Arenas {
     medium: Table,
     large: Table,
     /// Pools that take their segments here, and their heaps, in the models, which check that none is left.
-    #[cfg(loom)]
+    #[cfg(segment_pool_loom)]
     users: crate::sync::Counter,
 }
 
@@ -79,7 +79,7 @@ impl Arenas {
                 small: Table::new(Span::Small),
                 medium: Table::new(Span::Medium),
                 large: Table::new(Span::Large),
-                #[cfg(loom)]
+                #[cfg(segment_pool_loom)]
                 users: crate::sync::Counter::new(0),
             }
         }
@@ -108,7 +108,7 @@ impl Arenas {
     }
 
     /// Arenas mapped now, and what of them nobody uses. The numbers may lag.
-    #[cfg(not(loom))]
+    #[cfg(not(segment_pool_loom))]
     pub(crate) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for table in [&self.small, &self.medium, &self.large] {
@@ -119,24 +119,24 @@ impl Arenas {
     }
 
     /// Counts a pool or a heap that was made.
-    #[cfg(loom)]
+    #[cfg(segment_pool_loom)]
     pub(crate) fn count_user(&self) {
         self.users.add(1);
     }
 
     /// Counts a pool or a heap that was freed.
-    #[cfg(loom)]
+    #[cfg(segment_pool_loom)]
     pub(crate) fn uncount_user(&self) {
         self.users.sub(1);
     }
 
-    #[cfg(all(test, loom))]
+    #[cfg(all(test, segment_pool_loom))]
     pub(crate) fn users(&self) -> u64 {
         self.users.get()
     }
 
     /// Arenas mapped now, of all spans.
-    #[cfg(all(test, loom))]
+    #[cfg(all(test, segment_pool_loom))]
     pub(crate) fn mapped(&self) -> usize {
         self.small.mapped() + self.medium.mapped() + self.large.mapped()
     }
@@ -151,7 +151,7 @@ impl Arenas {
 }
 
 /// What arenas take.
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     /// Addresses of the arenas. They may be unmapped at any time.
@@ -178,7 +178,11 @@ impl Table {
 
     /// The bitmap of an idle arena.
     fn all(&self) -> u64 {
-        let segments = if cfg!(loom) { 2 } else { self.span.per_arena() };
+        let segments = if cfg!(segment_pool_loom) {
+            2
+        } else {
+            self.span.per_arena()
+        };
         u64::MAX >> (64 - segments)
     }
 
@@ -190,7 +194,7 @@ impl Table {
     }
 
     fn claim_from(&self, entry: &Entry) -> Option<Claimed> {
-        let mut free = if cfg!(loom) {
+        let mut free = if cfg!(segment_pool_loom) {
             self.all()
         } else {
             entry.free.guess()
@@ -363,7 +367,7 @@ impl Table {
         self.publish_free(entry, bit);
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(segment_pool_loom))]
     fn add_usage(&self, usage: &mut Usage) {
         for entry in self.entries() {
             // Relaxed (three times): numbers to look at, the base too.
@@ -378,7 +382,7 @@ impl Table {
         }
     }
 
-    #[cfg(all(test, loom))]
+    #[cfg(all(test, segment_pool_loom))]
     fn mapped(&self) -> usize {
         // Relaxed: a number to look at.
         self.entries()
@@ -429,12 +433,12 @@ impl Block {
     }
 }
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 const fn entries() -> [Entry; BLOCK_ENTRIES] {
     [const { Entry::new() }; BLOCK_ENTRIES]
 }
 
-#[cfg(loom)]
+#[cfg(segment_pool_loom)]
 fn entries() -> [Entry; BLOCK_ENTRIES] {
     core::array::from_fn(|_| Entry::new())
 }
@@ -466,5 +470,5 @@ impl Entry {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 mod tests;

@@ -231,7 +231,7 @@ pub(crate) unsafe fn each_place(segment: SegmentRef, list: Listed, receive: impl
 /// # Safety
 ///
 /// The caller keeps the segment's owner from taking the list, and does not write to its slots.
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 pub(crate) unsafe fn peek(segment: SegmentRef, list: Listed, receive: impl FnMut(Offset)) {
     // SAFETY: a carrier was read, and nobody else does.
     let close = |carrier, stride| unsafe { slot::close_carrier(carrier, stride) };

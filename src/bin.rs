@@ -38,7 +38,7 @@ const DEPOT_BYTES: usize = 2 << 20;
 
 /// Slots that a thread sends home before it may begin to keep such. Few where operations are
 /// random, in the crate's own tests and the fuzzer: they would not come to more.
-const WINDOW: usize = if cfg!(all(any(test, fuzzing), not(loom))) {
+const WINDOW: usize = if cfg!(all(any(test, fuzzing), not(segment_pool_loom))) {
     64
 } else {
     8192
@@ -548,7 +548,7 @@ impl Bin {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 impl Bin {
     /// Slots in the free list.
     pub(crate) fn free_len(&self) -> usize {

@@ -191,5 +191,5 @@ mod told {
 }
 
 pub(crate) use told::note;
-#[cfg(not(loom))] // those who tell are above the models
+#[cfg(not(segment_pool_loom))] // those who tell are above the models
 pub(crate) use told::{forget, tell};

@@ -32,7 +32,7 @@ use crate::slot::SlotPtr;
 /// Abandoned heaps that one refill looks into.
 const DONORS: usize = 8;
 /// Slots that a pusher brings home before it leaves the rest for later.
-pub(crate) const TENURE_SLOTS: usize = if cfg!(loom) { 1 } else { 1024 };
+pub(crate) const TENURE_SLOTS: usize = if cfg!(segment_pool_loom) { 1 } else { 1024 };
 /// Segments that one refill takes out of a heap, and magazines that it brings home there first.
 const MERGED_SEGMENTS: usize = 4;
 
@@ -399,5 +399,5 @@ impl Completion {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 mod tests;

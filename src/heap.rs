@@ -37,9 +37,13 @@ use crate::segment::{Claimed, OwnerId, Segment, SegmentRef};
 use crate::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Cell, Counter, Ordering, const_fn};
 
 /// Completed segments, in bytes, beyond which those who free the last slots of another give its pages back.
-const COMPLETED_BYTES: usize = if cfg!(loom) { 1 } else { 1 << 20 };
+const COMPLETED_BYTES: usize = if cfg!(segment_pool_loom) { 1 } else { 1 << 20 };
 /// Empty segments that a heap keeps as spares, in bytes.
-const SPARE_BYTES: usize = if cfg!(loom) { 0 } else { 256 << 10 };
+const SPARE_BYTES: usize = if cfg!(segment_pool_loom) {
+    0
+} else {
+    256 << 10
+};
 /// Slots that one refill or stash takes out of remote lists, but for the last list, which is taken whole.
 const COLLECT_SLOTS: usize = 1024;
 
@@ -230,18 +234,18 @@ impl Deref for HeapRef {
 }
 
 /// A bin of a heap that is alive, as promised by whoever keeps it.
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct BinRef(NonNull<Bin>);
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 impl BinRef {
     /// One of the [placeholder's](HeapRef::EMPTY).
     pub(crate) const EMPTY: Self = Self(HeapRef::EMPTY.bin_ptr(0));
 }
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 impl Deref for BinRef {
     type Target = Bin;
 
@@ -398,12 +402,12 @@ impl HeapRef {
         let heap = Self(memory.cast());
         // SAFETY: mapped above, large enough.
         unsafe { heap.0.write(Heap::new(pool, owner)) };
-        #[cfg(loom)]
+        #[cfg(segment_pool_loom)]
         for index in 0..bins {
             // SAFETY: as above. (Outside the models, zero bytes are an unused bin.)
             unsafe { heap.bin_ptr(index).write(Bin::new()) };
         }
-        #[cfg(loom)]
+        #[cfg(segment_pool_loom)]
         heap.pool().arenas().count_user();
         Some(heap)
     }
@@ -414,7 +418,7 @@ impl HeapRef {
     pub(crate) unsafe fn free(self) {
         let bytes = bytes(self.pool().bins());
         self.shared.alive.ended();
-        #[cfg(loom)]
+        #[cfg(segment_pool_loom)]
         self.pool().arenas().uncount_user();
         // SAFETY: mapped by `create`; the caller gives it up.
         unsafe { os::unmap(self.0.cast(), bytes, align_of::<Heap>()) };
@@ -472,7 +476,7 @@ impl HeapRef {
     }
 
     /// The same, to be remembered.
-    #[cfg(not(loom))]
+    #[cfg(not(segment_pool_loom))]
     pub(crate) fn bin_ref(self, index: usize) -> BinRef {
         BinRef(self.bin_ptr(index))
     }
@@ -777,7 +781,7 @@ fn bytes(bins: usize) -> usize {
 
 /// A heap with all the bins of the default pool and no slots, for threads that have none: every allocation finds it
 /// empty, no segment names it, and so nobody ever writes to it.
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct EmptyHeap {
@@ -786,25 +790,25 @@ pub(crate) struct EmptyHeap {
 }
 
 // SAFETY: it is never written, so its cells are constants.
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 unsafe impl Sync for EmptyHeap {}
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 const _: () = assert!(core::mem::offset_of!(EmptyHeap, bins) == size_of::<Heap>());
 const _: () = assert!(size_of::<Heap>() % align_of::<Bin>() == 0);
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 static EMPTY: EmptyHeap = EmptyHeap {
     heap: Heap::new(NonNull::dangling(), 0),
     bins: [const { Bin::new() }; CLASSES],
 };
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 impl HeapRef {
     /// The heap of a thread without one.
     pub(crate) const EMPTY: Self =
         Self(NonNull::new((&raw const EMPTY).cast::<Heap>().cast_mut()).unwrap());
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 mod tests;

@@ -22,7 +22,7 @@ pub(crate) const MAX_STRIDE: usize = 128 << 10;
 pub(crate) const MAX_ALIGN: usize = 4 << 10;
 
 /// Bytes at the end of each slot that are no value's: the feature `hardened` keeps a word there.
-pub(crate) const CANARY_BYTES: usize = if cfg!(all(feature = "hardened", not(loom))) {
+pub(crate) const CANARY_BYTES: usize = if cfg!(all(feature = "hardened", not(segment_pool_loom))) {
     8
 } else {
     0
@@ -162,7 +162,7 @@ pub(crate) const fn first_slot(head_bytes: usize, stride: usize) -> usize {
 
 /// Slots that make a full magazine: 16 KiB of them, at least 2 and at most 256.
 pub(crate) const fn magazine_slots(stride: usize) -> usize {
-    if cfg!(loom) {
+    if cfg!(segment_pool_loom) {
         return 2;
     }
     match (16 << 10) / stride {
@@ -183,9 +183,9 @@ pub(crate) const fn batch_slots(stride: usize) -> usize {
 }
 
 /// The longest batch of remote frees: what makes an entry of the outbox two cache lines.
-pub(crate) const BATCH_SLOTS: usize = if cfg!(loom) { 2 } else { 56 };
+pub(crate) const BATCH_SLOTS: usize = if cfg!(segment_pool_loom) { 2 } else { 56 };
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 mod tests {
     use super::*;
 

@@ -144,7 +144,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))] // says at each item which feature it needs
 #![cfg_attr(
-    loom,
+    segment_pool_loom,
     allow(
         dead_code,
         unreachable_pub,
@@ -156,7 +156,7 @@
 mod arena;
 mod batch;
 mod bin;
-#[cfg_attr(loom, allow(dead_code))] // what values need is above the models
+#[cfg_attr(segment_pool_loom, allow(dead_code))] // what values need is above the models
 mod checker;
 mod error;
 mod events;
@@ -167,11 +167,11 @@ mod heap;
 mod layout;
 mod lists;
 mod marks;
-#[cfg(all(feature = "hardened", not(loom)))]
+#[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 mod misuse;
 mod os;
 mod outbox;
-#[cfg_attr(loom, allow(dead_code))] // the models use what they check
+#[cfg_attr(segment_pool_loom, allow(dead_code))] // the models use what they check
 mod refcount;
 mod registry;
 mod remote;
@@ -179,37 +179,37 @@ mod segment;
 mod slot;
 mod sync;
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod arc;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod boxed;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 #[doc(hidden)] // public for what the macro expands to
 pub mod coerce;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod features;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod forward;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod leaks;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod local;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod own;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod pointer;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod pool;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod report;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod snapshot;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod stats;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod thread;
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 pub use self::{
     arc::{Counted, PoolArc, PoolWeak},
     boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
@@ -230,15 +230,15 @@ pub use self::{
 pub fn slots_touched() -> u64 {
     sync::slots_touched::total()
 }
-#[cfg(all(feature = "hardened", not(loom)))]
+#[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 pub use self::misuse::{Misuse, set_misuse_hook};
 
-#[cfg(all(feature = "allocator-api2", not(loom)))]
+#[cfg(all(feature = "allocator-api2", not(segment_pool_loom)))]
 pub use self::features::Segments;
-#[cfg(all(feature = "metrics", not(loom)))]
+#[cfg(all(feature = "metrics", not(segment_pool_loom)))]
 pub use self::features::metrics;
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, segment_pool_loom))]
 #[allow(
     clippy::undocumented_unsafe_blocks,
     clippy::multiple_unsafe_ops_per_block,
@@ -247,7 +247,7 @@ pub use self::features::metrics;
 )]
 mod models;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 mod tests;
 
 #[doc = include_str!("design.md")]

@@ -268,5 +268,5 @@ impl SegmentList {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 pub(crate) mod tests;

@@ -29,7 +29,7 @@ use crate::sync::{Cell, const_fn};
 
 /// Slots of a list from which on it is worth while to mark them. Few where lists are short: in the crate's own tests, the
 /// fuzzer and the models.
-pub(crate) const MANY: usize = if cfg!(loom) {
+pub(crate) const MANY: usize = if cfg!(segment_pool_loom) {
     2
 } else if cfg!(any(test, fuzzing)) {
     8
@@ -59,7 +59,7 @@ pub(crate) struct Places([core::cell::Cell<u64>; Self::WORDS]);
 impl Places {
     const WORDS: usize = (1 << Piece::OFFSET_BITS) / 64;
 
-    #[cfg(all(test, not(loom)))]
+    #[cfg(all(test, not(segment_pool_loom)))]
     pub(crate) fn new() -> Self {
         Self([const { core::cell::Cell::new(0) }; Self::WORDS])
     }
@@ -212,7 +212,7 @@ impl Marks {
 
 /// Slots that are linked at a time: 512 bytes, and eight at least, but no more than a free list may have.
 fn chunk_slots(stride: usize) -> usize {
-    if cfg!(loom) {
+    if cfg!(segment_pool_loom) {
         return 1;
     }
     (512 / stride).max(8).min(magazine_slots(stride))

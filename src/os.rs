@@ -15,15 +15,15 @@ pub(crate) fn page_bytes() -> usize {
 /// Maps `bytes` of zeroed memory, aligned to `align`, a power of two. `None` when memory is refused.
 ///
 /// The mapping is given back by [`unmap`] with the same size and alignment.
-#[cfg_attr(all(test, not(loom)), track_caller)]
+#[cfg_attr(all(test, not(segment_pool_loom)), track_caller)]
 pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
-    #[cfg(all(test, not(loom)))]
+    #[cfg(all(test, not(segment_pool_loom)))]
     if refusal::refuses() {
         return None;
     }
     let bytes = bytes.checked_next_multiple_of(page_bytes())?;
     let memory = platform::map(bytes, align.max(page_bytes()));
-    #[cfg(all(test, not(loom)))]
+    #[cfg(all(test, not(segment_pool_loom)))]
     refusal::note(memory, bytes);
     checker::mapped(memory?, bytes);
     memory
@@ -36,7 +36,7 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
 /// `memory` came from [`map`] with these very numbers and is not used again.
 pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
     let bytes = bytes.next_multiple_of(page_bytes());
-    #[cfg(all(test, not(loom)))]
+    #[cfg(all(test, not(segment_pool_loom)))]
     refusal::note_gone(memory);
     checker::unmapped(memory, bytes);
     // SAFETY: guaranteed by the caller.
@@ -61,7 +61,7 @@ pub(crate) fn resident(ranges: &[usize], bytes: usize) -> Option<usize> {
 }
 
 /// Linux says it in `/proc/self/pagemap`: a word for each page, whose top bit is on if the page is in memory.
-#[cfg(all(target_os = "linux", not(any(loom, miri))))]
+#[cfg(all(target_os = "linux", not(any(segment_pool_loom, miri))))]
 mod pages {
     use std::fs::File;
     use std::os::unix::fs::FileExt;
@@ -86,7 +86,7 @@ mod pages {
     }
 }
 
-#[cfg(not(all(target_os = "linux", not(any(loom, miri)))))]
+#[cfg(not(all(target_os = "linux", not(any(segment_pool_loom, miri)))))]
 mod pages {
     pub(super) fn resident(_ranges: &[usize], _bytes: usize) -> Option<usize> {
         None
@@ -279,7 +279,7 @@ mod platform {
 }
 
 /// Refusal on demand, for the tests of failing memory, and how many mappings there are, for those that nothing is lost.
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 pub(crate) mod refusal {
     use core::cell::{Cell, RefCell};
     use core::panic::Location;

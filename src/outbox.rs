@@ -14,7 +14,7 @@ use crate::segment::SegmentRef;
 use crate::slot::{Offset, SlotPtr};
 
 /// Open batches of a thread.
-const ENTRIES: usize = if cfg!(loom) { 1 } else { 32 };
+const ENTRIES: usize = if cfg!(segment_pool_loom) { 1 } else { 32 };
 
 /// See the module. Used by one thread.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ pub(crate) fn with_metadata_of<T: ?Sized>(storage: NonNull<u8>, like: *const T) 
     unsafe { NonNull::new_unchecked(wide) }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 mod tests {
     use super::*;
     use core::fmt::Debug;

@@ -643,5 +643,5 @@ impl<T> fmt::Debug for SegmentPoolBuilder<T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 mod tests;

@@ -198,10 +198,10 @@ fn too_many() -> ! {
     std::process::abort()
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, segment_pool_loom))]
 mod models;
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 mod tests {
     use std::env;
     use std::process::Command;

@@ -11,7 +11,7 @@
 use core::ptr::{self, NonNull};
 
 use crate::arena::Arenas;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 use crate::arena::Usage;
 use crate::events::{self, Happened};
 use crate::heap::{Heap, HeapRef, Large, PoolCore};
@@ -19,7 +19,7 @@ use crate::os;
 use crate::sync::{Alive, AtomicPtr, AtomicUsize, Ordering, yield_now};
 
 /// How often a thread without a heap looks through the list for an abandoned one.
-const ADOPTION_LOOKS: usize = if cfg!(loom) { 1 } else { 16 };
+const ADOPTION_LOOKS: usize = if cfg!(segment_pool_loom) { 1 } else { 16 };
 
 /// See the module.
 #[derive(Debug)]
@@ -40,31 +40,31 @@ pub(crate) struct Registry {
 // SAFETY: the pointer in `core` is to a table of atomics that outlives the registry.
 unsafe impl Sync for Registry {}
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 static ARENAS: Arenas = Arenas::new();
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 static DEFAULT: Registry = Registry::new(arenas(), 0, usize::MAX, "default");
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 const fn arenas() -> NonNull<Arenas> {
     NonNull::new((&raw const ARENAS).cast_mut()).unwrap()
 }
 
 /// The default pool's registry.
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 pub(crate) fn default() -> RegistryRef {
     RegistryRef(NonNull::from(&DEFAULT))
 }
 
 /// What the arenas of all pools take.
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 pub(crate) fn arena_usage() -> Usage {
     ARENAS.usage()
 }
 
 /// Gives the memory of free segments to the operating system, of all pools.
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 pub(crate) fn trim_arenas() {
     ARENAS.trim();
 }
@@ -100,12 +100,12 @@ pub(crate) struct RegistryRef(NonNull<Registry>);
 
 impl RegistryRef {
     /// A pool of one stride, with the reference of its handle.
-    #[cfg(not(loom))]
+    #[cfg(not(segment_pool_loom))]
     pub(crate) fn create(stride: usize, limit: usize, name: &'static str) -> Option<Self> {
         Self::place(Registry::new(arenas(), stride, limit, name))
     }
 
-    #[cfg(loom)]
+    #[cfg(segment_pool_loom)]
     pub(crate) fn create_in(arenas: NonNull<Arenas>, stride: usize, limit: usize) -> Option<Self> {
         Self::place(Registry::new(arenas, stride, limit, "model"))
     }
@@ -115,7 +115,7 @@ impl RegistryRef {
         // SAFETY: mapped above, large enough.
         unsafe { registry.write(contents) };
         let registry = Self(registry);
-        #[cfg(loom)]
+        #[cfg(segment_pool_loom)]
         registry.core().arenas().count_user();
         Some(registry)
     }
@@ -193,7 +193,7 @@ impl RegistryRef {
     /// Whether looking for an abandoned heap may be worth while.
     pub(crate) fn has_abandoned(self) -> bool {
         // Relaxed: a hint; a heap abandoned just now is found by the next thread.
-        cfg!(loom) || self.get().abandoned.load(Ordering::Relaxed) != 0
+        cfg!(segment_pool_loom) || self.get().abandoned.load(Ordering::Relaxed) != 0
     }
 
     /// To be called before a heap is abandoned by other than a pusher, so that the hint is never too low.
@@ -285,7 +285,7 @@ impl RegistryRef {
             unsafe { heap.free() };
         }
         self.get().alive.ended();
-        #[cfg(loom)]
+        #[cfg(segment_pool_loom)]
         self.core().arenas().uncount_user();
         // SAFETY: mapped by `place`: the default registry keeps its handle's reference.
         unsafe { os::unmap(self.0.cast(), size_of::<Registry>(), align_of::<Registry>()) };
@@ -374,5 +374,5 @@ pub(crate) fn registry_of(heap: HeapRef) -> RegistryRef {
     RegistryRef(heap.pool_ptr().cast())
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 pub(crate) mod tests;

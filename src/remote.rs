@@ -285,7 +285,7 @@ impl<N: Node> Inbox<N> {
     /// Takes everything. Owner only.
     pub(crate) fn take(&self) -> Mail<N> {
         let nothing = ptr::null_mut();
-        let word = if !cfg!(loom) && self.is_empty() {
+        let word = if !cfg!(segment_pool_loom) && self.is_empty() {
             nothing
         } else {
             // Acquire: the links, from every `push`, each a read-modify-write that carries the releases before it on.
@@ -333,7 +333,7 @@ impl<N: Node> Inbox<N> {
     /// Makes the caller the owner of an abandoned heap; false if it has one or another was faster.
     pub(crate) fn adopt(&self) -> bool {
         let mut old = match self.0.guess() {
-            guess if cfg!(loom) => with(guess, ABANDONED),
+            guess if cfg!(segment_pool_loom) => with(guess, ABANDONED),
             guess => guess,
         };
         while has(old, ABANDONED) {
@@ -372,5 +372,5 @@ impl<N: Node> Inbox<N> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(segment_pool_loom)))]
 mod tests;

@@ -136,7 +136,7 @@ const fn head_bytes(stride: usize) -> usize {
 
 /// Slots in a segment of this stride.
 pub(crate) const fn capacity(stride: usize) -> usize {
-    if cfg!(loom) {
+    if cfg!(segment_pool_loom) {
         return 2;
     }
     (Span::of(stride).bytes() - head_bytes(stride)) / stride
@@ -285,7 +285,7 @@ impl SegmentRef {
             ..
         } = self.identity;
         let from = self.owner.bumped.get();
-        let page = if cfg!(loom) {
+        let page = if cfg!(segment_pool_loom) {
             1
         } else {
             (4096 / stride).max(1)
@@ -379,7 +379,7 @@ impl SegmentRef {
 
     /// In the models only, where slots are few and watched.
     fn each_slot(self, visit: impl Fn(SlotPtr)) {
-        if cfg!(loom) {
+        if cfg!(segment_pool_loom) {
             let Identity {
                 first,
                 stride,

@@ -17,17 +17,17 @@ use core::cell::Cell;
 use core::num::NonZeroU16;
 use core::ptr::NonNull;
 
-#[cfg(all(feature = "hardened", not(loom)))]
+#[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 mod checked;
-#[cfg(not(all(feature = "hardened", not(loom))))]
+#[cfg(not(all(feature = "hardened", not(segment_pool_loom))))]
 mod unchecked;
 
-#[cfg(all(feature = "hardened", not(loom)))]
+#[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 use self::checked as checks;
-#[cfg(not(all(feature = "hardened", not(loom))))]
+#[cfg(not(all(feature = "hardened", not(segment_pool_loom))))]
 use self::unchecked as checks;
 
-#[cfg(not(loom))] // by `thread`, which the models do without
+#[cfg(not(segment_pool_loom))] // by `thread`, which the models do without
 pub(crate) use self::checks::take_back;
 use crate::hardened::Sealed;
 
@@ -130,7 +130,7 @@ pub(crate) const MOST_PIECES: usize = 31;
 /// Pieces that a carrier of this stride holds.
 #[inline]
 pub(crate) const fn carrier_pieces(stride: usize) -> usize {
-    if cfg!(loom) {
+    if cfg!(segment_pool_loom) {
         return 1;
     }
     (if stride < 64 { stride } else { 64 }) / size_of::<Option<Piece>>() - 1 - checks::CARRIER_CHECK
@@ -360,12 +360,12 @@ pub(crate) unsafe fn set_carrier_next(slot: SlotPtr, stride: usize, next: Option
 pub(crate) fn ask_for(slot: SlotPtr) {
     // Not `_mm_prefetch`: below x86-64-v3 LLVM makes a prefetch for *reading* of it, and a line that comes to be read must be
     // asked for once more. Processors without PREFETCHW take it as no operation (Intel SDM, volume 2).
-    #[cfg(all(target_arch = "x86_64", not(any(loom, miri))))]
+    #[cfg(all(target_arch = "x86_64", not(any(segment_pool_loom, miri))))]
     // SAFETY: a hint, which faults nowhere and changes no register.
     unsafe {
         core::arch::asm!("prefetchw [{}]", in(reg) slot.as_ptr(), options(nostack, preserves_flags, readonly));
     }
-    #[cfg(all(target_arch = "aarch64", not(any(loom, miri))))]
+    #[cfg(all(target_arch = "aarch64", not(any(segment_pool_loom, miri))))]
     // SAFETY: as above.
     unsafe {
         core::arch::asm!("prfm pstl1keep, [{}]", in(reg) slot.as_ptr(), options(nostack, preserves_flags, readonly));
@@ -392,7 +392,7 @@ pub(crate) unsafe fn prepare(slot: SlotPtr, stride: usize) {
 }
 
 /// Outside the models a slot is plain memory; under `cfg(slots_touched)` every access is counted.
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 mod watched {
     use super::SlotPtr;
     use crate::checker::Window;
@@ -419,7 +419,7 @@ mod watched {
 }
 
 /// In the models a slot begins with a cell that loom watches, and its payload follows.
-#[cfg(loom)]
+#[cfg(segment_pool_loom)]
 mod watched {
     use super::SlotPtr;
     use crate::checker::Window;

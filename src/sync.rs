@@ -1,6 +1,6 @@
 //! The one door to atomics and cells.
 //!
-//! Every other file takes its shared words and owner-only cells from here, so that under `cfg(loom)` the very same
+//! Every other file takes its shared words and owner-only cells from here, so that under `cfg(segment_pool_loom)` the very same
 //! types run inside the model checker: an atomic becomes a scheduling point, and a [`Cell`] or [`UnsafeCell`] becomes
 //! a watched location on which loom reports any two accesses that no ordering separates.
 //!
@@ -8,34 +8,34 @@
 //!   hand-over itself is what loom checks.
 //! * [`Counter`]: a number only the owner writes and anybody may read, a little stale.
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-#[cfg(loom)]
+#[cfg(segment_pool_loom)]
 pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-#[cfg(all(feature = "hardened", not(loom)))]
+#[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 pub(crate) use core::sync::atomic::AtomicU8;
 
-#[cfg(loom)]
+#[cfg(segment_pool_loom)]
 pub(crate) use loom::thread::yield_now;
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 pub(crate) use std::thread::yield_now;
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 pub(crate) use core::cell::Cell;
-#[cfg(loom)]
+#[cfg(segment_pool_loom)]
 pub(crate) use loom::cell::Cell;
 
-#[cfg(loom)]
+#[cfg(segment_pool_loom)]
 pub(crate) use loom::cell::UnsafeCell;
 
 /// A cell with loom's closure interface, free of charge outside the models.
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 #[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
 
-#[cfg(not(loom))]
+#[cfg(not(segment_pool_loom))]
 impl<T> UnsafeCell<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(core::cell::UnsafeCell::new(value))
@@ -53,10 +53,10 @@ impl<T> UnsafeCell<T> {
 /// Declares a function that is `const` except in the models, whose atomics cannot be made at compile time.
 macro_rules! const_fn {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($args:tt)*) -> $ret:ty $body:block) => {
-        #[cfg(not(loom))]
+        #[cfg(not(segment_pool_loom))]
         $(#[$meta])*
         $vis const fn $name($($args)*) -> $ret $body
-        #[cfg(loom)]
+        #[cfg(segment_pool_loom)]
         $(#[$meta])*
         $vis fn $name($($args)*) -> $ret $body
     };
@@ -104,7 +104,7 @@ impl Counter {
 /// structure is a violation that loom reports. Outside of them, nothing.
 #[derive(Debug)]
 pub(crate) struct Alive {
-    #[cfg(loom)]
+    #[cfg(segment_pool_loom)]
     watch: UnsafeCell<()>,
 }
 
@@ -112,7 +112,7 @@ impl Alive {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                #[cfg(loom)]
+                #[cfg(segment_pool_loom)]
                 watch: UnsafeCell::new(()),
             }
         }
@@ -121,14 +121,14 @@ impl Alive {
     /// The structure is used.
     #[inline(always)]
     pub(crate) fn used(&self) {
-        #[cfg(loom)]
+        #[cfg(segment_pool_loom)]
         self.watch.with(|_| ());
     }
 
     /// The structure is about to be freed.
     #[inline(always)]
     pub(crate) fn ended(&self) {
-        #[cfg(loom)]
+        #[cfg(segment_pool_loom)]
         self.watch.with_mut(|_| ());
     }
 }
@@ -150,7 +150,7 @@ impl Guess for AtomicU64 {
 
     #[inline]
     fn guess(&self) -> u64 {
-        if cfg!(loom) {
+        if cfg!(segment_pool_loom) {
             0
         } else {
             self.load(Ordering::Relaxed)
@@ -163,7 +163,7 @@ impl<T> Guess for AtomicPtr<T> {
 
     #[inline]
     fn guess(&self) -> *mut T {
-        if cfg!(loom) {
+        if cfg!(segment_pool_loom) {
             core::ptr::null_mut()
         } else {
             self.load(Ordering::Relaxed)

@@ -1,7 +1,7 @@
 //! Any type fits: whatever its size and alignment, and from whichever pool, a value keeps its contents, its address
 //! and its distance from others, and is dropped once.
 
-#![cfg(not(loom))]
+#![cfg(not(segment_pool_loom))]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! User code in `Drop`: it may panic, allocate, free, and send boxes to other threads, and it may do all that in
 //! destructors of thread-local values, before and after this crate's own. Slots are freed once, and none is lost.
 
-#![cfg(not(loom))]
+#![cfg(not(segment_pool_loom))]
 
 mod common;
 

@@ -4,18 +4,18 @@
 //! A program and not a test for libtest, which runs threads of its own. Each story forks once; the child says by its
 //! exit status whether it came to the end, and the parent checks that its own boxes are as they were.
 
-#[cfg(all(target_os = "linux", not(loom)))]
+#[cfg(all(target_os = "linux", not(segment_pool_loom)))]
 mod common;
 
-#[cfg(all(target_os = "linux", not(loom)))]
+#[cfg(all(target_os = "linux", not(segment_pool_loom)))]
 fn main() {
     stories::run();
 }
 
-#[cfg(not(all(target_os = "linux", not(loom))))]
+#[cfg(not(all(target_os = "linux", not(segment_pool_loom))))]
 fn main() {}
 
-#[cfg(all(target_os = "linux", not(loom)))]
+#[cfg(all(target_os = "linux", not(segment_pool_loom)))]
 mod stories {
     use std::panic::{self, AssertUnwindSafe};
 

@@ -1,6 +1,6 @@
 //! What the documentation promises of types and of memory, checked where a compiler or a counter can check it.
 
-#![cfg(not(loom))]
+#![cfg(not(segment_pool_loom))]
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! Looking into pools: what the numbers, the pictures and the leak reports say, of threads that run, wait and ended.
 
-#![cfg(not(loom))]
+#![cfg(not(segment_pool_loom))]
 
 mod common;
 

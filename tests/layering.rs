@@ -3,7 +3,7 @@
 //!
 //! No parser of Rust, only a lexer: comments, strings and attributes are dropped, every path (`a::b::{c, d::e}`, in a
 //! `use` or inline) is spelt out in full, and the rules look at those. Test code is not shipped and may use anything:
-//! modules under `cfg(test)`, those named `tests` or `models` also under `cfg(loom)`, in files of their own too.
+//! modules under `cfg(test)`, those named `tests` or `models` also under `cfg(segment_pool_loom)`, in files of their own too.
 //!
 //! `mod planted` holds bad texts for every rule, so that a rule which finds nothing is noticed.
 
@@ -171,7 +171,7 @@ fn check_path(layer: &str, path: &UsedPath) -> Option<String> {
     let segments: Vec<&str> = path.segments.iter().map(String::as_str).collect();
     if segments == ["mod", "models"] || segments == ["mod", "tests"] {
         return Some(format!(
-            "`{}` without cfg(test) or cfg(loom)",
+            "`{}` without cfg(test) or cfg(segment_pool_loom)",
             segments.join(" ")
         ));
     }
@@ -455,7 +455,7 @@ enum Gate {
 }
 
 impl Gate {
-    /// `#[cfg(test)]`, `#[cfg(loom)]`, or an `all` of either with something else.
+    /// `#[cfg(test)]`, `#[cfg(segment_pool_loom)]`, or an `all` of either with something else.
     fn of(attribute: &[Token]) -> Gate {
         let words: Vec<&str> = attribute.iter().map(|token| token.text.as_str()).collect();
         let conditions = match words.as_slice() {
@@ -466,7 +466,7 @@ impl Gate {
         let names = |word| conditions.split(|c| *c == ",").any(|one| one == [word]);
         if names("test") {
             Gate::Test
-        } else if names("loom") {
+        } else if names("segment_pool_loom") {
             Gate::Loom
         } else {
             Gate::Open
@@ -554,8 +554,8 @@ mod planted {
         heap.rs: use std::sync::*; --> an atomic
         heap.rs: use std::{fmt, sync}; --> `std::sync` is an atomic
         lib.rs: static N: std::sync::atomic::AtomicU8 = x(); --> an atomic
-        heap.rs: #[cfg(loom)] use loom::cell::Cell; --> is loom
-        heap.rs: #[cfg(loom)] mod imp { fn f() { loom::model(|| ()) } } --> is loom
+        heap.rs: #[cfg(segment_pool_loom)] use loom::cell::Cell; --> is loom
+        heap.rs: #[cfg(segment_pool_loom)] mod imp { fn f() { loom::model(|| ()) } } --> is loom
 
         // Memory from the system.
         arena.rs: use rustix::mm; --> the operating system
@@ -574,7 +574,7 @@ mod planted {
 
         // Test modules need their cfg, and it ends with them.
         heap.rs: mod models { use loom::model; } --> without cfg; is loom
-        heap.rs: #[cfg(not(loom))] mod tests; --> without cfg
+        heap.rs: #[cfg(not(segment_pool_loom))] mod tests; --> without cfg
         heap.rs: #[cfg(any(test, unix))] mod tests; --> without cfg
         heap.rs: #[cfg(test)] mod tests { x! {} } use crate::arc; --> looks up
         heap.rs: #[cfg(test)] use crate::arc; --> looks up
@@ -582,10 +582,10 @@ mod planted {
 
         // Good texts.
         heap.rs: use crate::sync::{AtomicU64, Cell}; /* loom /* */ */ // crate::arc
-        heap.rs: #[doc = "loom"] #[cfg(loom)] pub(in crate::arc) fn f() { super::Heap::g(self::h) }
-        heap.rs: #[cfg(all(test, not(loom)))] pub(crate) mod refusal { std::thread_local! {} }
-        heap.rs: #[cfg(all(test, loom))] mod models { use loom::x; use crate::arc; }
-        heap.rs: #[cfg(loom)] #[path = "x.rs"] mod models; const N: u8 = if cfg!(loom) { 2 } else { 3 };
+        heap.rs: #[doc = "loom"] #[cfg(segment_pool_loom)] pub(in crate::arc) fn f() { super::Heap::g(self::h) }
+        heap.rs: #[cfg(all(test, not(segment_pool_loom)))] pub(crate) mod refusal { std::thread_local! {} }
+        heap.rs: #[cfg(all(test, segment_pool_loom))] mod models { use loom::x; use crate::arc; }
+        heap.rs: #[cfg(segment_pool_loom)] #[path = "x.rs"] mod models; const N: u8 = if cfg!(segment_pool_loom) { 2 } else { 3 };
         heap.rs: fn f() { g("std::sync::atomic \" loom", b'"', '\'', crate::bin::x as usize) }
         heap.rs: macro_rules! m { ($x:ident) => { $crate::sync::Cell } }
         pool.rs: use std::alloc::{Layout, handle_alloc_error}; use std::sync::Arc;

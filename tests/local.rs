@@ -1,6 +1,6 @@
 //! `LocalPool`: a handle with slots of its own, whose boxes are as any other.
 
-#![cfg(not(loom))]
+#![cfg(not(segment_pool_loom))]
 
 mod common;
 

@@ -3,7 +3,7 @@
 //!
 //! Resident memory is counted per process, so each test has a process of its own. `--nocapture` shows the figures.
 
-#![cfg(all(target_os = "linux", not(loom), not(asan_slots)))] // AddressSanitizer's own memory is resident, too
+#![cfg(all(target_os = "linux", not(segment_pool_loom), not(asan_slots)))] // AddressSanitizer's own memory is resident, too
 
 mod common;
 

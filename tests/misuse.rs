@@ -3,7 +3,7 @@
 //!
 //! Three homes for the slot that is misused: of the thread that misuses it, of another that runs, of one that ended.
 
-#![cfg(all(unix, feature = "hardened", not(loom)))]
+#![cfg(all(unix, feature = "hardened", not(segment_pool_loom)))]
 
 mod common;
 

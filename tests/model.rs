@@ -4,7 +4,7 @@
 //! The test has its process to itself, and this thread never has a heap: a census taken here is of the heaps that
 //! nobody holds, a census taken by a worker is of these and its own.
 
-#![cfg(not(loom))]
+#![cfg(not(segment_pool_loom))]
 
 mod common;
 

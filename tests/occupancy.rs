@@ -1,6 +1,6 @@
 //! Runs the built example `occupancy` as its user does, and looks at the picture as far as a test can.
 
-#![cfg(not(any(loom, miri)))] // starts a process
+#![cfg(not(any(segment_pool_loom, miri)))] // starts a process
 
 mod common;
 

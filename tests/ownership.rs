@@ -4,7 +4,7 @@
 //! Every pool counts for itself. A pool that was dropped counts no more, so what is left of it is looked for in the
 //! address space of the process, by tests that run in a process of their own.
 
-#![cfg(not(loom))]
+#![cfg(not(segment_pool_loom))]
 
 mod common;
 

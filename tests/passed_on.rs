@@ -1,7 +1,7 @@
 //! What a handle passes on to its value, each thing once with a value that would show the difference; and what errors,
 //! pools and builders say of themselves.
 
-#![cfg(not(loom))]
+#![cfg(not(segment_pool_loom))]
 
 use std::any::Any;
 use std::cmp::Ordering;

@@ -12,7 +12,7 @@
 //! The operations of a thread follow from its seed; who meets whom does not. No time is asserted: the seconds only say
 //! after which round to stop.
 
-#![cfg(all(target_os = "linux", not(loom)))]
+#![cfg(all(target_os = "linux", not(segment_pool_loom)))]
 
 mod common;
 

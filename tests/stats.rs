@@ -1,6 +1,6 @@
 //! The numbers add up: whatever way a slot went, its box was made once and freed once.
 
-#![cfg(not(loom))]
+#![cfg(not(segment_pool_loom))]
 
 mod common;
 

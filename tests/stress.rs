@@ -5,7 +5,7 @@
 //! Each thread's course follows from its seed; who meets whom does not. The test has its process to itself, so the
 //! default pool's census is exact.
 
-#![cfg(not(loom))]
+#![cfg(not(segment_pool_loom))]
 
 mod common;
 

@@ -3,7 +3,7 @@
 //! Every pool counts for itself, so the stories do not disturb each other. Where a story ends with nobody at work, it
 //! ends with a count of all slots.
 
-#![cfg(not(loom))]
+#![cfg(not(segment_pool_loom))]
 
 mod common;
 

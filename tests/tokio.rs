@@ -1,7 +1,7 @@
 //! Tasks of a tokio runtime hand boxes to each other, and workers lend their heaps whenever they park: the recipe is
 //! `on_thread_park(segment_pool::idle)`.
 
-#![cfg(not(loom))]
+#![cfg(not(segment_pool_loom))]
 
 mod common;
 

@@ -24,7 +24,7 @@
 //! So a call touches at most COLLECT + MERGE + SERVE and little more. The assertion is that it is less than `MOST`, the sum;
 //! the histogram tells how much less.
 
-#![cfg(all(slots_touched, not(loom)))]
+#![cfg(all(slots_touched, not(segment_pool_loom)))]
 
 mod common;
 

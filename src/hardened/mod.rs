@@ -15,22 +15,22 @@
 //!
 //! Without the feature, and in the models, all of it is `off`: the same names, no bytes and no instructions.
 
-#[cfg(all(feature = "hardened", not(loom)))]
+#[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 mod arenas;
-#[cfg(all(feature = "hardened", not(loom)))]
+#[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 mod key;
-#[cfg(not(all(feature = "hardened", not(loom))))]
+#[cfg(not(all(feature = "hardened", not(segment_pool_loom))))]
 mod off;
-#[cfg(all(feature = "hardened", not(loom)))]
+#[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 mod order;
-#[cfg(all(feature = "hardened", not(loom)))]
+#[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 mod sealed;
-#[cfg(all(feature = "hardened", not(loom)))]
+#[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 mod shield;
 
-#[cfg(not(all(feature = "hardened", not(loom))))]
+#[cfg(not(all(feature = "hardened", not(segment_pool_loom))))]
 pub(crate) use self::off::*;
-#[cfg(all(feature = "hardened", not(loom)))]
+#[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 pub(crate) use self::{
     arenas::{arena_mapped, arena_unmapped},
     key::{Cookie, mix},

@@ -2,7 +2,7 @@
 //! segments.
 //!
 //! Each model is named after its race and says which bug it would catch. `tests/mutants` plants such bugs, weakens
-//! every ordering, and sees whether a model fails. Run the models by `RUSTFLAGS="--cfg loom" cargo test --release
+//! every ordering, and sees whether a model fails. Run the models by `RUSTFLAGS="--cfg segment_pool_loom" cargo test --release
 //! --lib`, with `LOOM_MAX_PREEMPTIONS=2` or 3.
 //!
 //! The ledger is in [`Pool::close`]: when all is over no arena is mapped and no pool or heap is left.

@@ -131,7 +131,7 @@ fn compile(copy: &Path) -> PathBuf {
             "--message-format=json-render-diagnostics",
         ])
         .current_dir(copy)
-        .env("RUSTFLAGS", format!("{flags} --cfg loom"))
+        .env("RUSTFLAGS", format!("{flags} --cfg segment_pool_loom"))
         .env("CARGO_TARGET_DIR", target)
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")

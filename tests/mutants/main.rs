@@ -12,7 +12,7 @@
 //! What no model can see stands in a table with the reason (`orderings::UNSEEN`). What stands there and is seen fails,
 //! too.
 
-#![cfg(not(any(loom, miri)))] // starts processes
+#![cfg(not(any(segment_pool_loom, miri)))] // starts processes
 
 mod bugs;
 mod copy;
