@@ -126,6 +126,18 @@ pub(crate) unsafe fn lend(heap: HeapRef, debts: &Debts) {
     unsafe { registry.give_up(released) };
 }
 
+/// Ends a thread's use of a heap that it adopted for one operation. `released` references to its pool are given up after.
+///
+/// The lists stay as they are, and so do spare segments.
+pub(crate) fn park(heap: HeapRef, released: usize, debts: &Debts) {
+    let registry = registry_of(heap);
+    let outgoing = Outgoing::new();
+    let released = released + heap.abandon(&outgoing);
+    pass_on(&outgoing, debts);
+    // SAFETY: the references of released segments, and those that the caller counted.
+    unsafe { registry.give_up(released) };
+}
+
 /// Drops a pool's handle: its heaps that nobody holds are emptied, and threads are asked to let go of the others.
 ///
 /// # Safety

@@ -62,6 +62,8 @@ pub(crate) struct PoolCore {
     pub(crate) in_use: AtomicUsize,
     /// Whether the system ever refused memory for the pool; if not, its limit did.
     pub(crate) starved: AtomicUsize,
+    /// Frees of a bounded pool whose segment may not have reached the inbox yet.
+    pub(crate) frees_under_way: AtomicUsize,
     /// What reports call the pool: the name it was given, or its type's.
     pub(crate) name: &'static str,
     pub(crate) large: Large,
@@ -125,11 +127,13 @@ impl PoolCore {
     /// Counts a segment and the reference for it, unless that exceeds the limit. By a holder of a reference.
     pub(crate) fn admit(&self) -> bool {
         let one_more = |in_use| (in_use < self.limit).then_some(in_use + 1);
-        // Relaxed (thrice): numbers; whoever counts holds a reference, so that of `refs` cannot reach zero meanwhile.
+        // Release: the heap that the segment is for, which was listed before. Acquire: from that of other threads, so that who
+        // finds no room finds their heaps.
         let counted = self
             .in_use
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+            .fetch_update(Ordering::Release, Ordering::Acquire, one_more);
         if counted.is_ok() {
+            // Relaxed: the caller holds a reference, so the count cannot reach zero meanwhile.
             self.refs.fetch_add(1, Ordering::Relaxed);
         }
         counted.is_ok()
@@ -150,6 +154,29 @@ impl PoolCore {
     pub(crate) fn refused_by_limit(&self) -> bool {
         // Relaxed: as in `note_starved`.
         self.is_full() || (self.limit != usize::MAX && self.starved.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Whether there is a limit.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.limit != usize::MAX
+    }
+
+    /// Counts a remote free, before its push.
+    pub(crate) fn begin_free(&self) {
+        // Relaxed: the push that follows releases it to other frees to the segment, and these to the requests after them.
+        self.frees_under_way.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes a remote free off the count, when its segment is in the inbox.
+    pub(crate) fn end_free(&self) {
+        // Release: the push, to `has_frees_under_way`.
+        self.frees_under_way.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Whether slots that were freed may be out of reach still.
+    pub(crate) fn has_frees_under_way(&self) -> bool {
+        // Acquire: from `end_free`. What it does not see has not returned, or is in the inbox.
+        self.frees_under_way.load(Ordering::Acquire) != 0
     }
 
     /// Whether there is a limit, and no room below it.
@@ -210,7 +237,8 @@ struct Own {
     used: Cell<u128>,
     /// Whether the heap must be settled before it is abandoned, because its pool was closed.
     closing: Cell<bool>,
-    /// The next heap held by the same thread.
+    /// The heaps before and after this one in the list of those that the same thread holds.
+    previous_held: Cell<Option<HeapRef>>,
     next_held: Cell<Option<HeapRef>>,
     /// The heap of the pool to look at first for segments to merge.
     donor: Cell<Option<HeapRef>>,
@@ -279,6 +307,7 @@ impl Heap {
                     abandonments: Counter::new(0),
                     used: Cell::new(0),
                     closing: Cell::new(false),
+                    previous_held: Cell::new(None),
                     next_held: Cell::new(None),
                     donor: Cell::new(None),
                 }),
@@ -295,6 +324,11 @@ impl Heap {
         self.shared.pool
     }
 
+    /// Whether no thread keeps the heap: see `bounded`.
+    pub(crate) fn is_of_bounded_pool(&self) -> bool {
+        self.pool().is_bounded()
+    }
+
     /// How segments name the pool.
     pub(crate) fn pool_id(&self) -> *mut OwnerId {
         self.pool_ptr().as_ptr().cast()
@@ -308,7 +342,12 @@ impl Heap {
         &self.shared.next
     }
 
-    /// The next heap in the list of those that the owner holds. Owner only.
+    /// The heap before this one in the list of those that the owner holds. Owner only.
+    pub(crate) fn previous_held(&self) -> &Cell<Option<HeapRef>> {
+        &self.own.previous_held
+    }
+
+    /// The heap after this one in the same list. Owner only.
     pub(crate) fn next_held(&self) -> &Cell<Option<HeapRef>> {
         &self.own.next_held
     }

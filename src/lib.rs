@@ -156,6 +156,7 @@
 mod arena;
 mod batch;
 mod bin;
+mod bounded;
 #[cfg_attr(segment_pool_loom, allow(dead_code))] // what values need is above the models
 mod checker;
 mod error;
@@ -190,6 +191,8 @@ pub mod coerce;
 mod features;
 #[cfg(not(segment_pool_loom))]
 mod forward;
+#[cfg(not(segment_pool_loom))]
+mod held;
 #[cfg(not(segment_pool_loom))]
 mod leaks;
 #[cfg(not(segment_pool_loom))]

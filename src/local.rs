@@ -25,6 +25,8 @@ use crate::thread;
 /// [`trim`](crate::trim), [`idle`](crate::idle) and [`validate`](SegmentPool::validate) leave the handle's slots alone. A
 /// handle that is leaked keeps its free slots for ever.
 ///
+/// A handle of a pool with a limit has no slots of its own: it allocates as the pool does.
+///
 /// # Examples
 ///
 /// ```

@@ -296,20 +296,22 @@ pub(crate) mod refusal {
     enum Plan {
         Never,
         Always,
+        /// Until this thread gives a mapping back.
+        UntilUnmapped,
         /// When so many were granted.
-        Once(usize),
+        After(usize),
     }
 
     #[track_caller]
     pub(super) fn refuses() -> bool {
         let (refuses, next) = match PLAN.get() {
             Plan::Never => (false, Plan::Never),
-            Plan::Always => (true, Plan::Always),
-            Plan::Once(0) => (true, Plan::Never),
-            Plan::Once(granted) => (false, Plan::Once(granted - 1)),
+            Plan::Always | Plan::UntilUnmapped => (true, PLAN.get()),
+            Plan::After(0) => (true, Plan::Always),
+            Plan::After(granted) => (false, Plan::After(granted - 1)),
         };
         PLAN.set(next);
-        if refuses {
+        if refuses && REFUSED.get().is_none() {
             REFUSED.set(Some(Location::caller()));
         }
         refuses
@@ -320,6 +322,9 @@ pub(crate) mod refusal {
     }
 
     pub(super) fn note_gone(memory: NonNull<u8>) {
+        if let Plan::UntilUnmapped = PLAN.get() {
+            PLAN.set(Plan::Never);
+        }
         // None: an arena that another thread mapped.
         MAPPINGS.with_borrow_mut(|mappings| mappings.remove(&memory));
     }
@@ -346,14 +351,19 @@ pub(crate) mod refusal {
         under(Plan::Always, work)
     }
 
-    /// Runs `work` while this thread is refused one mapping, after so many that are granted. Also who was refused, if it
-    /// came to that.
-    pub(crate) fn once_refused<R>(
+    /// Runs `work` while this thread gets no memory from the system before it gives some back.
+    pub(crate) fn refused_until_unmapped<R>(work: impl FnOnce() -> R) -> R {
+        under(Plan::UntilUnmapped, work)
+    }
+
+    /// Runs `work` while this thread is refused every mapping after so many that are granted. Also who was refused first, if
+    /// it came to that.
+    pub(crate) fn refused_after<R>(
         granted: usize,
         work: impl FnOnce() -> R,
     ) -> (R, Option<&'static Location<'static>>) {
         REFUSED.set(None);
-        let result = under(Plan::Once(granted), work);
+        let result = under(Plan::After(granted), work);
         (result, REFUSED.take())
     }
 

@@ -53,8 +53,8 @@ fn try_map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
     if !pool.is_none_or(|pool| pool.core().admit()) {
         return None;
     }
-    let mapping = |bytes| Some((os::map(bytes, layout.align())?, bytes));
-    let Some((mapping, bytes)) = mapping_bytes(layout).and_then(mapping) else {
+    let map = |bytes| thread::with_room(|| Some((os::map(bytes, layout.align())?, bytes)));
+    let Some((mapping, bytes)) = mapping_bytes(layout).and_then(map) else {
         pool.inspect(|pool| pool.core().note_starved());
         // SAFETY: admitted above.
         unsafe { dismiss(pool) };

@@ -465,7 +465,7 @@ impl<T> SegmentPool<T> {
     #[inline(always)]
     pub(crate) fn registry_or_create(&self) -> Option<RegistryRef> {
         let create = || RegistryRef::create(pool_stride(Self::LAYOUT), self.limit, self.name());
-        self.handle.get_or_create(create)
+        self.handle.get_or_create(|| thread::with_room(create))
     }
 }
 
@@ -505,9 +505,14 @@ impl<T> fmt::Debug for SegmentPool<T> {
 /// Name and limits of a [`SegmentPool`], which [`build`](Self::build) makes. All may be used in a `static`.
 ///
 /// A pool takes memory by the segment: 64 KiB for values up to 1 KiB, 512 KiB up to 16 KiB, 4 MiB up to 128 KiB; each
-/// larger value takes a mapping of its own. Before a pool refuses, it makes use of everything that the asking thread
-/// can reach: slots that other threads freed, and segments of threads that ended or idle. What lies in the lists of
-/// running threads still counts towards the limit.
+/// larger value takes a mapping of its own.
+///
+/// A pool with a limit refuses a value only if no slot of it is free. The threads that use it share all of its free slots: a
+/// slot that one thread frees, any thread gets, whatever the first does afterwards. That has a price. No thread keeps slots for
+/// itself, so an allocation and a drop take two atomic read-modify-writes each, and while several threads are at work on the
+/// pool at the same moment, an allocation waits for its turn, as at a short lock; a drop does not wait. An allocation that finds
+/// the limit reached also waits for drops that are under way. These waits end after some seconds at the most, should a thread be
+/// stopped in the middle of its work on the pool.
 ///
 /// # Examples
 ///

@@ -80,6 +80,7 @@ impl Registry {
                     limit,
                     in_use: AtomicUsize::new(0),
                     starved: AtomicUsize::new(0),
+                    frees_under_way: AtomicUsize::new(0),
                     name,
                     large: Large::new(),
                 },
@@ -223,7 +224,8 @@ impl RegistryRef {
         self.0.cast()
     }
 
-    fn create_heap(self, token: u64) -> Option<HeapRef> {
+    /// A new heap that the caller owns, with this token. `None` when memory is refused.
+    pub(crate) fn create_heap(self, token: u64) -> Option<HeapRef> {
         // SAFETY: heaps are freed with their registry.
         let heap = unsafe { HeapRef::create(self.core_ptr(), token) }?;
         self.list(heap);

@@ -21,6 +21,20 @@ pub(crate) use loom::thread::yield_now;
 #[cfg(not(segment_pool_loom))]
 pub(crate) use std::thread::yield_now;
 
+/// Lets other threads go on, the longer the more often it was called before in the same wait.
+#[cfg(not(segment_pool_loom))]
+pub(crate) fn pause(before: usize) {
+    match before {
+        0..32 => (0..=before).for_each(|_| core::hint::spin_loop()),
+        32..10_000 => yield_now(),
+        _ => std::thread::sleep(core::time::Duration::from_micros(50)),
+    }
+}
+#[cfg(segment_pool_loom)]
+pub(crate) fn pause(_before: usize) {
+    yield_now();
+}
+
 #[cfg(not(segment_pool_loom))]
 pub(crate) use core::cell::Cell;
 #[cfg(segment_pool_loom)]

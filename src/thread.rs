@@ -6,7 +6,11 @@
 //!
 //! A thread that idles lends its heaps: it remembers them, with a reference to their pools, and takes one back by the next
 //! allocation from its pool, unless another thread has it then. When a pool is dropped, threads that hold heaps of it
-//! let go in their next slow path, or when they idle.
+//! let go in one of their next slow paths, each of which looks at a few of the thread's heaps, or when they idle or trim.
+//!
+//! No thread holds a heap of a bounded pool (`bounded`): requests and frees go there out of line.
+//!
+//! When the system refuses memory, the thread uses whatever it can reach, gives back all that is empty, and tries once more.
 //!
 //! After the end (other thread-local values may be dropped later, and use the pool) an allocation borrows a heap for
 //! one slot, and a free is a batch of one.
@@ -17,9 +21,11 @@
 
 use core::cell::Cell;
 
+use crate::bounded;
 use crate::events::{self, Happened};
 use crate::handover::{self, Debts};
 use crate::heap::{BinRef, HeapRef};
+use crate::held::Held;
 use crate::layout::{CLASSES, Span};
 use crate::outbox::Outbox;
 use crate::registry::{self, Closings, RegistryRef};
@@ -34,8 +40,8 @@ thread_local! {
 
 /// What a thread that has no token yet is called: no heap's owner is ever that.
 const NO_TOKEN: u64 = u64::MAX;
-/// Pools whose heaps a thread finds at once; it looks for the others in the list of those it holds.
-const CACHED_POOLS: usize = 8;
+/// Heaps that one slow path looks at when pools were closed.
+const SWEPT_HEAPS: usize = 16;
 
 /// Slots that other bins of a thread's kept than those asked first, with the last of which its bin becomes one of these. Two
 /// pools of values of one class, freed by turns, would otherwise change places at every free.
@@ -49,11 +55,9 @@ struct Local {
     heap: Cell<HeapRef>,
     token: Cell<u64>,
     phase: Cell<Phase>,
-    /// All heaps of the thread, linked by `next_held`.
-    held: Cell<Option<HeapRef>>,
-    /// The heaps used last for other pools. Those are held, so their pools are alive and their addresses unique.
-    pools: [Cell<Option<(RegistryRef, HeapRef)>>; CACHED_POOLS],
-    /// The one of these that an allocation used last, or the placeholder.
+    /// All heaps of the thread.
+    held: Held,
+    /// The heap of another pool that an allocation used last, or the placeholder.
     recent: Cell<HeapRef>,
     /// The heap of another pool, a handle's too, that a free looked for last, or the placeholder.
     other: Cell<HeapRef>,
@@ -117,12 +121,12 @@ pub(crate) fn take_from(pool: RegistryRef) -> Option<SlotPtr> {
 /// A slot of another pool than the one this thread used last.
 #[inline(never)]
 fn take_from_another(pool: RegistryRef) -> Option<SlotPtr> {
-    LOCAL.with(|local| match local.cached(pool).get() {
-        Some((cached, heap)) if cached == pool => {
+    LOCAL.with(|local| match local.held.find(pool) {
+        Some(heap) => {
             local.look_first_in(heap);
             take_or_refill(heap)
         }
-        _ => local.take_from_slow(pool),
+        None => local.take_from_slow(pool),
     })
 }
 
@@ -207,8 +211,7 @@ pub fn flush() {
 
 /// Calls `visit` with every heap that this thread holds.
 pub(crate) fn for_each_held(mut visit: impl FnMut(HeapRef)) {
-    let held = LOCAL.with(|local| local.held.get());
-    core::iter::successors(held, |heap| heap.next_held().get()).for_each(&mut visit);
+    LOCAL.with(|local| local.held.iter().for_each(&mut visit));
 }
 
 /// Calls `visit` with every slot in this thread's open batches, and its stride.
@@ -274,12 +277,7 @@ pub fn idle() {
 /// assert_eq!(segment_pool::stats().segments, 0);
 /// ```
 pub fn trim() {
-    LOCAL.with(|local| {
-        local.flush();
-        for_each_held(|heap| handover::trim(heap, &local.debts));
-        local.debts.pay_all();
-    });
-    registry::trim_arenas();
+    LOCAL.with(Local::make_room);
     tell();
 }
 
@@ -381,7 +379,11 @@ pub(crate) fn map_ahead(pool: RegistryRef, segments: usize, touch: bool) -> bool
                 .all(|_| heap.add_segment(0, touch))
                 .then_some(())
         };
-        let mapped = if local.has_ended() {
+        let mapped = if pool.core().is_bounded() {
+            bounded::with_heap(pool, &local.debts, add)
+                .flatten()
+                .is_some()
+        } else if local.has_ended() {
             local.borrow(pool, add).is_some()
         } else {
             local.heap_of(pool).and_then(add).is_some()
@@ -392,6 +394,11 @@ pub(crate) fn map_ahead(pool: RegistryRef, segments: usize, touch: bool) -> bool
         local.tell(|| ());
         mapped
     })
+}
+
+/// Tries once more when the system refused memory, after this thread gave back all that it can.
+pub(crate) fn with_room<R>(attempt: impl Fn() -> Option<R>) -> Option<R> {
+    LOCAL.with(|local| local.with_room(attempt))
 }
 
 /// Tells what was noted on the slow paths. The caller is at work on no pool's state.
@@ -419,7 +426,7 @@ fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
         if marked.is_some() {
             return marked;
         }
-        local.let_go_of_closed();
+        local.let_go_of_closed(SWEPT_HEAPS);
         let slot = local.refill(heap, bin);
         local.told(registry::registry_of(heap), bin, slot)
     })
@@ -453,8 +460,7 @@ impl Local {
             heap: Cell::new(HeapRef::EMPTY),
             token: Cell::new(NO_TOKEN),
             phase: Cell::new(Phase::Fresh),
-            held: Cell::new(None),
-            pools: [const { Cell::new(None) }; CACHED_POOLS],
+            held: Held::new(),
             recent: Cell::new(HeapRef::EMPTY),
             other: Cell::new(HeapRef::EMPTY),
             first: [const { Cell::new(BinRef::EMPTY) }; CLASSES],
@@ -478,14 +484,13 @@ impl Local {
     }
 
     fn take_slowly(&self, class: usize) -> Option<SlotPtr> {
-        self.let_go_of_closed();
+        self.let_go_of_closed(SWEPT_HEAPS);
         if self.heap.get() == HeapRef::EMPTY {
             let pool = registry::default();
             if self.has_ended() {
                 return self.borrow_one(pool, class);
             }
-            self.heap
-                .set(self.take_back(pool).or_else(|| self.acquire(pool))?);
+            self.heap.set(self.hold_one(pool)?);
         }
         self.refill(self.heap.get(), class)
     }
@@ -523,25 +528,42 @@ impl Local {
     }
 
     fn take_from_slowly(&self, pool: RegistryRef) -> Option<SlotPtr> {
-        self.let_go_of_closed();
+        if pool.core().is_bounded() {
+            return self.take_bounded(pool);
+        }
+        self.let_go_of_closed(SWEPT_HEAPS);
         if self.has_ended() {
             return self.borrow_one(pool, 0);
         }
         let heap = self.heap_of(pool)?;
-        self.cached(pool).set(Some((pool, heap)));
         self.look_first_in(heap);
         self.refill(heap, 0)
     }
 
+    /// A slot of a bounded pool, of which the thread holds no heap.
+    fn take_bounded(&self, pool: RegistryRef) -> Option<SlotPtr> {
+        self.let_go_of_closed(SWEPT_HEAPS);
+        self.debts.pay(handover::TENURE_SLOTS);
+        let slot = bounded::take(pool, &self.debts);
+        if slot.is_some() || pool.core().is_full() {
+            return slot;
+        }
+        self.make_room();
+        bounded::take(pool, &self.debts)
+    }
+
     fn take_for_handle(&self, heap: &Cell<HeapRef>, pool: RegistryRef) -> Option<SlotPtr> {
-        self.let_go_of_closed();
+        if pool.core().is_bounded() {
+            return self.take_bounded(pool);
+        }
+        self.let_go_of_closed(SWEPT_HEAPS);
         let marked = self.take_marked(heap.get(), 0);
         if marked.is_some() {
             return marked;
         }
         let ended = self.has_ended();
         if heap.get() == HeapRef::EMPTY {
-            heap.set(pool.acquire(self.token())?);
+            heap.set(self.with_room(|| pool.acquire(self.token()))?);
         }
         let slot = self.refill(heap.get(), 0);
         if ended {
@@ -552,10 +574,37 @@ impl Local {
 
     /// The thread's heap of a pool other than the default one.
     fn heap_of(&self, pool: RegistryRef) -> Option<HeapRef> {
-        let mut held = core::iter::successors(self.held.get(), |heap| heap.next_held().get());
-        held.find(|heap| of_pool(*heap, pool))
-            .or_else(|| self.take_back(pool))
-            .or_else(|| self.acquire(pool))
+        self.held.find(pool).or_else(|| self.hold_one(pool))
+    }
+
+    /// A heap of a pool of which the thread holds none, to keep until the thread ends. `None` when memory is refused.
+    fn hold_one(&self, pool: RegistryRef) -> Option<HeapRef> {
+        self.with_room(|| self.held.reserve().then_some(()))?;
+        let heap = self
+            .take_back(pool)
+            .or_else(|| self.with_room(|| pool.acquire(self.token())))?;
+        self.held.add(heap);
+        Some(heap)
+    }
+
+    /// Tries once more after [`make_room`](Self::make_room) when the system refused memory.
+    fn with_room<R>(&self, attempt: impl Fn() -> Option<R>) -> Option<R> {
+        attempt().or_else(|| {
+            self.make_room();
+            attempt()
+        })
+    }
+
+    /// Gives to the system, or to its pools, all memory that nothing of this thread's is in.
+    #[cold]
+    fn make_room(&self) {
+        self.let_go_of_closed(usize::MAX);
+        self.flush();
+        self.held
+            .iter()
+            .for_each(|heap| handover::trim(heap, &self.debts));
+        self.debts.pay_all();
+        registry::trim_arenas();
     }
 
     /// A slot of those that are marked in a bin whose free list is empty, unless the thread has other things to do on a slow
@@ -574,28 +623,21 @@ impl Local {
     fn refill(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
         self.debts.pay(handover::TENURE_SLOTS);
         let slot = heap.bin(bin).take();
-        let slot = slot.or_else(|| handover::refill(heap, bin, &self.debts));
-        if slot.is_some() || !registry::registry_of(heap).core().is_full() {
-            return slot;
-        }
-        // Before a limit refuses, everything this thread can reach is tried.
+        slot.or_else(|| handover::refill(heap, bin, &self.debts))
+            .or_else(|| self.refill_at_last(heap, bin))
+    }
+
+    /// Before an allocation fails because the system refuses memory: a slot from all that this thread can reach.
+    #[cold]
+    fn refill_at_last(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
         self.flush();
         handover::collect(heap, &self.debts);
         let slot = heap.bin(bin).take(); // what came in meanwhile lies in the list that is filled next
         slot.or_else(|| handover::refill_from_others(heap, bin, &self.debts))
-    }
-
-    #[inline(always)]
-    fn cached(&self, pool: RegistryRef) -> &Cell<Option<(RegistryRef, HeapRef)>> {
-        let addr = pool.as_ptr().addr(); // a page's, of 4 KiB or up to 64
-        &self.pools[((addr >> 12) ^ (addr >> 16)) % CACHED_POOLS]
-    }
-
-    /// Acquires a heap to keep until the thread ends.
-    fn acquire(&self, pool: RegistryRef) -> Option<HeapRef> {
-        let heap = pool.acquire(self.token())?;
-        heap.next_held().set(self.held.replace(Some(heap)));
-        Some(heap)
+            .or_else(|| {
+                self.make_room();
+                handover::refill(heap, bin, &self.debts)
+            })
     }
 
     /// The heap of a pool that the thread lent, if nobody else has it now.
@@ -611,7 +653,6 @@ impl Local {
             return None;
         }
         heap.set_owner(self.token());
-        heap.next_held().set(self.held.replace(Some(heap)));
         Some(heap)
     }
 
@@ -621,14 +662,15 @@ impl Local {
     ///
     /// As for [`handover::leave`].
     unsafe fn lend(&self, heap: HeapRef) {
+        let closed = registry::registry_of(heap).is_closed();
         match self.lent.iter().find(|lent| lent.get().is_none()) {
-            // SAFETY: guaranteed by the caller.
-            None => unsafe { handover::leave(heap, &self.debts) },
-            Some(vacant) => {
+            Some(vacant) if !closed => {
                 vacant.set(Some(heap));
                 // SAFETY: guaranteed by the caller.
                 unsafe { handover::lend(heap, &self.debts) };
             }
+            // SAFETY: guaranteed by the caller.
+            _ => unsafe { handover::leave(heap, &self.debts) },
         }
     }
 
@@ -660,7 +702,7 @@ impl Local {
 
     /// Has a heap for as long as this takes: for a thread that has ended.
     fn borrow<R>(&self, pool: RegistryRef, work: impl FnOnce(HeapRef) -> Option<R>) -> Option<R> {
-        let heap = pool.acquire(self.token())?;
+        let heap = self.with_room(|| pool.acquire(self.token()))?;
         let done = work(heap);
         // SAFETY: acquired above.
         unsafe { handover::lend(heap, &self.debts) };
@@ -720,12 +762,37 @@ impl Local {
             // SAFETY: the caller gives the slot up, and the segment is of this heap.
             return unsafe { give_own(heap, segment, slot) };
         }
+        if heap.is_of_bounded_pool() {
+            return unsafe { self.give_bounded(heap, segment, slot, offset) };
+        }
         let note = |segment, slots| self.note_sent(segment, slots);
         // SAFETY: guaranteed by the caller.
         unsafe { self.outbox.add(segment, offset, &self.debts, note) };
         self.debts.pay(handover::TENURE_SLOTS);
         if self.phase.get() != Phase::Guarded && self.has_ended() {
             self.flush();
+        }
+        self.tell(|| ());
+    }
+
+    /// Frees a slot of a bounded pool.
+    ///
+    /// # Safety
+    ///
+    /// As for [`bounded::give`].
+    unsafe fn give_bounded(
+        &self,
+        heap: HeapRef,
+        segment: SegmentRef,
+        slot: SlotPtr,
+        offset: Offset,
+    ) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { bounded::give(heap, segment, slot, offset, &self.debts) };
+        if self.has_ended() {
+            self.debts.pay_all(); // no later end does
+        } else {
+            self.debts.pay(handover::TENURE_SLOTS);
         }
         self.tell(|| ());
     }
@@ -747,7 +814,7 @@ impl Local {
     fn stash(&self, heap: HeapRef, bin: usize) {
         self.debts.pay(handover::TENURE_SLOTS);
         handover::stash(heap, bin, &self.debts);
-        self.let_go_of_closed();
+        self.let_go_of_closed(SWEPT_HEAPS);
     }
 
     /// Whether the thread is past its end; if not, makes sure that the end will be noticed.
@@ -773,7 +840,7 @@ impl Local {
     }
 
     fn idle(&self) {
-        self.let_go_of_closed();
+        self.let_go_of_closed(SWEPT_HEAPS);
         self.flush();
         // SAFETY: called with heaps acquired by this thread, which no variable names as its own any more.
         self.hand_over(|heap| unsafe { self.lend(heap) });
@@ -794,9 +861,7 @@ impl Local {
     fn hand_over(&self, leave: impl Fn(HeapRef)) {
         self.heap.set(HeapRef::EMPTY);
         self.forget_pools();
-        let mut held = self.held.take();
-        while let Some(heap) = held {
-            held = heap.next_held().take();
+        while let Some(heap) = self.held.pop() {
             leave(heap);
         }
         self.debts.pay_all();
@@ -811,25 +876,22 @@ impl Local {
     fn forget_pools(&self) {
         self.look_first_in(HeapRef::EMPTY);
         self.first.iter().for_each(|first| first.set(BinRef::EMPTY));
-        self.pools.iter().for_each(|pool| pool.set(None));
     }
 
-    /// Leaves the heaps of pools that were dropped, if any was since the last call.
-    fn let_go_of_closed(&self) {
+    /// Leaves the heaps of pools that were dropped, if any was since the last call. Looks at so many heaps at the most; the next
+    /// calls look at the others.
+    fn let_go_of_closed(&self, most: usize) {
         let closings = CLOSINGS.count();
-        if self.closings.replace(closings) == closings {
-            return;
+        if self.closings.replace(closings) != closings {
+            self.leave_lent(RegistryRef::is_closed);
+            self.held.begin_sweep();
         }
-        self.leave_lent(RegistryRef::is_closed);
-        self.forget_pools();
-        let mut rest = self.held.take();
-        while let Some(heap) = rest {
-            rest = heap.next_held().take();
+        for heap in core::iter::from_fn(|| self.held.sweep()).take(most) {
             if registry::registry_of(heap).is_closed() {
+                self.held.remove(heap);
+                self.forget_pools();
                 // SAFETY: acquired by this thread and taken out of its variables.
                 unsafe { handover::leave(heap, &self.debts) };
-            } else {
-                heap.next_held().set(self.held.replace(Some(heap)));
             }
         }
     }

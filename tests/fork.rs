@@ -18,6 +18,8 @@ fn main() {}
 #[cfg(all(target_os = "linux", not(segment_pool_loom)))]
 mod stories {
     use std::panic::{self, AssertUnwindSafe};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
 
     use crate::common::{Checked, Parcel, Worker};
     use segment_pool::{PoolBox, SegmentPool, flush, idle, trim};
@@ -30,7 +32,7 @@ mod stories {
     const COUNT: u32 = 3000;
 
     pub(crate) fn run() {
-        let stories: [(&str, fn()); 5] = [
+        let stories: [(&str, fn()); 6] = [
             ("a child drops what its own thread made", own_boxes),
             ("a child drops what other threads made", boxes_of_others),
             (
@@ -39,6 +41,7 @@ mod stories {
             ),
             ("a child sends what waits in the outbox", a_child_flushes),
             ("a child adopts what threads had left", abandoned_heaps),
+            ("a child uses a bounded pool that was in use", bounded_pool),
         ];
         for (name, story) in stories {
             story();
@@ -164,5 +167,32 @@ mod stories {
         drop(left);
         trim(); // what this thread keeps goes home, too
         assert_eq!(POOL.validate().live, 0);
+    }
+
+    /// The child lacks threads that were at work on the pool's heap, perhaps at the moment of the fork.
+    fn bounded_pool() {
+        static POOL: SegmentPool<Contents> = SegmentPool::builder().max_segments(100).build();
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        drop(
+                            (0..100)
+                                .map(|n| POOL.alloc(Contents::new(n)))
+                                .collect::<Boxes>(),
+                        );
+                    }
+                });
+            }
+            for _ in 0..20 {
+                in_child(|| {
+                    let boxes: Boxes = (0..COUNT).map(|n| POOL.alloc(Contents::new(n))).collect();
+                    assert!(boxes.iter().map(|boxed| boxed.verify()).eq(0..COUNT));
+                });
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(POOL.leaks(), None);
     }
 }

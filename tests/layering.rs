@@ -18,7 +18,7 @@ use std::path::Path;
 use sources::rust_files;
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 36] = [
+const LAYERS: [&str; 38] = [
     "sync",
     "events",
     "refcount",
@@ -41,7 +41,9 @@ const LAYERS: [&str; 36] = [
     "heap",
     "registry",
     "handover",
+    "bounded",
     "outbox",
+    "held",
     "thread",
     "stats",
     "report",

@@ -706,44 +706,6 @@ fn spare_segments_of_an_idle_thread_are_found_before_a_limit_refuses() {
     assert!(count >= free, "{count} of {free}");
 }
 
-/// A young heap's lists hold slots of an old one's segments. Both are nobody's, and there are more heaps than a refill looks
-/// into.
-#[test]
-fn slots_that_an_idle_thread_kept_are_found_before_a_limit_refuses() {
-    static POOL: Pool = Pool::builder().max_segments(3).build();
-    let maker = Worker::start();
-    maker.run(|| drop(POOL.alloc(Contents::new(0))));
-    let a_segment = POOL.stats().capacity as u32;
-    let others: Vec<_> = (0..9).map(|_| Worker::start()).collect();
-    for other in &others {
-        other.run(|| {
-            drop(POOL.alloc(Contents::new(0)));
-            POOL.trim();
-        });
-    }
-    let _full = make(&POOL, a_segment);
-    let keeper = Worker::start();
-    let _keepers = keeper.run(move || make(&POOL, a_segment));
-    others.iter().for_each(|other| other.run(idle));
-    let mut kept = 0;
-    for _ in 0..40 {
-        let boxes = maker.run(|| fill(&POOL, Contents::new).0);
-        kept = keeper.run(move || {
-            drop(boxes);
-            flush();
-            POOL.validate().kept
-        });
-    }
-    assert!(kept > 0);
-    let _rest = maker.run(|| fill(&POOL, Contents::new).0);
-    keeper.run(idle);
-    maker.run(idle);
-    assert!(POOL.try_alloc(Contents::new(1)).is_ok());
-    for worker in others.into_iter().chain([maker, keeper]) {
-        worker.end();
-    }
-}
-
 // --- Filling ahead --------------------------------------------------------------------------------------------------
 
 #[test]

@@ -24,6 +24,7 @@ use crate::slot::{self, SlotPtr};
 const STRIDE: usize = 256;
 
 mod arenas;
+mod bounded;
 mod heaps;
 mod pools;
 mod segments;

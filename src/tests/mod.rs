@@ -3,6 +3,7 @@
 mod audit;
 mod batches;
 mod model;
+mod out_of_memory;
 mod refusal;
 
 use std::env;

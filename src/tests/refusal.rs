@@ -15,7 +15,7 @@ use crate::arc::PoolArc;
 use crate::boxed::PoolBox;
 use crate::error::{AllocError, AllocErrorKind};
 use crate::layout::Span;
-use crate::os::refusal::{mappings, once_refused, while_refused};
+use crate::os::refusal::{mappings, refused_after, while_refused};
 use crate::pool::SegmentPool;
 use crate::registry::tests::Counts;
 use crate::registry::{self, RegistryRef};
@@ -142,7 +142,7 @@ fn ask(request: Request, granted: usize) -> (Outcome, Option<Place>) {
         large: SegmentPool::new(),
     };
     let thread = Thread::start();
-    let (answer, place) = thread.run(|| once_refused(granted, || request(&world)));
+    let (answer, place) = thread.run(|| refused_after(granted, || request(&world)));
     let answer = match place {
         Some(_) => {
             assert_eq!(answer.err(), Some(AllocErrorKind::OutOfMemory));
@@ -215,7 +215,7 @@ fn refuse_a_larger_table(places: &mut BTreeSet<Place>) {
         let place = loop {
             // The arena is granted, and given back when the table cannot name it.
             let before = mappings();
-            match once_refused(1, || pool.reserve(1)) {
+            match refused_after(1, || pool.reserve(1)) {
                 (reserved, None) => assert_eq!(reserved, Ok(())),
                 (reserved, Some(place)) => {
                     assert_eq!(reserved, Err(AllocErrorKind::OutOfMemory));
@@ -227,6 +227,30 @@ fn refuse_a_larger_table(places: &mut BTreeSet<Place>) {
         places.insert((place.file().to_owned(), place.line() as usize));
         pool.reserve(1).unwrap();
         drop(pool);
+    });
+    thread.end();
+}
+
+/// A thread's index of the heaps that it holds grows with the thirteenth.
+fn refuse_a_larger_index(places: &mut BTreeSet<Place>) {
+    let thread = Thread::start();
+    thread.run(|| {
+        let mut pools: Vec<SegmentPool<u64>> = Vec::new();
+        let place = loop {
+            let pool = SegmentPool::new();
+            let _heap = pool.registry_or_create();
+            match refused_after(0, || pool.try_alloc(7)) {
+                (answer, Some(place)) if place.file().ends_with("held.rs") => {
+                    assert_eq!(answer.unwrap_err().kind(), AllocErrorKind::OutOfMemory);
+                    assert_eq!(*pool.alloc(7), 7);
+                    break place;
+                }
+                _ => pools.push(pool),
+            }
+            assert_eq!(*pools[pools.len() - 1].alloc(7), 7);
+        };
+        places.insert((place.file().to_owned(), place.line() as usize));
+        assert_eq!(pools.len(), 12);
     });
     thread.end();
 }
@@ -261,9 +285,10 @@ fn every_refusal_is_told_and_loses_nothing() {
                 refuse_each(name, request, &mut places);
             }
             refuse_a_larger_table(&mut places);
+            refuse_a_larger_index(&mut places);
             println!("refused: {places:?}");
             assert_eq!(places, places_in_source(), "every place was refused");
-            assert_eq!(places.len(), 5);
+            assert_eq!(places.len(), 6);
         },
     );
 }

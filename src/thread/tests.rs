@@ -39,7 +39,7 @@ impl Thread {
     }
 
     pub(crate) fn held(&self) -> impl Iterator<Item = HeapRef> {
-        core::iter::successors(self.0.held.get(), |heap| heap.next_held().get())
+        self.0.held.iter()
     }
 
     /// The heaps for which the thread keeps references to their pools: held, lent, or owed a visit.
