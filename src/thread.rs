@@ -763,6 +763,7 @@ impl Local {
             return unsafe { give_own(heap, segment, slot) };
         }
         if heap.is_of_bounded_pool() {
+            // SAFETY: guaranteed by the caller; the segment is of this heap.
             return unsafe { self.give_bounded(heap, segment, slot, offset) };
         }
         let note = |segment, slots| self.note_sent(segment, slots);

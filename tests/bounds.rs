@@ -53,11 +53,11 @@ fn more_threads_than_segments_hold_a_value_each() {
 fn what_one_thread_reserved_serves_others() {
     static RESERVED: Pool = SegmentPool::builder().max_segments(2).build();
     static FAULTED: Pool = SegmentPool::builder().max_segments(2).build();
-    RESERVED.reserve(1500).unwrap();
-    FAULTED.prefault(1500).unwrap();
+    RESERVED.reserve(1000).unwrap();
+    FAULTED.prefault(1000).unwrap();
     for pool in [&RESERVED, &FAULTED] {
         let worker = Worker::start();
-        assert!(worker.run(|| fill(pool)).len() >= 1500);
+        assert!(worker.run(|| fill(pool)).len() >= 1000);
         worker.end();
     }
 }
@@ -94,7 +94,7 @@ fn a_pool_and_its_handles_share_their_slots() {
     for first in make {
         for second in make {
             let boxes: Boxes = core::iter::from_fn(first).collect();
-            assert!(boxes.len() > 900 && second().is_none());
+            assert!(boxes.len() > 500 && second().is_none());
             drop(boxes);
             assert!(second().is_some());
         }

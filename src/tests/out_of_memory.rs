@@ -141,11 +141,13 @@ fn slots_that_an_idle_thread_kept() {
     );
 }
 
+type Request = fn() -> Result<(), AllocErrorKind>;
+
 /// Values of one size are gone, but their segments are in this thread's lists and in an idle arena. Memory for another size,
-/// a value with a mapping of its own, a pool, a thread's first heap: all of it must come from there.
+/// a value with a mapping of its own, a pool: all of it must come from there.
 #[test]
 fn memory_of_values_of_another_size() {
-    let requests: [(&str, fn() -> Result<(), AllocErrorKind>); 4] = [
+    let requests: [(&str, Request); 4] = [
         ("another span", || {
             PoolBox::<[u8; 100_000]>::try_new_uninit().map(drop)
         }),
