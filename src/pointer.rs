@@ -1,5 +1,8 @@
-//! One operation on pointers that stable Rust lacks: the metadata of one, the address and provenance of another.
+//! Two operations on pointers that stable Rust lacks: the metadata of one with the address and provenance of another, and
+//! the layout of what a pointer points to.
 
+use core::alloc::Layout;
+use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 
 /// A pointer to `storage` that is as wide as `like`, and has its length or vtable: `<*mut u8>::with_metadata_of`, which
@@ -23,10 +26,43 @@ pub(crate) fn with_metadata_of<T: ?Sized>(storage: NonNull<u8>, like: *const T) 
     unsafe { NonNull::new_unchecked(wide) }
 }
 
+/// The layout of the value that a pointer points to: `Layout::for_value_raw`, which is unstable. The contents are not read.
+///
+/// Other code may hold a `&mut` to the value meanwhile and use it again afterwards: the value's own destructor does, and so
+/// does a future that borrows from itself. To make a `&T` instead would be a read of all bytes. It invalidates every
+/// `&mut` to them, and is undefined behaviour while a function runs that has one as its argument.
+///
+/// # Safety
+///
+/// The memory is storage for a value, with the metadata of that value in the pointer. The value may have been dropped or
+/// moved out.
+#[inline(always)]
+pub(crate) unsafe fn layout_of<T: ?Sized>(value: *const T) -> Layout {
+    let cell = value as *const UnsafeCell<T>;
+    // SAFETY:
+    // * valid: the memory is allocated and aligned, and has the bytes of a value; dropping and moving out leave them there;
+    // * aliasing: making a shared reference to a cell is no access, in Stacked Borrows (SharedReadWrite, no protector) as in
+    //   Tree Borrows, and the compiler adds neither `noalias` nor `dereferenceable`. `tests/aliasing.rs` shows it to Miri.
+    Layout::for_value(unsafe { &*cell })
+}
+
 #[cfg(all(test, not(segment_pool_loom)))]
 mod tests {
     use super::*;
     use core::fmt::Debug;
+
+    #[test]
+    fn a_layout_is_that_of_the_value() {
+        fn check<T: ?Sized>(value: &T) {
+            // SAFETY: a reference is to a valid value.
+            assert_eq!(unsafe { layout_of(value) }, Layout::for_value(value));
+        }
+        check(&7_u8);
+        check("text");
+        check(&[1_u16, 2, 3][..]);
+        check::<dyn Debug>(&[1_u64; 5]);
+        check(&());
+    }
 
     #[test]
     fn only_the_address_changes() {

@@ -8,13 +8,13 @@
 //! frees what, is decided in `refcount` and nowhere else. What follows from it is a [`Rest`]: a guard that is made
 //! before user code runs, so that a panicking destructor frees the slot all the same.
 
-use core::alloc::Layout;
 use core::marker::PhantomData;
 use core::ops::Deref;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::ptr::NonNull;
 
 use crate::boxed::Vacant;
+use crate::pointer::layout_of;
 use crate::refcount::{Left, RefCount};
 
 mod constructors;
@@ -158,8 +158,8 @@ impl<T: ?Sized> Counted<T> {
     ///
     /// Nobody has a handle, and nobody but the caller will use the memory. The value may have been dropped.
     unsafe fn vacate(counted: NonNull<Self>) -> Vacant {
-        // SAFETY: nobody else uses the memory. Of a value that was dropped only the metadata is looked at.
-        let layout = Layout::for_value(unsafe { counted.as_ref() });
+        // SAFETY: the caller has the memory, which held a value and still holds a count.
+        let layout = unsafe { layout_of(counted.as_ptr()) };
         Vacant(counted.cast(), layout)
     }
 }

@@ -4,6 +4,7 @@ use core::mem::{ManuallyDrop, offset_of};
 use core::ptr::NonNull;
 
 use super::{Counted, PoolArc, PoolWeak};
+use crate::pointer::layout_of;
 
 impl<T: ?Sized> PoolArc<T> {
     /// Gives away the pointer to the value. The handle counts until one is made of the pointer again.
@@ -189,8 +190,8 @@ impl<T: ?Sized> PoolArc<T> {
 ///
 /// A handle to the value exists, the pointer has the provenance of its slot. The value may have been dropped.
 pub(super) unsafe fn counted_of<T: ?Sized>(value: *const T) -> NonNull<Counted<T>> {
-    // SAFETY: there is memory of a `T`. Of a value that was dropped only the metadata is looked at.
-    let align = align_of_val(unsafe { &*value });
+    // SAFETY: the handle keeps the memory, which holds the value or what is left of it.
+    let align = unsafe { layout_of(value) }.align();
     let offset = offset_of!(Counted<()>, value).next_multiple_of(align);
     // SAFETY: the count is that far before the value, in the same slot.
     let counted = unsafe { value.byte_sub(offset) } as *mut Counted<T>;

@@ -6,13 +6,13 @@
 //! User code (destructors, closures, `Clone`) may panic, allocate and free: while it runs, whatever holds storage is
 //! either a whole box or a box of `MaybeUninit`, which frees the slot and nothing else.
 
-use core::alloc::Layout;
-use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::mem;
 use core::ops::{Deref, DerefMut};
 use core::panic::UnwindSafe;
 use core::ptr::NonNull;
+
+use crate::pointer::layout_of;
 
 mod call;
 mod constructors;
@@ -99,10 +99,8 @@ impl<T: ?Sized + UnwindSafe> UnwindSafe for PoolBox<T> {}
 impl<T: ?Sized> Drop for PoolBox<T> {
     #[inline(always)]
     fn drop(&mut self) {
-        // Through a cell, for the reference is made for the layout only: the value may hold references to itself.
-        let value = self.value.as_ptr() as *const UnsafeCell<T>;
         // SAFETY: the value is valid until it is dropped below.
-        let layout = Layout::for_value(unsafe { &*value });
+        let layout = unsafe { layout_of(self.value.as_ptr()) };
         let vacant = Vacant(self.value.cast(), layout);
         if mem::needs_drop::<T>() {
             // SAFETY: the box owns the value and is not used again. No pool state is borrowed; if the destructor
