@@ -4,6 +4,10 @@
 //! changed. The parts [`note`] what they do, in a thread-local table of plain numbers; the doors of the slow paths (in
 //! `thread`) call [`tell`] as the last thing they do, when whoever called them could as well have been interrupted.
 //!
+//! A subscriber's panic ends where the event is emitted, and its payload is dropped: a door that takes or gives back storage
+//! never unwinds because of it. Each event is emitted by itself, so the events after it are told all the same. So are those
+//! that happen while another panic unwinds.
+//!
 //! Equal notes are added up, so that a path that releases a thousand segments tells of it once. What a subscriber itself
 //! causes while it is being told is not told, for that might never end; nor is what a thread does when it ends, for the
 //! subscriber's own thread-locals may be gone by then.
@@ -43,7 +47,7 @@ mod told {
     pub(crate) fn note(_happened: Happened, _pool: &'static str, _bytes: usize) {}
 
     #[inline(always)]
-    pub(crate) fn tell(_way_back: impl FnOnce()) {}
+    pub(crate) fn tell() {}
 
     #[inline(always)]
     pub(crate) fn forget() {}
@@ -54,6 +58,7 @@ mod told {
     use std::cell::Cell;
 
     use super::Happened;
+    use crate::panics;
 
     /// Kinds of notes that one slow path can leave. More are counted, but not told one by one.
     const KINDS: usize = 16;
@@ -114,47 +119,26 @@ mod told {
         }
     }
 
-    /// Tells what was noted. To be called where no state of a pool is in use, last. If the subscriber panics,
-    /// `way_back` is called before the panic goes on. While a panic unwinds nothing is told, for a second one would abort:
-    /// the next telling has it.
+    /// Tells what was noted. To be called where no state of a pool is in use, last. Never unwinds.
     #[inline]
-    pub(crate) fn tell(way_back: impl FnOnce()) {
-        if NOTED.get() && !TELLING.get() && !std::thread::panicking() {
-            tell_all(way_back);
+    pub(crate) fn tell() {
+        if NOTED.get() && !TELLING.get() {
+            tell_all();
         }
     }
 
     #[cold]
-    fn tell_all(way_back: impl FnOnce()) {
+    fn tell_all() {
         let notes = NOTES.replace(NONE);
         NOTED.set(false);
         TELLING.set(true);
-        let done = Done(Some(way_back));
         for (kind, count) in notes.kinds.into_iter().flatten() {
-            emit(kind, count);
+            panics::contain(|| emit(kind, count));
         }
         if notes.others > 0 {
-            tracing::debug!(target: "segment_pool", count = notes.others, "other events");
+            panics::contain(|| emit_others(notes.others));
         }
-        done.well();
-    }
-
-    /// Whatever the subscriber does, afterwards notes are taken again.
-    struct Done<F: FnOnce()>(Option<F>);
-
-    impl<F: FnOnce()> Done<F> {
-        fn well(mut self) {
-            self.0 = None;
-        }
-    }
-
-    impl<F: FnOnce()> Drop for Done<F> {
-        fn drop(&mut self) {
-            if let Some(way_back) = self.0.take() {
-                way_back(); // noting and telling nothing, for a second panic would abort
-            }
-            TELLING.set(false);
-        }
+        TELLING.set(false);
     }
 
     fn emit(kind: Kind, count: u64) {
@@ -181,6 +165,10 @@ mod told {
             Happened::Refused => event!(WARN, "refused"),
             Happened::Closed => event!(DEBUG, "pool closed"),
         }
+    }
+
+    fn emit_others(count: u64) {
+        tracing::debug!(target: "segment_pool", count, "other events");
     }
 
     /// Forgets what was noted.

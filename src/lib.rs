@@ -122,6 +122,10 @@
 //! [`PoolBox`] lists them: size, address, pinning, aliasing, provenance, threads, lifetime, order of drops, unwinding. In
 //! short: whatever `Box` promises, but `noalias`; and a box outlives its thread and its pool.
 //!
+//! A `tracing` subscriber may use pools, and may panic: its panic ends where the event is emitted, after the panic hook, and its
+//! payload is dropped. So allocating and freeing never unwind because of it. (If the payload's destructor panics as well,
+//! the payload of that is leaked.) The events that follow are told all the same, also while another panic unwinds.
+//!
 //! Memory that the operating system refuses is an error in every `try_` function, with the value in it, and
 //! [`handle_alloc_error`](std::alloc::handle_alloc_error) in the others. Nothing else fails, and nothing waits.
 //!
@@ -172,6 +176,7 @@ mod marks;
 mod misuse;
 mod os;
 mod outbox;
+mod panics;
 #[cfg_attr(segment_pool_loom, allow(dead_code))] // the models use what they check
 mod refcount;
 mod registry;

@@ -1,7 +1,8 @@
 //! `SegmentPool<T>`, and the one place where a layout's way is chosen: no memory, a slot, or a mapping of its own.
 //!
 //! [`take`] and [`return_slot`] are the doors between values and storage. Below them nothing knows `T`; above them
-//! nothing knows whether the thread is at home.
+//! nothing knows whether the thread is at home. Neither unwinds, whatever a subscriber does: a value may wait, where no
+//! destructor would find it, while they are called. What may unwind is what a caller makes of a refusal.
 
 use core::alloc::Layout;
 use core::any::type_name;
@@ -14,6 +15,7 @@ use crate::error::AllocErrorKind;
 use crate::layout::{CANARY_BYTES, Route, Span, pool_stride, route};
 use crate::leaks::LeakReport;
 use crate::own;
+use crate::panics;
 use crate::registry::{Handle, RegistryRef};
 use crate::report::Report;
 use crate::segment::capacity;
@@ -478,12 +480,20 @@ impl<T> Drop for SegmentPool<T> {
         let leaked = on_leak.and_then(|on_leak| Some((on_leak, self.leaks_untold()?)));
         // SAFETY: the handle's reference.
         unsafe { thread::close(registry) };
-        // Foreign code comes last, the user's function and a subscriber: it may panic, or use pools. What is not told now because
-        // the function panics, the next telling has.
-        if let Some((on_leak, report)) = leaked {
-            on_leak(&report);
-        }
+        // Foreign code comes last, a subscriber and the user's function: it may use pools, and the function may panic.
         thread::tell();
+        if let Some((on_leak, report)) = leaked {
+            report_leak(on_leak, &report);
+        }
+    }
+}
+
+/// Calls the user's function. A second panic, out of a destructor that runs because of the first, would abort the process.
+fn report_leak(on_leak: fn(&LeakReport), report: &LeakReport) {
+    if std::thread::panicking() {
+        panics::contain(|| on_leak(report));
+    } else {
+        on_leak(report);
     }
 }
 
@@ -552,7 +562,11 @@ impl<T> SegmentPoolBuilder<T> {
     /// Calls `report` when the pool is dropped while values of it are alive. Without it nothing is reported, and nothing
     /// is looked for. A pool in a `static` is never dropped: see [`SegmentPool::leaks`].
     ///
-    /// It is called once, after the pool was dropped, on the thread that dropped it. It may panic, and it may use pools.
+    /// It is called once, after the pool was dropped, on the thread that dropped it. It may use pools.
+    ///
+    /// It may panic, and then the drop of the pool does. When the pool is dropped while another panic unwinds, the panic of
+    /// `report` ends there, after the panic hook, and the first one goes on: the values that a failing test leaves do not
+    /// hide its own failure.
     ///
     /// # Examples
     ///

@@ -17,7 +17,7 @@
 //!
 //! No user code runs in here, so nothing is ever seen half changed. With the feature `tracing`, a subscriber does: as
 //! the last thing before a door is left ([`tell`]), and not in `leave`, `put_back`, `collect` and `trim_pool`, whose callers are
-//! at work, nor in what the outbox calls.
+//! at work, nor in what the outbox calls. Its panics do not get out of there, so no door unwinds.
 
 use core::cell::Cell;
 
@@ -319,7 +319,7 @@ pub(crate) unsafe fn leave(heap: HeapRef) {
 pub(crate) fn take_for_handle(heap: &Cell<HeapRef>, pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| {
         let slot = local.take_for_handle(heap, pool);
-        local.told(pool, 0, slot)
+        local.told(pool, slot)
     })
 }
 
@@ -391,7 +391,7 @@ pub(crate) fn map_ahead(pool: RegistryRef, segments: usize, touch: bool) -> bool
         if !mapped {
             events::note(Happened::Refused, pool.core().name, 0);
         }
-        local.tell(|| ());
+        local.tell();
         mapped
     })
 }
@@ -403,7 +403,7 @@ pub(crate) fn with_room<R>(attempt: impl Fn() -> Option<R>) -> Option<R> {
 
 /// Tells what was noted on the slow paths. The caller is at work on no pool's state.
 pub(crate) fn tell() {
-    LOCAL.with(|local| local.tell(|| ()));
+    LOCAL.with(Local::tell);
 }
 
 /// Tells that a pool refused, and what was noted before.
@@ -428,7 +428,7 @@ fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
         }
         local.let_go_of_closed(SWEPT_HEAPS);
         let slot = local.refill(heap, bin);
-        local.told(registry::registry_of(heap), bin, slot)
+        local.told(registry::registry_of(heap), slot)
     })
 }
 
@@ -450,7 +450,7 @@ unsafe fn give_own(heap: HeapRef, segment: SegmentRef, slot: SlotPtr) {
 fn stash(heap: HeapRef, bin: usize) {
     LOCAL.with(|local| {
         local.stash(heap, bin);
-        local.tell(|| ());
+        local.tell();
     });
 }
 
@@ -480,7 +480,7 @@ impl Local {
             return marked;
         }
         let slot = self.take_slowly(class);
-        self.told(registry::default(), class, slot)
+        self.told(registry::default(), slot)
     }
 
     fn take_slowly(&self, class: usize) -> Option<SlotPtr> {
@@ -499,31 +499,26 @@ impl Local {
     #[inline(never)]
     fn take_from_slow(&self, pool: RegistryRef) -> Option<SlotPtr> {
         let slot = self.take_from_slowly(pool);
-        self.told(pool, 0, slot)
+        self.told(pool, slot)
     }
 
-    /// Tells of what happened on the way to a slot of a pool's bin, or to none. If that panics, the slot goes back.
+    /// Tells of what happened on the way to a slot of a pool, or to none.
     #[inline(always)]
-    fn told(&self, pool: RegistryRef, bin: usize, slot: Option<SlotPtr>) -> Option<SlotPtr> {
+    fn told(&self, pool: RegistryRef, slot: Option<SlotPtr>) -> Option<SlotPtr> {
         if slot.is_none() {
             events::note(Happened::Refused, pool.core().name, 0);
         }
-        self.tell(|| {
-            if let Some(slot) = slot {
-                // SAFETY: taken from this bin, and on its way to a caller who will not get it.
-                unsafe { give(slot, Span::of(pool.core().stride(bin)), bin) };
-            }
-        });
+        self.tell();
         slot
     }
 
     /// Tells what was noted, unless the thread has ended: the subscriber's thread-locals may be gone then.
     #[inline(always)]
-    fn tell(&self, way_back: impl FnOnce()) {
+    fn tell(&self) {
         if self.phase.get() == Phase::Ended {
             events::forget();
         } else {
-            events::tell(way_back);
+            events::tell();
         }
     }
 
@@ -773,7 +768,7 @@ impl Local {
         if self.phase.get() != Phase::Guarded && self.has_ended() {
             self.flush();
         }
-        self.tell(|| ());
+        self.tell();
     }
 
     /// Frees a slot of a bounded pool.

@@ -579,6 +579,26 @@ fn a_report_function_that_panics_costs_nothing() {
     assert_eq!(*boxed, "alive");
 }
 
+/// A test fails while a value of its pool is alive: its own message is what counts.
+#[test]
+fn a_report_function_that_panics_does_not_hide_the_panic_that_unwinds() {
+    let mut alive = None;
+    let failed = panic::catch_unwind(AssertUnwindSafe(|| {
+        let pool = SegmentPool::builder().on_leak(note_and_panic).build();
+        alive = Some(pool.alloc(Forgotten(1)));
+        panic!("the test's own failure");
+    }));
+    let said = failed.unwrap_err();
+    assert_eq!(said.downcast_ref(), Some(&"the test's own failure"));
+    let report = REPORTED.take().expect("the report was made");
+    assert_eq!(report.live, 1);
+}
+
+fn note_and_panic(report: &LeakReport) {
+    note(report);
+    panic!("{report}");
+}
+
 #[test]
 fn a_report_function_may_use_pools() {
     static LOG: SegmentPool<String> = SegmentPool::new();

@@ -18,8 +18,9 @@ use std::path::Path;
 use sources::rust_files;
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 38] = [
+const LAYERS: [&str; 39] = [
     "sync",
+    "panics",
     "events",
     "refcount",
     "error",

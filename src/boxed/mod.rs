@@ -65,7 +65,8 @@ pub(crate) use self::vacant::Vacant;
 /// User code (destructors, closures, `Clone`) may allocate, free, and send boxes to other threads: no lock is held and no
 /// list is half changed while it runs.
 ///
-/// **Unwinding.** Whatever a constructor or conversion calls may panic: no slot is lost, and no value dropped twice.
+/// **Unwinding.** Whatever a constructor or conversion calls may panic: no slot is lost, and no value dropped twice. Freeing
+/// a slot never unwinds, so a drop does only if the value's does.
 ///
 /// # Examples
 ///
