@@ -1,7 +1,9 @@
 //! What can fail, and the value handed back with it.
 
+use core::alloc::Layout;
 use core::error::Error;
 use core::fmt;
+use std::alloc::handle_alloc_error;
 
 /// Why no slot could be had. More reasons may be added.
 ///
@@ -35,6 +37,39 @@ impl fmt::Display for AllocErrorKind {
 }
 
 impl Error for AllocErrorKind {}
+
+/// What ends an allocation that failed and has no error to return. It aborts the process, or unwinds: on nightly, a program can
+/// set a hook that panics. So the value must be where unwinding drops it.
+#[cold]
+pub(crate) fn refused(layout: Layout) -> ! {
+    #[cfg(all(test, not(segment_pool_loom)))]
+    hook::run();
+    handle_alloc_error(layout)
+}
+
+/// The hook, which only nightly can set, for tests.
+#[cfg(all(test, not(segment_pool_loom)))]
+pub(crate) mod hook {
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static PANICS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Runs `work` while the hook panics on this thread.
+    pub(crate) fn while_it_panics<R>(work: impl FnOnce() -> R) -> R {
+        PANICS.set(true);
+        let result = work();
+        PANICS.set(false);
+        result
+    }
+
+    pub(super) fn run() {
+        if PANICS.get() {
+            std::panic::resume_unwind(Box::new("refused"));
+        }
+    }
+}
 
 /// An allocation that failed, with the value that was to be stored: nothing is lost.
 ///

@@ -195,20 +195,21 @@ pub(crate) use forward_to_value;
 
 /// Slices and strings from whatever holds their elements.
 ///
-/// A handle has `copied(*const T)`, which moves a value of any size, and `From<&[T]>`.
+/// A handle has `copied(&T)`, which copies a value of any size that its owner then forgets, and `From<&[T]>`.
 macro_rules! from_slices_and_strings {
     ($Handle:ident) => {
         impl<T, const N: usize> From<[T; N]> for $Handle<[T]> {
             fn from(array: [T; N]) -> Self {
-                let array = core::mem::ManuallyDrop::new(array);
-                // SAFETY: the elements are moved, out of an array that does not drop them.
-                unsafe { Self::copied(&array[..]) }
+                // SAFETY: the next line forgets the array.
+                let moved = unsafe { Self::copied(&array[..]) };
+                core::mem::forget(array);
+                moved
             }
         }
 
         impl<T> From<Vec<T>> for $Handle<[T]> {
             fn from(mut elements: Vec<T>) -> Self {
-                // SAFETY: the elements are moved: no user code runs before the vector forgets them.
+                // SAFETY: the next line makes the vector forget its elements.
                 let moved = unsafe { Self::copied(&elements[..]) };
                 // SAFETY: zero elements are valid.
                 unsafe { elements.set_len(0) };

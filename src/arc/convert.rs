@@ -4,10 +4,10 @@ use core::alloc::Layout;
 use core::any::Any;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
-use std::alloc::handle_alloc_error;
 
 use super::{Counted, PoolArc};
 use crate::boxed::{PoolBox, Vacant};
+use crate::error::refused;
 use crate::forward::{forward_to_value, from_slices_and_strings};
 use crate::pointer::with_metadata_of;
 use crate::refcount::RefCount;
@@ -24,11 +24,12 @@ impl<T: Clone> From<&[T]> for PoolArc<[T]> {
 impl<T: ?Sized> From<PoolBox<T>> for PoolArc<T> {
     /// Moves the value, of whatever size, to a slot that has room for a count.
     fn from(boxed: PoolBox<T>) -> Self {
-        let value = PoolBox::into_raw(boxed) as *mut ManuallyDrop<T>;
+        // SAFETY: the next line makes the box forget its value.
+        let moved = unsafe { Self::copied(&boxed) };
+        let emptied = PoolBox::into_raw(boxed) as *mut ManuallyDrop<T>;
         // SAFETY: a box of the same layout, which frees the slot but does not drop the value.
-        let emptied = unsafe { PoolBox::from_raw(value) };
-        // SAFETY: the value is moved out of a box that does not drop it.
-        unsafe { Self::copied(&emptied) }
+        drop(unsafe { PoolBox::from_raw(emptied) });
+        moved
     }
 }
 
@@ -85,20 +86,19 @@ impl<T: ?Sized> PoolArc<T> {
         ManuallyDrop::new(self).counted
     }
 
-    /// Moves a value of any size into a slot.
+    /// Copies a value of any size into a slot, as `PoolBox::copied` does.
     ///
     /// # Safety
     ///
-    /// The value is not used any more where it is, unless its type is one whose bytes may be copied.
+    /// The next thing that the caller does is to forget the value, unless its type is one whose bytes may be copied.
     pub(crate) unsafe fn copied(value: &T) -> Self {
         let value_layout = Layout::for_value(value);
         let counted_layout = Layout::new::<RefCount>().extend(value_layout);
         let (layout, offset) = counted_layout.expect("the value leaves no room for a count");
         let layout = layout.pad_to_align();
-        let Some(vacant) = Vacant::take(layout) else {
-            handle_alloc_error(layout)
-        };
-        let storage = vacant.keep();
+        let storage = Vacant::take(layout)
+            .unwrap_or_else(|| refused(layout))
+            .keep();
         // SAFETY: fresh storage, which begins with the count.
         unsafe { storage.cast().write(RefCount::one_strong()) };
         // SAFETY: where the layout says.

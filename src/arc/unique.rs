@@ -1,6 +1,6 @@
 //! The only owner: the value taken out, or lent mutably.
 
-use core::ptr;
+use core::mem::{self, ManuallyDrop};
 
 use super::{Counted, PoolArc, Rest};
 use crate::boxed::PoolBox;
@@ -53,7 +53,7 @@ impl<T> PoolArc<T> {
     pub fn into_inner(this: Self) -> Option<T> {
         match this.count().drop_strong() {
             Left::Strong => {
-                core::mem::forget(this);
+                mem::forget(this);
                 None
             }
             // SAFETY: given up, as the last strong one.
@@ -85,7 +85,7 @@ impl<T> PoolArc<T> {
     ///
     /// This handle was given up as the last strong one, with `left` left.
     unsafe fn move_out(this: Self, left: Left) -> T {
-        let this = core::mem::ManuallyDrop::new(this);
+        let this = ManuallyDrop::new(this);
         // SAFETY: guaranteed by the caller.
         let _rest = unsafe { Rest::of(this.counted, left) };
         // SAFETY: the last strong handle owned the value. It is read once.
@@ -148,17 +148,17 @@ impl<T: Clone> PoolArc<T> {
             *this = Self::new((**this).clone());
             return;
         }
-        // Before the handle is given up, for a refusal may unwind.
+        // Before the handle is given up, because a failed allocation may unwind.
         let slot = PoolBox::<Counted<T>>::new_uninit();
         let Some(left) = this.count().take_only_strong() else {
             *this = Self::new((**this).clone());
             return;
         };
-        // SAFETY: the handle that was given up is read once, and replaced below. Nothing in between panics.
-        let given_up = unsafe { ptr::read(this) };
+        // SAFETY: the last strong handle owned the value. It is read once: the handle is replaced before anything can panic.
+        let value = unsafe { this.value().read() };
+        let own = Self::of(PoolBox::write(slot, Counted::new(value)));
+        let given_up = ManuallyDrop::new(mem::replace(this, own));
         // SAFETY: given up, as the only strong one.
-        let value = unsafe { Self::move_out(given_up, left) };
-        // SAFETY: what was there has been moved away.
-        unsafe { ptr::write(this, Self::of(PoolBox::write(slot, Counted::new(value)))) };
+        drop(unsafe { Rest::of(given_up.counted, left) });
     }
 }

@@ -7,10 +7,9 @@ use core::alloc::Layout;
 use core::mem::MaybeUninit;
 use core::pin::Pin;
 use core::ptr::NonNull;
-use std::alloc::handle_alloc_error;
 
 use super::PoolBox;
-use crate::error::{AllocError, AllocErrorKind};
+use crate::error::{self, AllocError, AllocErrorKind};
 use crate::local::LocalPool;
 use crate::pool::{self, SegmentPool};
 
@@ -387,7 +386,7 @@ impl<T> PoolBox<T> {
 
 #[cold]
 fn refused<T>() -> ! {
-    handle_alloc_error(Layout::new::<T>())
+    error::refused(Layout::new::<T>())
 }
 
 impl<T> SegmentPool<T> {

@@ -6,10 +6,9 @@ use core::iter::FusedIterator;
 use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::ops::Range;
 use core::ptr::{self, NonNull};
-use std::alloc::handle_alloc_error;
 
 use super::{PoolBox, Vacant};
-use crate::error::AllocErrorKind;
+use crate::error::{AllocErrorKind, refused};
 use crate::forward::from_slices_and_strings;
 use crate::pointer::with_metadata_of;
 
@@ -38,7 +37,7 @@ impl<T> PoolBox<[T]> {
         let Ok(layout) = Layout::array::<T>(len) else {
             panic!("capacity overflow: no slice has {len} elements of this type");
         };
-        Self::try_uninit_slice(len, layout).unwrap_or_else(|| handle_alloc_error(layout))
+        Self::try_uninit_slice(len, layout).unwrap_or_else(|| refused(layout))
     }
 
     /// Takes storage of the default pool for so many values, and sets its bytes to zero.
@@ -205,17 +204,17 @@ impl<T> PoolBox<T> {
 }
 
 impl<T: ?Sized> PoolBox<T> {
-    /// Moves a value of any size into a slot.
+    /// Copies a value of any size into a slot. To move one, a caller leaves it with its owner until this returns, because a
+    /// failed allocation may unwind, and then makes the owner forget it.
     ///
     /// # Safety
     ///
-    /// The value is not used any more where it is, unless its type is one whose bytes may be copied.
+    /// The next thing that the caller does is to forget the value, unless its type is one whose bytes may be copied.
     pub(crate) unsafe fn copied(value: &T) -> Self {
         let layout = Layout::for_value(value);
-        let Some(vacant) = Vacant::take(layout) else {
-            handle_alloc_error(layout)
-        };
-        let storage = vacant.keep();
+        let storage = Vacant::take(layout)
+            .unwrap_or_else(|| refused(layout))
+            .keep();
         // SAFETY: fresh storage of the value's size.
         unsafe { storage.copy_from_nonoverlapping(NonNull::from(value).cast(), layout.size()) };
         // SAFETY: the storage is for this layout and now holds the value.
@@ -238,11 +237,12 @@ impl<T: ?Sized> PoolBox<T> {
     /// ```
     #[must_use = "the value is dropped at once"]
     pub fn from_box(boxed: Box<T>) -> Self {
-        let value = Box::into_raw(boxed) as *mut ManuallyDrop<T>;
+        // SAFETY: the next line makes the box forget its value.
+        let moved = unsafe { Self::copied(&boxed) };
+        let emptied = Box::into_raw(boxed) as *mut ManuallyDrop<T>;
         // SAFETY: a box of the same layout, which frees the memory but does not drop the value.
-        let emptied = unsafe { Box::from_raw(value) };
-        // SAFETY: the value is moved out of a box that does not drop it.
-        unsafe { Self::copied(&emptied) }
+        drop(unsafe { Box::from_raw(emptied) });
+        moved
     }
 }
 

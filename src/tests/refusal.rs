@@ -5,14 +5,18 @@
 //! more, it must succeed, and all must be as if nothing had been refused.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
+use std::rc::Rc;
 
 use super::in_own_process;
 use crate::arc::PoolArc;
 use crate::boxed::PoolBox;
+use crate::error::hook::while_it_panics;
 use crate::error::{AllocError, AllocErrorKind};
 use crate::layout::Span;
 use crate::os::refusal::{mappings, refused_after, while_refused};
@@ -323,4 +327,135 @@ fn what_cannot_fail_aborts() {
             "{which}: {output:?}"
         );
     }
+}
+
+// --- Refusals that unwind -------------------------------------------------------------------------------------------
+
+/// How many values are alive.
+#[derive(Clone, Default)]
+struct Alive(Rc<Cell<i32>>);
+
+impl Alive {
+    fn value(&self) -> Value {
+        self.0.set(self.0.get() + 1);
+        Value(self.clone())
+    }
+
+    fn values(&self) -> [Value; 2] {
+        [self.value(), self.value()]
+    }
+
+    fn boxed(&self) -> PoolBox<Value> {
+        PoolBox::new(self.value())
+    }
+
+    fn shared(&self) -> PoolArc<Value> {
+        PoolArc::new(self.value())
+    }
+}
+
+/// A value that is counted while it is alive, and needs a mapping of its own.
+#[repr(align(8192))]
+struct Value(Alive);
+
+impl Clone for Value {
+    fn clone(&self) -> Self {
+        self.0.value()
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        let alive = self.0.0.get() - 1;
+        assert!(alive >= 0, "dropped twice");
+        self.0.0.set(alive);
+    }
+}
+
+/// Makes something where there is memory, and has it made into something else where there is none.
+fn unwinds<T>(what: &str, make: fn(&Alive) -> T, act: impl FnOnce(T)) {
+    let (alive, before) = (Alive::default(), mappings());
+    let made = make(&alive);
+    let refused =
+        while_refused(|| while_it_panics(|| catch_unwind(AssertUnwindSafe(|| act(made)))));
+    assert!(refused.is_err(), "{what} needs memory");
+    assert_eq!(alive.0.get(), 0, "{what} loses a value");
+    assert_eq!(mappings(), before, "{what} loses storage");
+}
+
+/// Nightly's hook for allocation errors may panic: whatever was on its way is dropped, once.
+#[test]
+fn a_failed_allocation_that_unwinds_loses_nothing() {
+    let pool = SegmentPool::new();
+    Thread::start().run(|| {
+        drop(pool.alloc(Alive::default().value())); // so that the pool itself is mapped
+        unwinds("new", Alive::value, |it| drop(PoolBox::new(it)));
+        unwinds("new_with", Alive::value, |it| {
+            drop(PoolBox::new_with(|| it))
+        });
+        unwinds("pin", Alive::value, |it| drop(PoolBox::pin(it)));
+        unwinds("alloc", Alive::value, |it| drop(pool.alloc(it)));
+        unwinds("local", Alive::value, |it| drop(pool.local().alloc(it)));
+        unwinds("clone", Alive::boxed, |it| drop(it.clone()));
+        unwinds("map", Alive::boxed, |it| {
+            drop(PoolBox::map(it, |it| (it, 7)))
+        });
+        unwinds("try_map", Alive::boxed, |it| {
+            drop(PoolBox::try_map(it, |it| Ok::<_, ()>((it, 7))));
+        });
+        unwinds(
+            "from_box",
+            |alive| Box::new(alive.value()),
+            |it| drop(PoolBox::from_box(it)),
+        );
+        unwinds(
+            "from_box, dyn",
+            |alive| Box::new(alive.value()) as Box<dyn Any>,
+            |it| drop(PoolBox::from_box(it)),
+        );
+        unwinds("array", Alive::values, |it| {
+            drop(PoolBox::<[Value]>::from(it))
+        });
+        unwinds(
+            "vector",
+            |alive| Vec::from(alive.values()),
+            |it| drop(PoolBox::<[Value]>::from(it)),
+        );
+        unwinds("slice", Alive::values, |it| {
+            drop(PoolBox::<[Value]>::from(&it[..]))
+        });
+        unwinds(
+            "array of a vector",
+            |alive| Vec::from(alive.values()),
+            |it| {
+                drop(PoolBox::<[Value; 2]>::try_from(it));
+            },
+        );
+        unwinds("collect", Alive::values, |it| {
+            drop(it.into_iter().collect::<PoolBox<[Value]>>())
+        });
+        unwinds("PoolArc::new", Alive::value, |it| drop(PoolArc::new(it)));
+        unwinds("PoolArc::new_cyclic", Alive::value, |it| {
+            drop(PoolArc::new_cyclic(|_| it))
+        });
+        unwinds("PoolArc of a box", Alive::boxed, |it| {
+            drop(PoolArc::<Value>::from(it))
+        });
+        unwinds("PoolArc of an array", Alive::values, |it| {
+            drop(PoolArc::<[Value]>::from(it))
+        });
+        unwinds(
+            "PoolArc of a vector",
+            |alive| Vec::from(alive.values()),
+            |it| drop(PoolArc::<[Value]>::from(it)),
+        );
+        unwinds("make_mut, shared", Alive::shared, |mut it| {
+            let _other = it.clone();
+            PoolArc::make_mut(&mut it);
+        });
+        unwinds("make_mut, observed", Alive::shared, |mut it| {
+            let _weak = PoolArc::downgrade(&it);
+            PoolArc::make_mut(&mut it);
+        });
+    });
 }
