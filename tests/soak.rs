@@ -1,5 +1,6 @@
 //! All operations at once, for as long as one likes: values with checked contents change hands between threads that start
-//! and end, pools are dropped while their boxes live, and threads idle, trim, flush, reserve, leak and run into limits.
+//! and end, pools are dropped while their boxes live, and threads idle, trim, flush, reserve, leak and run into limits. With the
+//! feature `tracing`, a subscriber panics now and then.
 //!
 //! The run goes by rounds. After each, when all its threads have ended, every slot is counted; after every fourth, all
 //! values are dropped and the memory must be back. Meanwhile what is resident is held against what is alive: the bound
@@ -15,6 +16,8 @@
 #![cfg(all(target_os = "linux", not(segment_pool_loom)))]
 
 mod common;
+#[path = "common/subscriber.rs"]
+mod subscriber;
 
 use std::cell::RefCell;
 use std::env;
@@ -566,6 +569,7 @@ fn round(world: &World, number: usize) {
 fn everything_at_once_for_long() {
     let seconds = env::var("SOAK_SECONDS").map_or(60, |seconds| seconds.parse().unwrap());
     let start = Instant::now();
+    subscriber::panic_every(5);
     let world = World::new();
     for number in 0.. {
         round(&world, number);
@@ -587,11 +591,13 @@ fn everything_at_once_for_long() {
     world.check_tidy();
     world.count();
     println!(
-        "{} steps, {} pools, {} refusals, {} leaked",
+        "{} steps, {} pools, {} refusals, {} leaked, {} panics of the subscriber",
         STEPS_DONE.load(Relaxed),
         POOLS.load(Relaxed),
         REFUSALS.load(Relaxed),
-        LEAKED.load(Relaxed)
+        LEAKED.load(Relaxed),
+        subscriber::panics()
     );
+    assert_eq!(subscriber::panics() > 0, cfg!(feature = "tracing"));
     println!("default pool:\n{}", segment_pool::stats());
 }

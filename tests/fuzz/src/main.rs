@@ -1,5 +1,6 @@
 //! A stream of operations on a few threads that take turns, or drop what they have at the same time. Contents are
-//! checked by every drop, every slot is counted when the stream says so, and in the end nothing is left.
+//! checked by every drop, every slot is counted when the stream says so, and in the end nothing is left. A subscriber panics as often
+//! as the stream says.
 //!
 //! The threads live on from one input to the next, unless an operation ends one.
 
@@ -7,6 +8,8 @@
 
 #[path = "../../common/mod.rs"]
 mod common;
+#[path = "../../common/subscriber.rs"]
+mod subscriber;
 
 use std::array;
 use std::cell::RefCell;
@@ -28,6 +31,8 @@ struct Story {
     turns: Vec<Turn>,
     /// Whether the pool of one type is dropped before the last of its values.
     pool_first: bool,
+    /// Events of a thread that pass before one at which the subscriber panics.
+    patience: u8,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -271,6 +276,7 @@ fn end(crew: &[Worker; WORKERS], model: Model, pool_first: bool) {
 
 fuzz_target!(|story: Story| {
     CREW.with_borrow_mut(|crew| {
+        subscriber::panic_every(u32::from(story.patience) + 1);
         let model = Arc::new(Mutex::new(Model::default()));
         for next in story.turns {
             turn(next, crew, &model);
