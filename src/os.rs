@@ -12,6 +12,11 @@ pub(crate) fn page_bytes() -> usize {
     platform::page_bytes()
 }
 
+/// What a mapping of so many bytes takes: whole pages. `None` if no address space has as many.
+pub(crate) fn in_pages(bytes: usize) -> Option<usize> {
+    bytes.checked_next_multiple_of(page_bytes())
+}
+
 /// Maps `bytes` of zeroed memory, aligned to `align`, a power of two. `None` when memory is refused.
 ///
 /// The mapping is given back by [`unmap`] with the same size and alignment.
@@ -21,7 +26,7 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
     if refusal::refuses() {
         return None;
     }
-    let bytes = bytes.checked_next_multiple_of(page_bytes())?;
+    let bytes = in_pages(bytes)?;
     let memory = platform::map(bytes, align.max(page_bytes()));
     #[cfg(all(test, not(segment_pool_loom)))]
     refusal::note(memory, bytes);

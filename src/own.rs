@@ -25,9 +25,9 @@ struct Header {
 
 const HEADER_BYTES: usize = 64;
 
-/// Bytes that a mapping for this layout takes; `None` if there can be none.
-pub(crate) const fn mapping_bytes(layout: Layout) -> Option<usize> {
-    layout.size().checked_add(distance(layout))
+/// Bytes that a mapping for this layout takes, in whole pages; `None` if there can be none.
+pub(crate) fn mapping_bytes(layout: Layout) -> Option<usize> {
+    os::in_pages(layout.size().checked_add(distance(layout))?)
 }
 
 const fn distance(layout: Layout) -> usize {
@@ -75,7 +75,7 @@ fn try_map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
 /// It came from [`map`] for this layout, and the caller gives it up.
 #[cold]
 pub(crate) unsafe fn unmap(storage: NonNull<u8>, layout: Layout) {
-    let bytes = distance(layout) + layout.size();
+    let bytes = mapping_bytes(layout).expect("the value was mapped");
     // SAFETY: the mapping begins so many bytes before the storage, whose pointer may reach all of it.
     let mapping = unsafe { storage.sub(distance(layout)) };
     // SAFETY: `map` wrote the header.

@@ -129,8 +129,7 @@ pub(crate) unsafe fn return_slot(storage: NonNull<u8>, layout: Layout) {
 /// ```
 pub struct SegmentPool<T> {
     handle: Handle,
-    /// Segments, or values with a mapping of their own, that the pool may have.
-    limit: usize,
+    limits: Limits,
     name: Option<&'static str>,
     on_leak: Option<fn(&LeakReport)>,
     values: PhantomData<fn(T) -> T>,
@@ -183,7 +182,7 @@ impl<T> SegmentPool<T> {
     #[must_use]
     pub const fn builder() -> SegmentPoolBuilder<T> {
         SegmentPoolBuilder {
-            limit: usize::MAX,
+            limits: Limits::NONE,
             name: None,
             on_leak: None,
             values: PhantomData,
@@ -459,6 +458,11 @@ impl<T> SegmentPool<T> {
         }
     }
 
+    /// Segments, or values with a mapping of their own, that the pool may have.
+    fn limit(&self) -> usize {
+        self.limits.of(Self::LAYOUT)
+    }
+
     #[inline(always)]
     fn registry(&self) -> Option<RegistryRef> {
         self.handle.get()
@@ -466,7 +470,7 @@ impl<T> SegmentPool<T> {
 
     #[inline(always)]
     pub(crate) fn registry_or_create(&self) -> Option<RegistryRef> {
-        let create = || RegistryRef::create(pool_stride(Self::LAYOUT), self.limit, self.name());
+        let create = || RegistryRef::create(pool_stride(Self::LAYOUT), self.limit(), self.name());
         self.handle.get_or_create(|| thread::with_room(create))
     }
 }
@@ -512,6 +516,34 @@ impl<T> fmt::Debug for SegmentPool<T> {
     }
 }
 
+/// What a builder was told; the size of a page, in which `bytes` count, is known when the program runs.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    segments: usize,
+    bytes: usize,
+}
+
+impl Limits {
+    const NONE: Self = Self {
+        segments: usize::MAX,
+        bytes: usize::MAX,
+    };
+
+    /// How many segments that is, or mappings: all those of a pool of one type are of one size.
+    fn of(self, layout: Layout) -> usize {
+        let each = match route(layout) {
+            Route::Zero => return usize::MAX,
+            Route::Class(..) => Some(Span::of(pool_stride(layout)).bytes()),
+            Route::Own => own::mapping_bytes(layout),
+        };
+        let by_bytes = match self.bytes {
+            usize::MAX => usize::MAX,
+            bytes => each.map_or(0, |each| bytes / each),
+        };
+        self.segments.min(by_bytes)
+    }
+}
+
 /// Name and limits of a [`SegmentPool`], which [`build`](Self::build) makes. All may be used in a `static`.
 ///
 /// A pool takes memory by the segment: 64 KiB for values up to 1 KiB, 512 KiB up to 16 KiB, 4 MiB up to 128 KiB; each
@@ -535,7 +567,7 @@ impl<T> fmt::Debug for SegmentPool<T> {
 /// assert_eq!(PACKETS.alloc([7; 100])[99], 7);
 /// ```
 pub struct SegmentPoolBuilder<T> {
-    limit: usize,
+    limits: Limits,
     name: Option<&'static str>,
     on_leak: Option<fn(&LeakReport)>,
     values: PhantomData<fn(T) -> T>,
@@ -600,13 +632,17 @@ impl<T> SegmentPoolBuilder<T> {
     /// ```
     #[must_use]
     pub const fn max_segments(mut self, segments: usize) -> Self {
-        if segments < self.limit {
-            self.limit = segments;
+        if segments < self.limits.segments {
+            self.limits.segments = segments;
         }
         self
     }
 
-    /// At most so many bytes of segments, or of mappings. Less than one of them allows no value at all.
+    /// At most so many bytes of segments, or of mappings. Less than one of them allows no value at all. The least of
+    /// several limits counts.
+    ///
+    /// A mapping for one value is whole pages, of 4 KiB on most systems and up to 64 KiB on some. It holds a header of 64
+    /// bytes, or as much as the value's alignment if that is more, and the value.
     ///
     /// # Examples
     ///
@@ -621,16 +657,11 @@ impl<T> SegmentPoolBuilder<T> {
     /// assert!(none.try_alloc(7).is_err());
     /// ```
     #[must_use]
-    pub const fn max_bytes(self, bytes: usize) -> Self {
-        let segments = match route(SegmentPool::<T>::LAYOUT) {
-            Route::Zero => return self,
-            Route::Class(..) => bytes / Span::of(pool_stride(SegmentPool::<T>::LAYOUT)).bytes(),
-            Route::Own => match own::mapping_bytes(SegmentPool::<T>::LAYOUT) {
-                Some(mapping) => bytes / mapping,
-                None => 0,
-            },
-        };
-        self.max_segments(segments)
+    pub const fn max_bytes(mut self, bytes: usize) -> Self {
+        if bytes < self.limits.bytes {
+            self.limits.bytes = bytes;
+        }
+        self
     }
 
     /// The pool, without memory yet.
@@ -645,7 +676,7 @@ impl<T> SegmentPoolBuilder<T> {
     pub const fn build(self) -> SegmentPool<T> {
         SegmentPool {
             handle: Handle::new(),
-            limit: self.limit,
+            limits: self.limits,
             name: self.name,
             on_leak: self.on_leak,
             values: PhantomData,
@@ -657,7 +688,8 @@ impl<T> fmt::Debug for SegmentPoolBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SegmentPoolBuilder")
             .field("name", &self.name)
-            .field("max_segments", &self.limit)
+            .field("max_segments", &self.limits.segments)
+            .field("max_bytes", &self.limits.bytes)
             .finish()
     }
 }

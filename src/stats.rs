@@ -70,7 +70,7 @@ pub struct Stats {
     pub collects: u64,
     /// Values that are alive in mappings of their own, for they are larger than 128 KiB or aligned beyond 4 KiB.
     pub large: u64,
-    /// Address space of these mappings, in bytes.
+    /// Address space of these mappings, in bytes: whole pages, with the header of each.
     pub large_bytes: u64,
 }
 

@@ -603,6 +603,62 @@ fn values_with_a_mapping_of_their_own_are_limited() {
     assert_eq!(fill(&POOL, |n| [n as u8; BYTES]).0.len(), 3);
 }
 
+/// Address space of the process, in bytes.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn address_space() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = pages.split(' ').next().unwrap().parse().unwrap();
+    pages * rustix::param::page_size()
+}
+
+/// Fills a pool whose values have mappings of their own up to a limit. What it then has is as the limit, the statistics
+/// and the system say.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn fill_with_mappings<T>(limit: usize) {
+    let pool = SegmentPool::<T>::builder().max_bytes(limit).build();
+    drop(pool.alloc_uninit()); // for which the pool needs a page of its own, too
+    let mut values = Vec::with_capacity(limit / size_of::<T>() + 1);
+    let before = address_space();
+    let refused = loop {
+        match pool.try_alloc_uninit() {
+            Ok(value) => values.push(value),
+            Err(refused) => break refused,
+        }
+    };
+    let (taken, counted) = (address_space() - before, pool.stats().large_bytes as usize);
+    let each = counted / values.len();
+    let what = std::any::type_name::<T>();
+    assert_eq!(refused, AllocErrorKind::LimitReached, "{what}");
+    assert_eq!(taken, counted, "{what}");
+    assert!(
+        counted <= limit && limit - counted < each,
+        "{what}: {counted} of {limit}"
+    );
+    drop(values);
+    let left = (pool.stats().large_bytes, address_space());
+    assert_eq!(left, (0, before), "{what}");
+}
+
+#[cfg(all(target_os = "linux", not(miri), not(asan_slots)))] // AddressSanitizer maps memory of its own
+#[test]
+fn a_limit_by_bytes_counts_whole_pages_with_header_and_alignment() {
+    #[repr(align(8192))]
+    struct OfTwoPages(#[expect(dead_code, reason = "only its layout counts")] u8);
+    #[repr(align(1_048_576))]
+    struct OfAMebibyte(#[expect(dead_code, reason = "as above")] [u8; 3 << 20]);
+
+    common::in_own_process(
+        "a_limit_by_bytes_counts_whole_pages_with_header_and_alignment",
+        || {
+            fill_with_mappings::<[u8; 131_073]>(20 * (131_073 + 64));
+            fill_with_mappings::<[u8; 33 * 4096 - 64]>(20 * 33 * 4096);
+            fill_with_mappings::<[u8; 33 * 4096 - 63]>(20 * 33 * 4096);
+            fill_with_mappings::<OfTwoPages>(20 * 16_384 + 16_383);
+            fill_with_mappings::<OfAMebibyte>(20 << 20);
+        },
+    );
+}
+
 #[test]
 fn what_another_thread_freed_is_found_before_a_limit_refuses() {
     static POOL: Pool = Pool::builder().max_segments(2).build();
