@@ -90,6 +90,21 @@ impl Arenas {
         self.table(span).claim()
     }
 
+    /// Memory for so many segments, each given to `claimed`, until the operating system refuses. Returns how many there
+    /// were: none if the system would not map as much as is missing.
+    pub(crate) fn claim_many(
+        &self,
+        span: Span,
+        segments: usize,
+        claimed: impl FnMut(Claimed),
+    ) -> usize {
+        if !self.table(span).has_or_may_map(segments) {
+            return 0;
+        }
+        let memory = core::iter::from_fn(|| self.claim(span));
+        memory.take(segments).map(claimed).count()
+    }
+
     /// Takes a segment's memory back.
     ///
     /// # Safety
@@ -240,6 +255,22 @@ impl Table {
             // Relaxed: as `idle`.
             self.dirty.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether there are so many free segments, or the system maps what is missing at this moment. One arena need not be
+    /// asked for twice.
+    ///
+    /// More would be refused arena by arena, when the headers of the segments before have taken the machine's memory.
+    fn has_or_may_map(&self, segments: usize) -> bool {
+        let in_an_arena = self.span.per_arena();
+        if segments <= in_an_arena {
+            return true;
+        }
+        // Relaxed: a guess of what need not be mapped.
+        let free = |entry: &Entry| entry.free.load(Ordering::Relaxed).count_ones() as usize;
+        let free: usize = self.entries().map(free).sum();
+        let arenas = segments.saturating_sub(free).div_ceil(in_an_arena);
+        arenas <= 1 || os::may_map(arenas * ARENA_BYTES)
     }
 
     /// Maps an arena, keeps its first segment and publishes the others.

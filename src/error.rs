@@ -22,7 +22,7 @@ pub enum AllocErrorKind {
     OutOfMemory,
     /// The pool has as much memory as its builder allowed.
     LimitReached,
-    /// A slice of that length would be larger than the address space allows.
+    /// A slice of that length, or a reservation for so many values, would be larger than the address space allows.
     CapacityOverflow,
 }
 

@@ -27,6 +27,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::arena::Arenas;
 use crate::bin::{Bin, Leftovers};
+use crate::error::AllocErrorKind;
 use crate::events::{self, Happened};
 use crate::layout::{CLASSES, Span, stride_of};
 use crate::lists::{Loose, Outgoing, Queued};
@@ -124,17 +125,21 @@ impl PoolCore {
         }
     }
 
-    /// Counts a segment and the reference for it, unless that exceeds the limit. By a holder of a reference.
-    pub(crate) fn admit(&self) -> bool {
-        let one_more = |in_use| (in_use < self.limit).then_some(in_use + 1);
-        // Release: the heap that the segment is for, which was listed before. Acquire: from that of other threads, so that who
+    /// Counts so many segments and the references for them, unless that exceeds the limit. By a holder of a reference.
+    pub(crate) fn admit(&self, segments: usize) -> bool {
+        let more = |in_use: usize| {
+            in_use
+                .checked_add(segments)
+                .filter(|sum| *sum <= self.limit)
+        };
+        // Release: the heap that the segments are for, which was listed before. Acquire: from that of other threads, so that who
         // finds no room finds their heaps.
         let counted = self
             .in_use
-            .fetch_update(Ordering::Release, Ordering::Acquire, one_more);
+            .fetch_update(Ordering::Release, Ordering::Acquire, more);
         if counted.is_ok() {
             // Relaxed: the caller holds a reference, so the count cannot reach zero meanwhile.
-            self.refs.fetch_add(1, Ordering::Relaxed);
+            self.refs.fetch_add(segments, Ordering::Relaxed);
         }
         counted.is_ok()
     }
@@ -542,26 +547,40 @@ impl HeapRef {
     /// Fills the empty free list of a bin from a new segment; false when memory is refused or the pool's limit is
     /// reached. Owner only.
     pub(crate) fn refill_from_new(self, index: usize) -> bool {
-        self.add_segment(index, false) && self.bin(index).refill_from_segments()
+        self.add_segments(index, 1, false).is_ok() && self.bin(index).refill_from_segments()
     }
 
-    /// Adds a segment to a bin, with its pages if `touch`; false when memory is refused or the pool's limit is
-    /// reached. Owner only.
-    pub(crate) fn add_segment(self, index: usize, touch: bool) -> bool {
+    /// Adds so many segments to a bin, with their pages if `touch`: all of them, or none. Owner only.
+    pub(crate) fn add_segments(
+        self,
+        index: usize,
+        segments: usize,
+        touch: bool,
+    ) -> Result<(), AllocErrorKind> {
         let stride = self.stride(index);
-        let spare = self.take_spare(Span::of(stride));
-        let Some(claimed) = spare.or_else(|| self.claim(Span::of(stride))) else {
-            return false;
+        let (span, new) = (Span::of(stride), Leftovers::new());
+        let make = |claimed| {
+            // SAFETY: claimed for this span.
+            let segment =
+                unsafe { SegmentRef::init(claimed, self.id(), self.pool_id(), index, stride) };
+            new.empty.push(segment);
         };
-        let (heap, pool) = (self.id(), self.pool_id());
-        // SAFETY: claimed for this span.
-        let segment = unsafe { SegmentRef::init(claimed, heap, pool, index, stride) };
-        if touch {
-            // SAFETY: no slot was handed out yet.
-            unsafe { segment.touch(os::page_bytes(), os::touch) };
+        let spares = self.own.spares[span.index()].iter().count().min(segments);
+        let claimed = self.claim(span, segments - spares, make);
+        if claimed.is_err() {
+            self.release_down_to(&new, 0);
+            return claimed;
         }
-        self.take_over(segment);
-        true
+        let spares = core::iter::from_fn(|| self.take_spare(span)).take(spares);
+        spares.for_each(make);
+        while let Some(segment) = new.empty.pop() {
+            if touch {
+                // SAFETY: no slot was handed out yet.
+                unsafe { segment.touch(os::page_bytes(), os::touch) };
+            }
+            self.take_over(segment);
+        }
+        Ok(())
     }
 
     /// Takes a segment with room into its bin. Owner only, also of the segment, which names this heap.
@@ -580,21 +599,29 @@ impl HeapRef {
         Some(spare.end())
     }
 
-    fn claim(self, span: Span) -> Option<Claimed> {
+    /// Claims so many segments, which the limit must allow as a whole, until the system refuses one.
+    fn claim(
+        self,
+        span: Span,
+        segments: usize,
+        mut claimed: impl FnMut(Claimed),
+    ) -> Result<(), AllocErrorKind> {
         let pool = self.pool();
-        if !pool.admit() {
-            return None;
+        if !pool.admit(segments) {
+            return Err(AllocErrorKind::LimitReached);
         }
-        let claimed = pool.arenas().claim(span);
-        if claimed.is_none() {
-            pool.note_starved();
-            pool.dismiss(1);
-            // Relaxed: as in `release_some`.
-            pool.refs.fetch_sub(1, Ordering::Relaxed);
-        } else {
+        let count = pool.arenas().claim_many(span, segments, |memory| {
             events::note(Happened::SegmentAdded, pool.name, span.bytes());
+            claimed(memory);
+        });
+        if count == segments {
+            return Ok(());
         }
-        claimed
+        pool.note_starved();
+        pool.dismiss(segments - count);
+        // Relaxed: as in `release_down_to`.
+        pool.refs.fetch_sub(segments - count, Ordering::Relaxed);
+        Err(AllocErrorKind::OutOfMemory)
     }
 
     /// Stashes a full free list, and looks at the inbox on the occasion. Owner only.
@@ -666,7 +693,12 @@ impl HeapRef {
 
     /// For an owner with a reference of its own: the pool cannot end here.
     fn release_some(self, left: &Leftovers) {
-        let released = self.release(left, SPARE_BYTES);
+        self.release_down_to(left, SPARE_BYTES);
+    }
+
+    /// The same with so many bytes of spares.
+    fn release_down_to(self, left: &Leftovers, spare_bytes: usize) {
+        let released = self.release(left, spare_bytes);
         if released > 0 {
             // Relaxed: the pool ends after this thread has given up its own reference, and that releases all of this.
             self.pool().refs.fetch_sub(released, Ordering::Relaxed);

@@ -45,6 +45,10 @@ impl Loose {
     pub(crate) fn is_empty(&self) -> bool {
         self.first.get().is_none()
     }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SegmentRef> {
+        core::iter::successors(self.first.get(), |segment| segment.next().get())
+    }
 }
 
 /// Segments whose QUEUED is on and that are in no inbox, linked as they were there: until their remote list is taken

@@ -48,6 +48,17 @@ pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
     unsafe { platform::unmap(memory, bytes, align.max(page_bytes())) }
 }
 
+/// Whether the system maps so much now: it does, and gets it back at once.
+#[cfg_attr(all(test, not(segment_pool_loom)), track_caller)]
+pub(crate) fn may_map(bytes: usize) -> bool {
+    let memory = map(bytes, 1);
+    if let Some(memory) = memory {
+        // SAFETY: mapped above and not used.
+        unsafe { unmap(memory, bytes, 1) };
+    }
+    memory.is_some()
+}
+
 /// Gives the pages of a part of a mapping back and keeps the addresses; what is read there next is zero or what was
 /// there before.
 ///

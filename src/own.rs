@@ -44,13 +44,13 @@ const fn distance(layout: Layout) -> usize {
 pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
     let storage = try_map(layout, pool);
     if storage.is_none() {
-        thread::tell_of_refusal(pool.unwrap_or_else(registry::default));
+        thread::tell_of_refusal(pool.unwrap_or_else(registry::default).core().name);
     }
     storage
 }
 
 fn try_map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
-    if !pool.is_none_or(|pool| pool.core().admit()) {
+    if !pool.is_none_or(|pool| pool.core().admit(1)) {
         return None;
     }
     let map = |bytes| thread::with_room(|| Some((os::map(bytes, layout.align())?, bytes)));

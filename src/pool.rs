@@ -211,9 +211,15 @@ impl<T> SegmentPool<T> {
     /// system but the first touch of each page. Values with a mapping of their own cannot be reserved for, and those
     /// without size need not.
     ///
+    /// It reserves for all of them or for none: what it had mapped when it failed goes back. Cost: some 4 KiB of memory and
+    /// a microsecond or two per segment. If that takes more than one arena of 4 MiB, it first asks the system whether it may
+    /// have the whole.
+    ///
     /// # Errors
     ///
-    /// When memory is refused or the pool's limit is reached. What was mapped until then stays.
+    /// [`OutOfMemory`](AllocErrorKind::OutOfMemory) when the system refuses memory,
+    /// [`LimitReached`](AllocErrorKind::LimitReached) when the pool's limit allows less, and
+    /// [`CapacityOverflow`](AllocErrorKind::CapacityOverflow) for more than `isize::MAX` bytes.
     ///
     /// # Examples
     ///
@@ -251,14 +257,20 @@ impl<T> SegmentPool<T> {
         if !matches!(route(Self::LAYOUT), Route::Class(..)) {
             return Ok(());
         }
-        let segments = slots.div_ceil(capacity(pool_stride(Self::LAYOUT)));
+        let stride = pool_stride(Self::LAYOUT);
+        let segments = slots.div_ceil(capacity(stride));
+        let bytes = segments.checked_mul(Span::of(stride).bytes());
+        if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
+            return Err(AllocErrorKind::CapacityOverflow);
+        }
+        if segments > self.limit() {
+            thread::tell_of_refusal(self.name());
+            return Err(AllocErrorKind::LimitReached);
+        }
         let pool = self
             .registry_or_create()
             .ok_or(AllocErrorKind::OutOfMemory)?;
-        match thread::map_ahead(pool, segments, touch) {
-            true => Ok(()),
-            false => Err(self.refusal()),
-        }
+        thread::map_ahead(pool, segments, touch)
     }
 
     /// As [`take`](Self::take), with the reason of a refusal.

@@ -22,6 +22,7 @@
 use core::cell::Cell;
 
 use crate::bounded;
+use crate::error::AllocErrorKind;
 use crate::events::{self, Happened};
 use crate::handover::{self, Debts};
 use crate::heap::{BinRef, HeapRef};
@@ -370,25 +371,23 @@ pub(crate) unsafe fn close(pool: RegistryRef) {
     CLOSINGS.add();
 }
 
-/// Adds so many segments to this thread's heap of a pool, with their pages if `touch`; false when memory is refused or
-/// the pool's limit is reached.
-pub(crate) fn map_ahead(pool: RegistryRef, segments: usize, touch: bool) -> bool {
+/// Adds so many segments to this thread's heap of a pool, with their pages if `touch`: all of them, or none.
+pub(crate) fn map_ahead(
+    pool: RegistryRef,
+    segments: usize,
+    touch: bool,
+) -> Result<(), AllocErrorKind> {
     LOCAL.with(|local| {
-        let add = |heap: HeapRef| {
-            (0..segments)
-                .all(|_| heap.add_segment(0, touch))
-                .then_some(())
-        };
+        let add = |heap: HeapRef| Some(heap.add_segments(0, segments, touch));
         let mapped = if pool.core().is_bounded() {
-            bounded::with_heap(pool, &local.debts, add)
-                .flatten()
-                .is_some()
+            bounded::with_heap(pool, &local.debts, add).flatten()
         } else if local.has_ended() {
-            local.borrow(pool, add).is_some()
+            local.borrow(pool, add)
         } else {
-            local.heap_of(pool).and_then(add).is_some()
+            local.heap_of(pool).and_then(add)
         };
-        if !mapped {
+        let mapped = mapped.unwrap_or(Err(AllocErrorKind::OutOfMemory));
+        if mapped.is_err() {
             events::note(Happened::Refused, pool.core().name, 0);
         }
         local.tell();
@@ -407,8 +406,8 @@ pub(crate) fn tell() {
 }
 
 /// Tells that a pool refused, and what was noted before.
-pub(crate) fn tell_of_refusal(pool: RegistryRef) {
-    events::note(Happened::Refused, pool.core().name, 0);
+pub(crate) fn tell_of_refusal(pool: &'static str) {
+    events::note(Happened::Refused, pool, 0);
     tell();
 }
 

@@ -791,16 +791,99 @@ fn prefaulted_segments_hold_values() {
 }
 
 #[test]
-fn reserve_stops_at_a_limit_and_keeps_what_it_got() {
+fn a_reservation_beyond_the_limit_maps_nothing() {
     static POOL: Pool = Pool::builder().max_segments(3).build();
-    assert_eq!(
-        POOL.reserve(10 * A_SEGMENT as usize),
-        Err(AllocErrorKind::LimitReached)
-    );
+    let refused = Err(AllocErrorKind::LimitReached);
+    assert_eq!(POOL.reserve(10 * A_SEGMENT as usize), refused);
+    assert_eq!(POOL.prefault(10 * A_SEGMENT as usize), refused);
+    assert_eq!(POOL.stats().heaps, 0);
+    let boxes = make(&POOL, 1);
+    assert_eq!(POOL.reserve(3 * A_SEGMENT as usize - 100), refused);
+    assert_eq!(POOL.stats().segments, 1);
+    POOL.reserve(2 * A_SEGMENT as usize - 100).unwrap();
     assert_eq!(POOL.stats().segments, 3);
-    assert!(fill(&POOL, Contents::new).0.len() >= 3 * A_SEGMENT as usize);
+    assert_eq!(POOL.reserve(1), refused);
+    assert_eq!(POOL.reserve(0), Ok(()));
+    drop(boxes);
     POOL.trim();
     assert_all_home(&POOL);
+}
+
+/// What a reservation takes of the heap's spare segments is counted already.
+#[test]
+fn spare_segments_are_reserved_first() {
+    static POOL: Pool = Pool::builder().max_segments(60).build();
+    drop(fill(&POOL, Contents::new));
+    let before = POOL.stats();
+    assert!(before.spare_bytes > 0);
+    let most = ((60 - before.segments) * before.capacity / before.segments) as usize;
+    assert_eq!(POOL.reserve(most + 1), Err(AllocErrorKind::LimitReached));
+    assert_eq!(POOL.stats(), before);
+    POOL.reserve(most).unwrap();
+    let stats = POOL.stats();
+    assert_eq!((stats.spare_bytes, stats.segments), (0, 60), "{stats}");
+    POOL.trim();
+    assert_all_home(&POOL);
+}
+
+#[test]
+fn what_no_address_space_holds_is_not_begun() {
+    fn ask<T>() {
+        let pool = SegmentPool::<T>::new();
+        for refused in [pool.reserve(usize::MAX), pool.prefault(usize::MAX / 2)] {
+            assert_eq!(refused, Err(AllocErrorKind::CapacityOverflow));
+        }
+        assert_eq!(pool.stats().heaps, 0);
+    }
+    ask::<u64>();
+    ask::<[u8; 3000]>();
+    ask::<[u8; 100_000]>();
+}
+
+#[cfg(target_os = "linux")]
+fn limit_address_space(most: libc::rlim_t) {
+    let limit = libc::rlimit {
+        rlim_cur: most,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: a valid limit.
+    assert_eq!(
+        unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) },
+        0
+    );
+}
+
+/// A process that may have 128 MiB more is asked for more than that, by as much as one arena and by far. It can go on.
+#[cfg(all(target_os = "linux", not(miri), not(asan_slots)))]
+#[test]
+fn what_the_system_refuses_as_a_whole_leaves_nothing_behind() {
+    const MORE: usize = 128 << 20;
+    let name = "what_the_system_refuses_as_a_whole_leaves_nothing_behind";
+    common::in_own_process(name, || {
+        for touch in [false, true] {
+            for bytes in [MORE, 2 << 30, 1 << 46] {
+                let pool = SegmentPool::<u64>::new();
+                let before = address_space();
+                limit_address_space((before + MORE) as libc::rlim_t);
+                let slots = bytes / 8;
+                let reserved = if touch {
+                    pool.prefault(slots)
+                } else {
+                    pool.reserve(slots)
+                };
+                assert_eq!(reserved, Err(AllocErrorKind::OutOfMemory));
+                let (boxed, vector) = (PoolBox::new([0_u8; 5000]), vec![0_u8; MORE / 2]);
+                limit_address_space(libc::RLIM_INFINITY);
+                drop((boxed, vector));
+                segment_pool::trim();
+                pool.reserve(1000).unwrap();
+                drop(pool);
+                segment_pool::trim();
+                let left = address_space().saturating_sub(before);
+                assert!(left < 8 << 20, "{left} bytes are left of {bytes}");
+            }
+        }
+    });
 }
 
 #[test]

@@ -1,15 +1,9 @@
 use core::iter;
 use core::ptr::NonNull;
 
-use super::{Loose, Outgoing, Queued};
+use super::{Outgoing, Queued};
 use crate::remote::Node;
 use crate::segment::{Segment, SegmentRef};
-
-impl Loose {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = SegmentRef> {
-        iter::successors(self.first.get(), |segment| segment.next().get())
-    }
-}
 
 impl Queued {
     pub(crate) fn iter(&self) -> impl Iterator<Item = SegmentRef> {

@@ -225,7 +225,7 @@ fn pool_dropped_with_a_segment_never_used() {
     model(|| {
         let pool = Pool::new();
         let heap = pool.acquire(1);
-        assert!(heap.add_segment(0, false));
+        assert!(heap.add_segments(0, 1, false).is_ok());
         let dropper = thread::spawn(move || close(pool.registry));
         end(heap);
         dropper.join().unwrap();
@@ -260,15 +260,31 @@ fn room_below_a_limit_is_somebodys() {
     model(|| {
         let pool = Pool::with_limit(1);
         let core = pool.registry.core();
-        assert!(core.admit());
-        let other = thread::spawn(move || pool.registry.core().admit());
+        assert!(core.admit(1));
+        let other = thread::spawn(move || pool.registry.core().admit(1));
         core.dismiss(1);
-        let admitted = [core.admit(), other.join().unwrap()].map(usize::from);
+        let admitted = [core.admit(1), other.join().unwrap()].map(usize::from);
         let admitted: usize = admitted.iter().sum();
         assert!(admitted > 0);
         core.dismiss(admitted);
         // SAFETY: the references of the segments that were admitted.
         unsafe { pool.registry.give_up(1 + admitted) };
+        pool.close();
+    });
+}
+
+/// In a pool for three segments two threads reserve two each. Catches: both refused, because each had counted one that the
+/// other needed.
+#[test]
+fn one_of_two_reservations_at_a_limit_is_granted() {
+    model(|| {
+        let pool = Pool::with_limit(3);
+        let other = thread::spawn(move || pool.registry.core().admit(2));
+        let granted = [pool.registry.core().admit(2), other.join().unwrap()];
+        assert_ne!(granted[0], granted[1]);
+        pool.registry.core().dismiss(2);
+        // SAFETY: the references of the segments that were admitted.
+        unsafe { pool.registry.give_up(2) };
         pool.close();
     });
 }

@@ -41,7 +41,7 @@ impl Full {
     fn new(stride: usize) -> Self {
         let pool = RegistryRef::create(stride, usize::MAX, "batches").unwrap();
         let heap = pool.acquire(1 << 40).unwrap();
-        assert!(heap.add_segment(0, false));
+        assert!(heap.add_segments(0, 1, false).is_ok());
         let bin = heap.bin(0);
         let segment = bin.segments().next().unwrap();
         let next = || {

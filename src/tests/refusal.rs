@@ -34,6 +34,14 @@ type Large = [u8; 140_000];
 #[repr(align(8192))]
 struct Aligned(u8);
 
+/// Words in the segments of an arena, or a few less.
+const AN_ARENA: usize = 64
+    * if cfg!(feature = "hardened") {
+        1950
+    } else {
+        2700
+    };
+
 /// Where requests are made.
 struct World {
     words: SegmentPool<String>,
@@ -131,6 +139,9 @@ fn requests() -> Vec<(&'static str, Request)> {
         }),
         ("reserve", |world| kept(world.words.reserve(5000))),
         ("prefault", |world| kept(world.words.prefault(5000))),
+        ("reserve, three arenas", |world| {
+            kept(world.words.reserve(3 * AN_ARENA - 100))
+        }),
     ]
 }
 
@@ -259,6 +270,47 @@ fn refuse_a_larger_index(places: &mut BTreeSet<Place>) {
     thread.end();
 }
 
+/// Reserves for three arenas beside a value and a spare segment, and is refused each mapping in turn. What a refused
+/// reservation had is gone, but for the one idle arena that stays mapped.
+fn refuse_a_reservation_half_way() {
+    let pool = SegmentPool::<String>::new();
+    let thread = Thread::start();
+    thread.run(|| {
+        let word = pool.alloc(word());
+        drop(
+            (0..40 * AN_ARENA / 64)
+                .map(|_| pool.alloc(String::new()))
+                .collect::<Vec<_>>(),
+        );
+        let seen = || {
+            (
+                pool.stats(),
+                pool.validate(),
+                pool.registry_if_any().map(RegistryRef::counts),
+            )
+        };
+        registry::trim_arenas();
+        let (before, mapped) = (seen(), mappings());
+        assert!(before.0.spare_bytes > 0);
+        for granted in 0.. {
+            let (reserved, place) = refused_after(granted, || pool.reserve(3 * AN_ARENA));
+            if place.is_none() {
+                assert_eq!(reserved, Ok(()));
+                assert_eq!(granted, 4, "the whole was asked for, and three arenas");
+                break;
+            }
+            assert_eq!(reserved, Err(AllocErrorKind::OutOfMemory));
+            assert_eq!(seen(), before, "{granted} were granted");
+            assert!(mappings() <= mapped + 1, "{granted} were granted");
+            registry::trim_arenas();
+            assert_eq!(mappings(), mapped, "{granted} were granted");
+        }
+        drop(word);
+        drop(pool);
+    });
+    thread.end();
+}
+
 /// Every line outside of tests that asks for memory.
 fn places_in_source() -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
@@ -273,7 +325,7 @@ fn places_in_source() -> BTreeSet<Place> {
         let asks = text
             .lines()
             .zip(1..)
-            .filter(|(line, _)| line.contains("os::map("));
+            .filter(|(line, _)| line.contains("os::map(") || line.contains("os::may_map("));
         places.extend(asks.map(|(_, line)| (name.clone(), line)));
     }
     places
@@ -290,6 +342,7 @@ fn every_refusal_is_told_and_loses_nothing() {
             }
             refuse_a_larger_table(&mut places);
             refuse_a_larger_index(&mut places);
+            refuse_a_reservation_half_way();
             println!("refused: {places:?}");
             assert_eq!(places, places_in_source(), "every place was refused");
             assert_eq!(places.len(), 6);
