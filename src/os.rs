@@ -2,10 +2,16 @@
 //!
 //! Fresh memory reads as zero and costs nothing until it is touched. On unix it comes from `mmap`, on Windows from
 //! `VirtualAlloc`, elsewhere and in Miri from `std::alloc`, where purging does nothing.
+//!
+//! Giving back cannot fail for the caller. A unix may refuse to unmap a part of a mapping, and then the range waits here for
+//! the next mapping of its size ([`kept`]). On Windows nothing does: a reservation goes whole, so there is nothing to split.
 
 use core::ptr::NonNull;
 
 use crate::checker;
+
+#[cfg(any(test, all(unix, not(miri))))]
+pub(crate) mod kept;
 
 /// Granularity of mapping and purging: 4 KiB on most systems, 16 or 64 on some.
 pub(crate) fn page_bytes() -> usize {
@@ -26,6 +32,8 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
     if refusal::refuses() {
         return None;
     }
+    #[cfg(all(test, not(segment_pool_loom)))]
+    refusal::interrupt();
     let bytes = in_pages(bytes)?;
     let memory = platform::map(bytes, align.max(page_bytes()));
     #[cfg(all(test, not(segment_pool_loom)))]
@@ -39,6 +47,7 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
 /// # Safety
 ///
 /// `memory` came from [`map`] with these very numbers and is not used again.
+#[cfg_attr(all(test, not(segment_pool_loom)), track_caller)]
 pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
     let bytes = bytes.next_multiple_of(page_bytes());
     #[cfg(all(test, not(segment_pool_loom)))]
@@ -46,6 +55,18 @@ pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
     checker::unmapped(memory, bytes);
     // SAFETY: guaranteed by the caller.
     unsafe { platform::unmap(memory, bytes, align.max(page_bytes())) }
+}
+
+/// Address space that the system did not take back when it was unmapped, in bytes.
+#[cfg(not(segment_pool_loom))]
+pub(crate) fn kept_bytes() -> usize {
+    platform::kept_bytes()
+}
+
+/// Asks the system once more to take all of that back.
+#[cfg(not(segment_pool_loom))]
+pub(crate) fn unmap_kept() {
+    platform::retry(usize::MAX);
 }
 
 /// Whether the system maps so much now: it does, and gets it back at once.
@@ -124,83 +145,8 @@ pub(crate) unsafe fn touch(memory: NonNull<u8>, bytes: usize) {
 }
 
 #[cfg(all(unix, not(miri)))]
-mod platform {
-    use core::ffi::c_void;
-    use core::ptr::{self, NonNull};
-
-    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
-
-    pub(super) fn page_bytes() -> usize {
-        rustix::param::page_size()
-    }
-
-    /// Maps as it comes, which next to an aligned mapping is often aligned, and otherwise more than asked and cuts.
-    pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
-        let memory = map_anywhere(bytes)?;
-        if memory.addr().get() % align == 0 {
-            return Some(memory);
-        }
-        // SAFETY: mapped above and not used.
-        unsafe { unmap(memory, bytes, align) };
-        let reserved = bytes.checked_add(align)?;
-        let memory = map_anywhere(reserved)?;
-        let before = memory.align_offset(align);
-        // SAFETY: `before` is less than `align`.
-        let aligned = unsafe { memory.add(before) };
-        // SAFETY: the part before the aligned one, not used.
-        unsafe { unmap(memory, before, align) };
-        // SAFETY: `before + bytes` is less than what was reserved.
-        let end = unsafe { aligned.add(bytes) };
-        // SAFETY: the part behind the aligned one, not used.
-        unsafe { unmap(end, align - before, align) };
-        Some(aligned)
-    }
-
-    fn map_anywhere(bytes: usize) -> Option<NonNull<u8>> {
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the system's choice disturbs nothing.
-        let memory =
-            unsafe { mmap_anonymous(ptr::null_mut(), bytes, protection, MapFlags::PRIVATE) };
-        NonNull::new(memory.ok()?.cast())
-    }
-
-    pub(super) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, _align: usize) {
-        if bytes == 0 {
-            return;
-        }
-        // SAFETY: the caller gives the range up.
-        let result = unsafe { munmap(memory.as_ptr().cast::<c_void>(), bytes) };
-        // It fails only when splitting a mapping exceeds the system's limit of mappings; the pages go all the same.
-        if result.is_err() {
-            // SAFETY: as above; the range stays mapped.
-            unsafe { purge(memory, bytes) };
-        }
-    }
-
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(super) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
-        use rustix::mm::{Advice, madvise};
-        // SAFETY: the caller owns the range and expects its contents to be lost. A refusal (locked pages) costs
-        // memory, not meaning.
-        let _ = unsafe {
-            madvise(
-                memory.as_ptr().cast::<c_void>(),
-                bytes,
-                Advice::LinuxDontNeed,
-            )
-        };
-    }
-
-    /// Mapping anew over the range drops its pages on every unix.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(super) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        let flags = MapFlags::PRIVATE | MapFlags::FIXED;
-        // SAFETY: the caller owns the range and expects its contents to be lost. On failure it is as it was.
-        let _ =
-            unsafe { mmap_anonymous(memory.as_ptr().cast::<c_void>(), bytes, protection, flags) };
-    }
-}
+#[path = "os/unix.rs"]
+mod platform;
 
 #[cfg(all(windows, not(miri)))]
 mod platform {
@@ -262,6 +208,15 @@ mod platform {
         unsafe { release(memory) }
     }
 
+    #[cfg(not(segment_pool_loom))]
+    pub(super) fn retry(_most: usize) {}
+
+    /// Nothing is kept.
+    #[cfg(not(segment_pool_loom))]
+    pub(super) const fn kept_bytes() -> usize {
+        0
+    }
+
     /// The pages stay promised, so using them again cannot fail; only their contents are given up.
     pub(super) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller owns the range and expects its contents to be lost. A refusal costs memory, not meaning.
@@ -292,21 +247,37 @@ mod platform {
     }
 
     pub(super) unsafe fn purge(_memory: NonNull<u8>, _bytes: usize) {}
+
+    #[cfg(not(segment_pool_loom))]
+    pub(super) fn retry(_most: usize) {}
+
+    /// Nothing is kept.
+    #[cfg(not(segment_pool_loom))]
+    pub(super) const fn kept_bytes() -> usize {
+        0
+    }
 }
 
-/// Refusal on demand, for the tests of failing memory, and how many mappings there are, for those that nothing is lost.
+/// Refusal on demand, for the tests of failing memory and of failing unmapping, and how many mappings there are, for those that nothing is lost.
 #[cfg(all(test, not(segment_pool_loom)))]
 pub(crate) mod refusal {
     use core::cell::{Cell, RefCell};
     use core::panic::Location;
     use core::ptr::NonNull;
     use std::collections::BTreeMap;
+    use std::thread::LocalKey;
 
     std::thread_local! {
         static PLAN: Cell<Plan> = const { Cell::new(Plan::Never) };
+        static UNMAPS: Cell<Plan> = const { Cell::new(Plan::Never) };
+        static INTERRUPTION: Cell<Option<Interruption>> = const { Cell::new(None) };
         static REFUSED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+        static KEPT: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
         static MAPPINGS: RefCell<BTreeMap<NonNull<u8>, usize>> = const { RefCell::new(BTreeMap::new()) };
     }
+
+    /// What is to be done after so many more mappings.
+    type Interruption = (usize, Box<dyn FnOnce()>);
 
     #[derive(Clone, Copy)]
     enum Plan {
@@ -314,23 +285,61 @@ pub(crate) mod refusal {
         Always,
         /// Until this thread gives a mapping back.
         UntilUnmapped,
-        /// When so many were granted.
+        /// From then on, when so many were granted.
         After(usize),
+        /// One, when so many were granted.
+        Once(usize),
+    }
+
+    impl Plan {
+        /// Whether it refuses now, and the plan from then on.
+        fn step(self) -> (bool, Self) {
+            match self {
+                Self::Never => (false, Self::Never),
+                Self::Always => (true, Self::Always),
+                Self::UntilUnmapped => (true, Self::UntilUnmapped),
+                Self::After(0) => (true, Self::Always),
+                Self::After(granted) => (false, Self::After(granted - 1)),
+                Self::Once(0) => (true, Self::Never),
+                Self::Once(granted) => (false, Self::Once(granted - 1)),
+            }
+        }
     }
 
     #[track_caller]
     pub(super) fn refuses() -> bool {
-        let (refuses, next) = match PLAN.get() {
-            Plan::Never => (false, Plan::Never),
-            Plan::Always | Plan::UntilUnmapped => (true, PLAN.get()),
-            Plan::After(0) => (true, Plan::Always),
-            Plan::After(granted) => (false, Plan::After(granted - 1)),
-        };
+        let (refuses, next) = PLAN.get().step();
         PLAN.set(next);
         if refuses && REFUSED.get().is_none() {
             REFUSED.set(Some(Location::caller()));
         }
         refuses
+    }
+
+    /// The same for what is unmapped.
+    #[cfg(all(unix, not(miri)))]
+    #[track_caller]
+    pub(super) fn refuses_unmap() -> bool {
+        let (refuses, next) = UNMAPS.get().step();
+        UNMAPS.set(next);
+        if refuses {
+            KEPT.set(Some(Location::caller()));
+        }
+        refuses
+    }
+
+    /// Does what is to be done before this mapping.
+    pub(super) fn interrupt() {
+        match INTERRUPTION.take() {
+            Some((0, work)) => work(),
+            Some((mappings, work)) => INTERRUPTION.set(Some((mappings - 1, work))),
+            None => {}
+        }
+    }
+
+    /// Has the thread do this after so many more mappings, in the midst of the next one.
+    pub(crate) fn interrupt_after(mappings: usize, work: impl FnOnce() + 'static) {
+        INTERRUPTION.set(Some((mappings, Box::new(work))));
     }
 
     pub(super) fn note(memory: Option<NonNull<u8>>, bytes: usize) {
@@ -364,12 +373,30 @@ pub(crate) mod refusal {
 
     /// Runs `work` while this thread gets no memory from the system.
     pub(crate) fn while_refused<R>(work: impl FnOnce() -> R) -> R {
-        under(Plan::Always, work)
+        under(&PLAN, Plan::Always, work)
+    }
+
+    /// Runs `work` while the system takes nothing back that this thread unmaps.
+    #[cfg(all(unix, not(miri)))]
+    pub(crate) fn while_kept<R>(work: impl FnOnce() -> R) -> R {
+        under(&UNMAPS, Plan::Always, work)
+    }
+
+    /// Runs `work` while the system does not take back one range that this thread unmaps, after so many that it does.
+    /// Also who unmapped it, if it came to that.
+    #[cfg(all(unix, not(miri)))]
+    pub(crate) fn once_kept<R>(
+        unmapped: usize,
+        work: impl FnOnce() -> R,
+    ) -> (R, Option<&'static Location<'static>>) {
+        KEPT.set(None);
+        let result = under(&UNMAPS, Plan::Once(unmapped), work);
+        (result, KEPT.take())
     }
 
     /// Runs `work` while this thread gets no memory from the system before it gives some back.
     pub(crate) fn refused_until_unmapped<R>(work: impl FnOnce() -> R) -> R {
-        under(Plan::UntilUnmapped, work)
+        under(&PLAN, Plan::UntilUnmapped, work)
     }
 
     /// Runs `work` while this thread is refused every mapping after so many that are granted. Also who was refused first, if
@@ -379,19 +406,19 @@ pub(crate) mod refusal {
         work: impl FnOnce() -> R,
     ) -> (R, Option<&'static Location<'static>>) {
         REFUSED.set(None);
-        let result = under(Plan::After(granted), work);
+        let result = under(&PLAN, Plan::After(granted), work);
         (result, REFUSED.take())
     }
 
-    fn under<R>(plan: Plan, work: impl FnOnce() -> R) -> R {
-        struct Reset;
+    fn under<R>(place: &'static LocalKey<Cell<Plan>>, plan: Plan, work: impl FnOnce() -> R) -> R {
+        struct Reset(&'static LocalKey<Cell<Plan>>);
         impl Drop for Reset {
             fn drop(&mut self) {
-                PLAN.set(Plan::Never);
+                self.0.set(Plan::Never);
             }
         }
-        let _reset = Reset;
-        PLAN.set(plan);
+        let _reset = Reset(place);
+        place.set(plan);
         work()
     }
 }

@@ -63,10 +63,11 @@ pub(crate) fn arena_usage() -> Usage {
     ARENAS.usage()
 }
 
-/// Gives the memory of free segments to the operating system, of all pools.
+/// Gives the memory of free segments to the operating system, of all pools, and what it did not take back before.
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn trim_arenas() {
     ARENAS.trim();
+    os::unmap_kept();
 }
 
 impl Registry {

@@ -6,6 +6,7 @@
 use core::fmt;
 
 use crate::layout::ARENA_BYTES;
+use crate::os;
 use crate::registry;
 use crate::stats::{ClassStats, Stats, stats};
 
@@ -36,6 +37,11 @@ pub struct Memory {
     /// What of the address space has a page in memory, in bytes; `None` where the system does not say, as only Linux
     /// does (`/proc/self/pagemap`).
     pub resident_bytes: Option<u64>,
+    /// Address space that was unmapped and that the system did not take back, because the process has as many mappings as it
+    /// may (`vm.max_map_count` on Linux), in bytes. It is in no arena and in no value's mapping. The next mapping of the same
+    /// size uses it, and until then at most a page of each range is in memory. Each range that is unmapped later, and
+    /// [`trim`](crate::trim), try again to give it back.
+    pub kept_bytes: u64,
 }
 
 impl fmt::Display for Memory {
@@ -54,7 +60,12 @@ impl fmt::Display for Memory {
             "; {} in free segments, {} of that with pages",
             Bytes(self.free_bytes),
             Bytes(self.dirty_bytes)
-        )
+        )?;
+        if self.kept_bytes > 0 {
+            let kept = Bytes(self.kept_bytes);
+            write!(f, "; {kept} that the system did not take back")?;
+        }
+        Ok(())
     }
 }
 
@@ -81,6 +92,7 @@ pub fn memory() -> Memory {
         free_bytes: usage.free_bytes as u64,
         dirty_bytes: usage.dirty_bytes as u64,
         resident_bytes: usage.resident_bytes.map(|bytes| bytes as u64),
+        kept_bytes: os::kept_bytes() as u64,
     }
 }
 

@@ -2,17 +2,22 @@
 //! order, at least nine tenths of what they took is not resident any more.
 //!
 //! Resident memory is counted per process, so each test has a process of its own. `--nocapture` shows the figures.
+//!
+//! And when the system does not take memory back, for the process has as many mappings as it may, it is not lost.
 
 #![cfg(all(target_os = "linux", not(segment_pool_loom), not(asan_slots)))] // AddressSanitizer's own memory is resident, too
 
 mod common;
 
+use std::ffi::c_void;
 use std::fs;
 use std::hint::black_box;
 use std::panic::{self, AssertUnwindSafe};
+use std::ptr;
 use std::thread;
 
 use common::{Checked, Worker, in_own_process, on_a_large_stack, shuffled};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use segment_pool::{PoolBox, SegmentPool};
 
 const VALUES: usize = 1_000_000;
@@ -249,4 +254,81 @@ fn nothing_of_a_dropped_pool_is_mapped_once_its_threads_idled() {
             user.end();
         },
     );
+}
+
+/// Mappings without memory, as many as the process may have beside those it has.
+struct ManyMappings {
+    start: *mut c_void,
+    bytes: usize,
+}
+
+impl ManyMappings {
+    fn new(most: usize) -> Self {
+        let page = rustix::param::page_size();
+        let bytes = 2 * most * page;
+        // SAFETY: a new mapping, where there is none.
+        let start = unsafe {
+            mmap_anonymous(
+                ptr::null_mut(),
+                bytes,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE,
+            )
+        };
+        let start = start.unwrap();
+        let splits = (0..most).map(|n| start.wrapping_byte_add((2 * n + 1) * page));
+        // SAFETY: pages of that mapping, which nobody uses.
+        let readable = |page_start| unsafe { mprotect(page_start, page, MprotectFlags::READ) };
+        let mut results = splits.map(readable);
+        assert!(results.any(|result| result.is_err()), "there is a limit");
+        Self { start, bytes }
+    }
+}
+
+impl Drop for ManyMappings {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and used by nobody.
+        unsafe { munmap(self.start, self.bytes) }.unwrap();
+    }
+}
+
+/// Values with mappings of their own, side by side. At the system's limit of mappings nothing can be taken out of their
+/// midst.
+#[test]
+fn what_cannot_be_unmapped_is_kept_until_it_can() {
+    let most = fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+    let most: usize = most.trim().parse().unwrap();
+    if most > 200_000 {
+        return println!("skipped: so many mappings ({most}) take the system long");
+    }
+    in_own_process("what_cannot_be_unmapped_is_kept_until_it_can", || {
+        let kept = || segment_pool::memory().kept_bytes as usize;
+        let large = || Some(PoolBox::<[u8; 200_000]>::new_uninit());
+        drop(large());
+        let before = status("VmSize");
+        let mut values = [(); 20].map(|()| large());
+        let limit = ManyMappings::new(most);
+        let mut drop_and_make_again = || {
+            values.iter_mut().step_by(2).for_each(|value| *value = None);
+            let unmapped = kept();
+            values
+                .iter_mut()
+                .step_by(2)
+                .for_each(|value| *value = large());
+            (unmapped, kept())
+        };
+        let (once, left) = drop_and_make_again();
+        assert!(
+            once >= 8 * 200_000,
+            "only {once} bytes were in the midst of others"
+        );
+        assert_eq!(left, 0, "all of it was used again");
+        assert_eq!(drop_and_make_again(), (once, 0));
+        values.iter_mut().step_by(2).for_each(|value| *value = None);
+        drop(values);
+        segment_pool::trim();
+        assert_eq!(kept(), 0, "none is in the midst of others any more");
+        drop(limit);
+        assert!(status("VmSize") < before + (1 << 20));
+    });
 }

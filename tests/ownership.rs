@@ -847,10 +847,8 @@ fn limit_address_space(most: libc::rlim_t) {
         rlim_max: libc::RLIM_INFINITY,
     };
     // SAFETY: a valid limit.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) },
-        0
-    );
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+    assert_eq!(set, 0);
 }
 
 /// A process that may have 128 MiB more is asked for more than that, by as much as one arena and by far. It can go on.

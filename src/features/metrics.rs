@@ -23,6 +23,7 @@
 //! | `segment_pool_arenas` | gauge | | arenas |
 //! | `segment_pool_arena_bytes` | gauge | | bytes |
 //! | `segment_pool_arena_free_bytes` | gauge | | bytes |
+//! | `segment_pool_kept_bytes` | gauge | | bytes |
 //! | `segment_pool_arena_resident_bytes` | gauge | | bytes, on Linux only |
 //!
 //! `pool` is the name that a pool was given, or that of its type, or "default". Pools that share a name share these too,
@@ -62,10 +63,11 @@ const CLASS_GAUGES: [Number<ClassStats>; 2] = [
     ("segment_pool_class_capacity", |class| class.capacity),
 ];
 
-const ARENA_GAUGES: [Number<Memory>; 3] = [
+const ARENA_GAUGES: [Number<Memory>; 4] = [
     ("segment_pool_arenas", |memory| memory.arenas),
     ("segment_pool_arena_bytes", |memory| memory.mapped_bytes),
     ("segment_pool_arena_free_bytes", |memory| memory.free_bytes),
+    ("segment_pool_kept_bytes", |memory| memory.kept_bytes),
 ];
 
 /// Publishes the default pool's numbers and those of the arenas. Cost: that of [`memory`](crate::memory()), and what the

@@ -30,7 +30,7 @@ serialize_fields! {
     ClassStats {
         slot_bytes, segments, segment_bytes, capacity, allocations, local_frees, remote_frees, batches, collects
     }
-    Memory { arenas, mapped_bytes, free_bytes, dirty_bytes, resident_bytes }
+    Memory { arenas, mapped_bytes, free_bytes, dirty_bytes, resident_bytes, kept_bytes }
     Report { name, total, classes, memory }
     LeakReport { name, type_name, live, running_heaps }
     Census { heaps, segments, capacity, free, live, kept }

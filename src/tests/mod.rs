@@ -2,6 +2,8 @@
 
 mod audit;
 mod batches;
+#[cfg(all(unix, not(miri)))]
+mod kept;
 mod model;
 mod out_of_memory;
 mod refusal;

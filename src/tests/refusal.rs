@@ -8,7 +8,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
@@ -43,14 +43,24 @@ const AN_ARENA: usize = 64
     };
 
 /// Where requests are made.
-struct World {
+pub(super) struct World {
     words: SegmentPool<String>,
     shared: SegmentPool<crate::Counted<u64>>,
     large: SegmentPool<Large>,
 }
 
-type Answer = Result<Box<dyn Any>, AllocErrorKind>;
-type Request = fn(&World) -> Answer;
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            words: SegmentPool::new(),
+            shared: SegmentPool::new(),
+            large: SegmentPool::new(),
+        }
+    }
+}
+
+pub(super) type Answer = Result<Box<dyn Any>, AllocErrorKind>;
+pub(super) type Request = fn(&World) -> Answer;
 
 fn kept<T: 'static>(result: Result<T, AllocErrorKind>) -> Answer {
     result.map(|kept| Box::new(kept) as Box<dyn Any>)
@@ -78,7 +88,7 @@ fn word() -> String {
     "word".to_owned()
 }
 
-fn requests() -> Vec<(&'static str, Request)> {
+pub(super) fn requests() -> Vec<(&'static str, Request)> {
     vec![
         ("try_new", |_| stored(PoolBox::try_new(word()), &word())),
         ("try_new, a segment of 512 KiB", |_| {
@@ -151,11 +161,7 @@ type Outcome = ([Census; 3], [Stats; 3], [Option<Counts>; 4], usize);
 /// Makes a request where there is nothing, refusing a mapping after so many. Returns what there is after it was made
 /// again, and which mapping was refused.
 fn ask(request: Request, granted: usize) -> (Outcome, Option<Place>) {
-    let world = World {
-        words: SegmentPool::new(),
-        shared: SegmentPool::new(),
-        large: SegmentPool::new(),
-    };
+    let world = World::new();
     let thread = Thread::start();
     let (answer, place) = thread.run(|| refused_after(granted, || request(&world)));
     let answer = match place {
@@ -196,14 +202,11 @@ fn ask(request: Request, granted: usize) -> (Outcome, Option<Place>) {
         "all memory went back, but for heaps"
     );
     registry::tests::start_anew();
-    (
-        outcome,
-        place.map(|place| (place.file().to_owned(), place.line() as usize)),
-    )
+    (outcome, place.map(place_of))
 }
 
 /// A file and a line.
-type Place = (String, usize);
+pub(super) type Place = (String, usize);
 
 /// Refuses each mapping of a request in turn.
 fn refuse_each(name: &str, request: Request, places: &mut BTreeSet<Place>) {
@@ -239,7 +242,7 @@ fn refuse_a_larger_table(places: &mut BTreeSet<Place>) {
                 }
             }
         };
-        places.insert((place.file().to_owned(), place.line() as usize));
+        places.insert(place_of(place));
         pool.reserve(1).unwrap();
         drop(pool);
     });
@@ -311,22 +314,24 @@ fn refuse_a_reservation_half_way() {
     thread.end();
 }
 
-/// Every line outside of tests that asks for memory.
-fn places_in_source() -> BTreeSet<Place> {
+pub(super) fn place_of(location: &Location<'_>) -> Place {
+    (location.file().to_owned(), location.line() as usize)
+}
+
+/// Every line in the files of a folder, outside of tests, that has one of these calls.
+pub(super) fn places_in_source(folder: &str, calls: &[&str]) -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
         let entry = entry.unwrap();
         let path = entry.path();
         if path.is_dir() {
             continue;
         }
-        let name = format!("src/{}", entry.file_name().to_str().unwrap());
+        let name = format!("{folder}/{}", entry.file_name().to_str().unwrap());
         let text = fs::read_to_string(&path).unwrap();
-        let asks = text
-            .lines()
-            .zip(1..)
-            .filter(|(line, _)| line.contains("os::map(") || line.contains("os::may_map("));
-        places.extend(asks.map(|(_, line)| (name.clone(), line)));
+        let has_call = |line: &str| calls.iter().any(|call| line.contains(call));
+        let lines = text.lines().zip(1..).filter(|(line, _)| has_call(line));
+        places.extend(lines.map(|(_, line)| (name.clone(), line)));
     }
     places
 }
@@ -344,7 +349,8 @@ fn every_refusal_is_told_and_loses_nothing() {
             refuse_a_larger_index(&mut places);
             refuse_a_reservation_half_way();
             println!("refused: {places:?}");
-            assert_eq!(places, places_in_source(), "every place was refused");
+            let asks = places_in_source("src", &["os::map(", "os::may_map("]);
+            assert_eq!(places, asks, "every place was refused");
             assert_eq!(places.len(), 6);
         },
     );

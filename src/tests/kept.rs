@@ -1,0 +1,151 @@
+//! The system does not take back what is unmapped, at every place where something is, in the life of every request.
+//!
+//! Such a range is kept. The same request, made again, must do with what was kept, and when the system takes ranges back
+//! again, none is left.
+
+use std::collections::BTreeSet;
+
+use super::in_own_process;
+use super::refusal::{Place, Request, World, place_of, places_in_source, requests};
+use crate::boxed::PoolBox;
+use crate::error::AllocErrorKind;
+use crate::layout::Span;
+use crate::os::refusal::{interrupt_after, once_kept, once_refused, while_kept};
+use crate::os::{kept_bytes, unmap_kept};
+use crate::pool::SegmentPool;
+use crate::registry;
+use crate::thread::tests::Thread;
+
+/// A segment of such values is an arena.
+type Large = [u8; 100_000];
+
+/// Makes a request where there is nothing, and gives all back.
+fn live(request: Request) {
+    let world = World::new();
+    let thread = Thread::start();
+    let answer = thread.run(|| request(&world));
+    assert!(answer.is_ok(), "there is memory");
+    thread.run(|| drop((answer, world)));
+    thread.end();
+    registry::trim_arenas();
+    registry::tests::start_anew();
+}
+
+/// Address space of the process, in bytes, if the system says so and AddressSanitizer takes none.
+fn address_space() -> usize {
+    if !cfg!(all(target_os = "linux", not(asan_slots))) {
+        return 0;
+    }
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = pages.split(' ').next().unwrap().parse().unwrap();
+    pages * crate::os::page_bytes()
+}
+
+#[test]
+fn what_stays_mapped_is_used_again_and_goes_in_the_end() {
+    let name = "tests::kept::what_stays_mapped_is_used_again_and_goes_in_the_end";
+    in_own_process(name, || {
+        let before = address_space();
+        for (name, request) in requests() {
+            while_kept(|| live(request));
+            let kept = kept_bytes();
+            assert!(kept > 0, "{name} unmaps something");
+            assert_eq!(crate::memory().kept_bytes, kept as u64);
+            while_kept(|| live(request));
+            assert_eq!(kept_bytes(), kept, "{name} has enough of it");
+            unmap_kept();
+            assert_eq!(kept_bytes(), 0, "{name}");
+        }
+        assert!(address_space() < before + (2 << 20), "nothing is lost");
+    });
+}
+
+#[test]
+fn two_ranges_go_with_each_that_is_unmapped() {
+    let name = "tests::kept::two_ranges_go_with_each_that_is_unmapped";
+    in_own_process(name, || {
+        let [last, values @ ..] = [(); 6].map(|()| PoolBox::<[u8; 140_000]>::new_uninit());
+        while_kept(|| drop(values));
+        let each = kept_bytes() / 5;
+        assert!(each >= 140_000);
+        drop(last);
+        assert_eq!(kept_bytes(), 3 * each);
+        drop(PoolBox::<[u8; 140_001]>::new_uninit()); // is one of them, and goes
+        assert_eq!(kept_bytes(), 0);
+    });
+}
+
+/// Keeps each range in turn that `work` unmaps.
+fn keep_each(places: &mut BTreeSet<Place>, work: impl Fn()) {
+    for unmapped in 0.. {
+        let ((), place) = once_kept(unmapped, &work);
+        unmap_kept();
+        assert_eq!(kept_bytes(), 0, "{place:?} was kept");
+        match place {
+            Some(place) => _ = places.insert(place_of(place)),
+            None => return,
+        }
+    }
+}
+
+/// The table of arenas has room for 128 of a span, and none for this one: it is mapped, and then there is no memory for a
+/// larger table, or another thread is quicker to make one.
+fn with_a_full_table(work: impl FnOnce(&SegmentPool<Large>)) {
+    let pool = SegmentPool::<Large>::new();
+    let thread = Thread::start();
+    thread.run(|| {
+        let in_an_arena = Span::Large.bytes() / size_of::<Large>();
+        pool.reserve(128 * in_an_arena).unwrap();
+        work(&pool);
+        drop(pool);
+    });
+    thread.end();
+    registry::trim_arenas();
+    registry::tests::start_anew();
+}
+
+fn refuse_a_larger_table(pool: &SegmentPool<Large>) {
+    let (reserved, refused) = once_refused(1, || pool.reserve(1));
+    assert_eq!(reserved, Err(AllocErrorKind::OutOfMemory));
+    assert!(refused.is_some());
+}
+
+fn let_another_thread_make_the_table_larger(pool: &SegmentPool<Large>) {
+    let other = || drop(PoolBox::<Large>::new_uninit());
+    interrupt_after(1, move || std::thread::spawn(other).join().unwrap());
+    pool.reserve(1).unwrap();
+}
+
+/// Of two mappings with some pages between them one at least is not aligned as it comes, and is cut.
+fn cut_a_mapping() {
+    #[repr(align(1_048_576))]
+    struct Aligned(#[expect(dead_code, reason = "only its layout counts")] u8);
+
+    let aligned = PoolBox::<Aligned>::new_uninit();
+    let between = PoolBox::<[u8; 140_000]>::new_uninit();
+    drop((PoolBox::<Aligned>::new_uninit(), aligned, between));
+}
+
+#[test]
+fn whatever_is_unmapped_may_stay_mapped() {
+    let name = "tests::kept::whatever_is_unmapped_may_stay_mapped";
+    in_own_process(name, || {
+        let mut places = BTreeSet::new();
+        let before = address_space();
+        for (_, request) in requests() {
+            keep_each(&mut places, || live(request));
+        }
+        keep_each(&mut places, cut_a_mapping);
+        assert!(address_space() < before + (2 << 20), "nothing is lost");
+        keep_each(&mut places, || with_a_full_table(refuse_a_larger_table));
+        keep_each(&mut places, || {
+            with_a_full_table(let_another_thread_make_the_table_larger);
+        });
+        println!("kept: {places:?}");
+        let mut unmaps = places_in_source("src", &["os::unmap(", "os::may_map("]);
+        unmaps.extend(places_in_source("src/os", &["unsafe { unmap("]));
+        let missed: Vec<_> = unmaps.difference(&places).collect();
+        assert!(missed.is_empty(), "was never kept: {missed:?}");
+        assert!(unmaps.len() > 8);
+    });
+}
