@@ -53,7 +53,8 @@ fn try_map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
     if !pool.is_none_or(|pool| pool.core().admit(1)) {
         return None;
     }
-    let map = |bytes| thread::with_room(|| Some((os::map(bytes, layout.align())?, bytes)));
+    let map =
+        |bytes| thread::with_room_for(bytes, || os::map(bytes, layout.align())).zip(Some(bytes));
     let Some((mapping, bytes)) = mapping_bytes(layout).and_then(map) else {
         pool.inspect(|pool| pool.core().note_starved());
         // SAFETY: admitted above.

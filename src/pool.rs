@@ -483,7 +483,8 @@ impl<T> SegmentPool<T> {
     #[inline(always)]
     pub(crate) fn registry_or_create(&self) -> Option<RegistryRef> {
         let create = || RegistryRef::create(pool_stride(Self::LAYOUT), self.limit(), self.name());
-        self.handle.get_or_create(|| thread::with_room(create))
+        self.handle
+            .get_or_create(|| thread::with_room_for(0, create))
     }
 }
 

@@ -15,6 +15,8 @@ use crate::arena::Arenas;
 use crate::arena::Usage;
 use crate::events::{self, Happened};
 use crate::heap::{Heap, HeapRef, Large, PoolCore};
+#[cfg(not(segment_pool_loom))]
+use crate::layout::ARENA_BYTES;
 use crate::os;
 use crate::sync::{Alive, AtomicPtr, AtomicUsize, Ordering, yield_now};
 
@@ -61,6 +63,12 @@ pub(crate) fn default() -> RegistryRef {
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn arena_usage() -> Usage {
     ARENAS.usage()
+}
+
+/// The address space of all arenas, in bytes: more than that cannot be given back.
+#[cfg(not(segment_pool_loom))]
+pub(crate) fn arena_bytes() -> usize {
+    ARENAS.mapped() * ARENA_BYTES
 }
 
 /// Gives the memory of free segments to the operating system, of all pools, and what it did not take back before.

@@ -378,15 +378,12 @@ pub(crate) fn map_ahead(
     touch: bool,
 ) -> Result<(), AllocErrorKind> {
     LOCAL.with(|local| {
-        let add = |heap: HeapRef| Some(heap.add_segments(0, segments, touch));
-        let mapped = if pool.core().is_bounded() {
-            bounded::with_heap(pool, &local.debts, add).flatten()
-        } else if local.has_ended() {
-            local.borrow(pool, add)
-        } else {
-            local.heap_of(pool).and_then(add)
-        };
-        let mapped = mapped.unwrap_or(Err(AllocErrorKind::OutOfMemory));
+        let add = |heap: HeapRef| heap.add_segments(0, segments, touch);
+        let mut mapped = local.with_some_heap(pool, add);
+        if mapped == Err(AllocErrorKind::OutOfMemory) {
+            registry::trim_arenas(); // and not the heaps, which may have reserved before
+            mapped = local.with_some_heap(pool, add);
+        }
         if mapped.is_err() {
             events::note(Happened::Refused, pool.core().name, 0);
         }
@@ -395,9 +392,16 @@ pub(crate) fn map_ahead(
     })
 }
 
-/// Tries once more when the system refused memory, after this thread gave back all that it can.
-pub(crate) fn with_room<R>(attempt: impl Fn() -> Option<R>) -> Option<R> {
-    LOCAL.with(|local| local.with_room(attempt))
+/// Tries once more when the system refused so many bytes, after this thread gave back all that it can; unless that cannot be
+/// enough.
+pub(crate) fn with_room_for<R>(bytes: usize, attempt: impl Fn() -> Option<R>) -> Option<R> {
+    attempt().or_else(|| {
+        if bytes > registry::arena_bytes() {
+            return None;
+        }
+        LOCAL.with(Local::make_room);
+        attempt()
+    })
 }
 
 /// Tells what was noted on the slow paths. The caller is at work on no pool's state.
@@ -694,6 +698,22 @@ impl Local {
         self.borrow(pool, |heap| self.refill(heap, bin))
     }
 
+    /// Works with a heap of a pool: the thread's own, or one for as long as this takes.
+    fn with_some_heap(
+        &self,
+        pool: RegistryRef,
+        work: impl Fn(HeapRef) -> Result<(), AllocErrorKind>,
+    ) -> Result<(), AllocErrorKind> {
+        let done = if pool.core().is_bounded() {
+            bounded::with_heap(pool, &self.debts, work)
+        } else if self.has_ended() {
+            self.borrow(pool, |heap| Some(work(heap)))
+        } else {
+            self.heap_of(pool).map(work)
+        };
+        done.unwrap_or(Err(AllocErrorKind::OutOfMemory))
+    }
+
     /// Has a heap for as long as this takes: for a thread that has ended.
     fn borrow<R>(&self, pool: RegistryRef, work: impl FnOnce(HeapRef) -> Option<R>) -> Option<R> {
         let heap = self.with_room(|| pool.acquire(self.token()))?;
@@ -789,7 +809,7 @@ impl Local {
         } else {
             self.debts.pay(handover::TENURE_SLOTS);
         }
-        self.tell(|| ());
+        self.tell();
     }
 
     /// Tells the thread's own bin for such slots that a batch of them is sent home.

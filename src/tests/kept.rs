@@ -9,8 +9,9 @@ use super::in_own_process;
 use super::refusal::{Place, Request, World, place_of, places_in_source, requests};
 use crate::boxed::PoolBox;
 use crate::error::AllocErrorKind;
+use crate::idle;
 use crate::layout::Span;
-use crate::os::refusal::{interrupt_after, once_kept, once_refused, while_kept};
+use crate::os::refusal::{interrupt_after, once_kept, refused_after, while_kept};
 use crate::os::{kept_bytes, unmap_kept};
 use crate::pool::SegmentPool;
 use crate::registry;
@@ -105,7 +106,7 @@ fn with_a_full_table(work: impl FnOnce(&SegmentPool<Large>)) {
 }
 
 fn refuse_a_larger_table(pool: &SegmentPool<Large>) {
-    let (reserved, refused) = once_refused(1, || pool.reserve(1));
+    let (reserved, refused) = refused_after(1, || pool.reserve(1));
     assert_eq!(reserved, Err(AllocErrorKind::OutOfMemory));
     assert!(refused.is_some());
 }
@@ -114,6 +115,18 @@ fn let_another_thread_make_the_table_larger(pool: &SegmentPool<Large>) {
     let other = || drop(PoolBox::<Large>::new_uninit());
     interrupt_after(1, move || std::thread::spawn(other).join().unwrap());
     pool.reserve(1).unwrap();
+}
+
+/// A thread finds the heaps of so many pools in a mapping of their own, until it idles.
+fn use_many_pools() {
+    let pools: Vec<_> = (0..30).map(|_| SegmentPool::<u64>::new()).collect();
+    let thread = Thread::start();
+    thread.run(|| {
+        pools.iter().for_each(|pool| drop(pool.alloc(7)));
+        idle();
+        drop(pools);
+    });
+    thread.end();
 }
 
 /// Of two mappings with some pages between them one at least is not aligned as it comes, and is cut.
@@ -137,6 +150,7 @@ fn whatever_is_unmapped_may_stay_mapped() {
         }
         keep_each(&mut places, cut_a_mapping);
         assert!(address_space() < before + (2 << 20), "nothing is lost");
+        keep_each(&mut places, use_many_pools);
         keep_each(&mut places, || with_a_full_table(refuse_a_larger_table));
         keep_each(&mut places, || {
             with_a_full_table(let_another_thread_make_the_table_larger);

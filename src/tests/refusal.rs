@@ -351,7 +351,7 @@ fn every_refusal_is_told_and_loses_nothing() {
             println!("refused: {places:?}");
             let asks = places_in_source("src", &["os::map(", "os::may_map("]);
             assert_eq!(places, asks, "every place was refused");
-            assert_eq!(places.len(), 6);
+            assert_eq!(places.len(), 7);
         },
     );
 }
