@@ -7,40 +7,44 @@
 //! MIRIFLAGS="-Zmiri-ignore-leaks -Zmiri-tree-borrows" cargo +nightly miri test --test aliasing
 //! ```
 
+use std::cell::Cell;
 use std::marker::PhantomPinned;
 use std::ptr;
 
 use segment_pool::{PoolArc, PoolBox, PoolWeak};
 
-/// A value whose destructor hands a pointer of a weak handle, to the value itself, to a function.
+/// A value whose destructor hands a pointer to the value, of a weak handle, to a function.
 struct Knowing<A> {
     _align: A,
     visits: u32,
-    myself: *const Self,
+    myself: Cell<*const Self>,
     visit: fn(*const Self),
 }
 
 impl<A> Drop for Knowing<A> {
     fn drop(&mut self) {
         self.visits += 1;
-        (self.visit)(self.myself);
+        (self.visit)(self.myself.get());
         self.visits += 1; // still the only user of the contents
     }
 }
 
-/// Drops a value that uses a weak handle to itself meanwhile.
+/// Drops a value that has a pointer to itself, good for one weak handle.
 fn drop_knowing<A>(align: A, visit: fn(*const Knowing<A>)) {
-    let value = Knowing {
+    let arc = PoolArc::new(Knowing {
         _align: align,
         visits: 0,
-        myself: ptr::null(),
+        myself: Cell::new(ptr::null()),
         visit,
-    };
-    let arc = PoolArc::new(value);
-    let weak = PoolArc::downgrade(&arc).into_raw();
-    // SAFETY: the value lives, and nothing borrows it.
-    unsafe { (&raw mut (*weak.cast_mut()).myself).write(weak) };
+    });
+    arc.myself.set(PoolArc::downgrade(&arc).into_raw());
     drop(arc);
+}
+
+/// Makes the weak handle of the pointer that [`drop_knowing`] made, or of what it was coerced to.
+fn make_handle<T: ?Sized>(myself: *const T) {
+    // SAFETY: the pointer came from `into_raw`, is to a value of the same size and alignment, and is used once.
+    drop(unsafe { PoolWeak::from_raw(myself) });
 }
 
 #[repr(align(64))]
@@ -48,9 +52,8 @@ struct Line;
 
 #[test]
 fn a_destructor_makes_a_weak_handle_of_a_pointer_to_its_value() {
-    // SAFETY, of all these: the pointer came from `into_raw` and is used once.
-    drop_knowing(0_u8, |myself| drop(unsafe { PoolWeak::from_raw(myself) }));
-    drop_knowing(Line, |myself| drop(unsafe { PoolWeak::from_raw(myself) }));
+    drop_knowing(0_u8, make_handle);
+    drop_knowing(Line, make_handle);
 }
 
 #[test]
@@ -58,16 +61,10 @@ fn a_destructor_makes_a_weak_handle_of_a_wide_pointer_to_its_value() {
     trait Any {}
     impl<T> Any for T {}
 
-    // SAFETY, of all these: the pointer came from `into_raw`, was coerced or cast to a type of the same size and
-    // alignment, and is used once.
-    drop_knowing(0_u8, |myself| {
-        drop(unsafe { PoolWeak::<dyn Any>::from_raw(myself) });
-    });
+    drop_knowing(0_u8, |myself| make_handle::<dyn Any>(myself));
+    drop_knowing(Line, |myself| make_handle::<dyn Any>(myself));
     drop_knowing(Line, |myself| {
-        drop(unsafe { PoolWeak::<dyn Any>::from_raw(myself) });
-    });
-    drop_knowing(Line, |myself| {
-        drop(unsafe { PoolWeak::from_raw(ptr::slice_from_raw_parts(myself, 1)) });
+        make_handle(ptr::slice_from_raw_parts(myself, 1))
     });
 }
 
@@ -92,10 +89,10 @@ impl Entwined {
     /// Nothing else uses the value, which stays where it is until it is dropped.
     unsafe fn entwine(this: *mut Self) {
         // SAFETY: guaranteed by the caller.
-        let number = unsafe { &mut *(&raw mut (*this).number) };
+        let number = unsafe { &mut (*this).number };
         *number = 1;
         // SAFETY: guaranteed by the caller.
-        unsafe { (&raw mut (*this).to_number).write(Some(number)) };
+        unsafe { (*this).to_number = Some(number) };
     }
 }
 
