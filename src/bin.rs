@@ -528,13 +528,15 @@ impl Bin {
             .saturating_sub(self.counts.forwarded.get())
     }
 
-    /// The slots in the bin's own lists. Owner only.
+    /// The slots in the bin's own lists, as many as each says it has, for a damaged list may have no end. Owner only.
     pub(crate) fn stock(&self) -> impl Iterator<Item = SlotPtr> {
-        let depot = self
-            .depot
-            .iter()
-            .flat_map(|first| free_list::chain(Some(first)));
-        self.free.iter().chain(self.marks.iter()).chain(depot)
+        let free = self.free.iter().take(self.free.len(self.border()));
+        let magazines = self.depot.iter().take(self.depot.magazines());
+        let depot = magazines.flat_map(|first| {
+            let magazine = free_list::chain(Some(first));
+            magazine.take(self.magazine.get())
+        });
+        free.chain(self.marks.iter()).chain(depot)
     }
 
     /// Owner only.

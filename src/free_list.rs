@@ -130,7 +130,7 @@ impl FreeList {
 
     /// Takes all but the first `keep` slots out of this list, which has more: the length and the chain.
     pub(crate) fn take_behind(&self, keep: usize, border: usize) -> Option<(SlotPtr, usize)> {
-        let len = (border as u64).wrapping_sub(self.missing()) as usize - keep;
+        let len = self.len(border) - keep;
         let chain = match keep {
             0 => self.head.take(),
             // SAFETY: the list's slots are its own, and more than `keep`.
@@ -139,6 +139,11 @@ impl FreeList {
         self.limit.add(len as u64);
         self.stocked.sub(len as u64);
         Some((chain?, len))
+    }
+
+    /// How many slots there are.
+    pub(crate) fn len(&self, border: usize) -> usize {
+        (border as u64).wrapping_sub(self.missing()) as usize
     }
 
     /// Slots up to the border; wraps beyond it.

@@ -203,6 +203,8 @@ mod leaks;
 #[cfg(not(segment_pool_loom))]
 mod local;
 #[cfg(not(segment_pool_loom))]
+mod look;
+#[cfg(not(segment_pool_loom))]
 mod own;
 #[cfg(not(segment_pool_loom))]
 mod pointer;
@@ -224,9 +226,10 @@ pub use self::{
     error::{AllocError, AllocErrorKind},
     leaks::LeakReport,
     local::LocalPool,
+    look::SlotState,
     pool::{SegmentPool, SegmentPoolBuilder},
     report::{Memory, Report, memory, report},
-    snapshot::{HeapSnapshot, Holder, SegmentSnapshot, SlotState, Snapshot, snapshot},
+    snapshot::{HeapSnapshot, Holder, SegmentSnapshot, Snapshot, snapshot},
     stats::{Census, ClassStats, Stats, stats, validate},
     thread::{flush, idle, trim},
 };

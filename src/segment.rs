@@ -482,9 +482,9 @@ impl Segment {
         self.owner.bumped.get()
     }
 
-    /// The slots at home. Owner only.
+    /// The slots at home, as many as the list says it has, for a damaged one may have no end. Owner only.
     pub(crate) fn home(&self) -> impl Iterator<Item = SlotPtr> {
-        free_list::chain(self.owner.home.get())
+        free_list::chain(self.owner.home.get()).take(self.owner.home_len.get())
     }
 
     pub(crate) fn remote_word(&self) -> &RemoteWord {

@@ -5,56 +5,16 @@
 //!
 //! Slots on a remote list are not looked at where they are, for whoever frees a segment's last one may purge them all.
 //! They are collected, as the next allocation would, and what was alive before and is free after was in flight.
+//!
+//! A picture is first a [`Sketch`], for which no foreign code runs; the values that the user gets are made of that.
 
 use core::fmt;
-use std::collections::{BTreeMap, HashMap};
 
 use crate::heap::HeapRef;
-use crate::layout::Span;
+use crate::look::{self, Outline, Shelf, Size, Slack, SlotState, Stop};
 use crate::registry::{self, RegistryRef};
-use crate::segment::SegmentRef;
 use crate::slot::SlotPtr;
 use crate::thread;
-
-/// What a slot is.
-///
-/// # Examples
-///
-/// ```
-/// use segment_pool::{SegmentPool, SlotState};
-///
-/// let pool = SegmentPool::new();
-/// let _boxed = pool.alloc(1);
-/// let snapshot = pool.snapshot();
-/// let slots: usize = SlotState::ALL.map(|state| snapshot.count(state)).iter().sum();
-/// assert_eq!(slots as u64, pool.stats().capacity); // each is in one state
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SlotState {
-    /// It holds a value; or another thread freed it, and has it in an open batch or keeps it for its own use.
-    Live,
-    /// Freed by a thread that does not own the segment, and not yet home: in an open batch of the asking thread, or
-    /// received and not yet collected.
-    InFlight,
-    /// Free, in a list of the thread that has the heap, or had it last: handed out next.
-    AtHand,
-    /// Free, on the segment's own list.
-    Home,
-    /// Free, and never handed out: if the page was never used either, it costs no memory.
-    Untouched,
-}
-
-impl SlotState {
-    /// Every state.
-    pub const ALL: [Self; 5] = [
-        Self::Live,
-        Self::InFlight,
-        Self::AtHand,
-        Self::Home,
-        Self::Untouched,
-    ];
-}
 
 /// Who has a heap.
 ///
@@ -175,11 +135,13 @@ pub fn snapshot() -> Snapshot {
 
 impl Snapshot {
     pub(crate) fn of(pool: RegistryRef, name: &'static str) -> Self {
-        let astray = Astray::of_this_thread(pool);
-        let heaps = pool
-            .heaps()
-            .map(|heap| HeapSnapshot::of(pool, heap, &astray))
-            .collect();
+        let mut sketch = Sketch::default();
+        look::until_seen(
+            &mut sketch,
+            |sketch, slack| sketch.make_room(pool, slack),
+            |sketch| sketch.take(pool),
+        );
+        let heaps = sketch.heaps();
         thread::tell();
         Self { name, heaps }
     }
@@ -207,46 +169,6 @@ impl Snapshot {
 }
 
 impl HeapSnapshot {
-    fn of(pool: RegistryRef, heap: HeapRef, astray: &Astray) -> Self {
-        if thread::holds(heap) {
-            return Self::looked_into(heap, Holder::ThisThread, astray);
-        }
-        if !pool.adopt_one(heap) {
-            return Self {
-                holder: Holder::OtherThread,
-                segment_count: heap
-                    .bins()
-                    .map(|bin| bin.counts().segments.get() as usize)
-                    .sum(),
-                segments: Vec::new(),
-            };
-        }
-        pool.count_held();
-        let looked_into = Self::looked_into(heap, Holder::Nobody, astray);
-        // SAFETY: adopted and counted above.
-        unsafe { thread::put_back(heap) };
-        looked_into
-    }
-
-    /// Owner only.
-    fn looked_into(heap: HeapRef, holder: Holder, astray: &Astray) -> Self {
-        let mut found = segments_of(heap, astray);
-        thread::collect(heap);
-        let after = segments_of(heap, astray);
-        for (address, segment) in &mut found {
-            // A segment that was released meanwhile had no slot but free ones.
-            let after = after.get(address).map_or(&[][..], |after| &after.slots);
-            segment.note_arrived(after);
-        }
-        let mut segments: Vec<_> = found.into_values().collect();
-        segments.sort_by_key(|segment| (segment.slot_bytes, segment.address));
-        Self {
-            holder,
-            segment_count: segments.len(),
-            segments,
-        }
-    }
-
     /// Slots in this state.
     ///
     /// # Examples
@@ -267,65 +189,14 @@ impl HeapSnapshot {
     }
 }
 
-/// A heap's segments by address, with the state of their slots as the lists have it now. Owner only.
-fn segments_of(heap: HeapRef, astray: &Astray) -> BTreeMap<usize, SegmentSnapshot> {
-    let mut segments = BTreeMap::new();
-    for bin in heap.used_bins() {
-        for segment in bin.segments() {
-            segments.insert(address(segment), SegmentSnapshot::of(segment, astray));
-        }
-        for slot in bin.stock() {
-            let (address, index) = place(slot, bin.stride());
-            // Foreign slots are of no segment here.
-            if let Some(segment) = segments.get_mut(&address) {
-                segment.slots[index] = SlotState::AtHand;
-            }
-        }
-    }
-    segments
-}
-
-fn address(segment: SegmentRef) -> usize {
-    core::ptr::NonNull::from(segment).addr().get()
-}
-
-/// The address of a slot's segment, and the slot's number there. The slot is one of a list's, of this stride.
-fn place(slot: SlotPtr, stride: usize) -> (usize, usize) {
-    // SAFETY: slots in the lists of a bin are in segments of its stride, which are in use.
-    let segment = unsafe { SegmentRef::of(slot, Span::of(stride)) };
-    let index = segment.index_of(slot);
-    (
-        address(segment),
-        index.expect("a free slot starts where slots start"),
-    )
-}
-
 impl SegmentSnapshot {
-    /// Owner only.
-    fn of(segment: SegmentRef, astray: &Astray) -> Self {
-        let (identity, address) = (segment.identity(), address(segment));
-        let mut slots = vec![SlotState::Untouched; identity.capacity];
-        for (index, slot) in slots.iter_mut().take(segment.bumped()).enumerate() {
-            let astray = astray.slots.get(&(address, index));
-            *slot = astray.copied().unwrap_or(SlotState::Live);
-        }
-        for slot in segment.home() {
-            slots[place(slot, identity.stride).1] = SlotState::Home;
-        }
+    /// Of a segment and the slots of its heap.
+    fn new(outline: &Outline, slots: &[SlotState]) -> Self {
         Self {
-            address,
-            bytes: identity.span.bytes(),
-            slot_bytes: identity.stride,
-            slots,
-        }
-    }
-
-    /// What was alive and is free `after`, or was released with the segment, was in flight.
-    fn note_arrived(&mut self, after: &[SlotState]) {
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            if *slot == SlotState::Live && after.get(index) != Some(&SlotState::Live) {
-                *slot = SlotState::InFlight;
-            }
+            address: outline.address,
+            bytes: outline.bytes,
+            slot_bytes: outline.slot_bytes,
+            slots: slots[outline.slots()].to_vec(),
         }
     }
 
@@ -346,24 +217,180 @@ impl SegmentSnapshot {
     }
 }
 
-/// Slots of other heaps that this thread freed and did not send home: in its open batches, or kept in its lists, those of its
-/// handles too.
-struct Astray {
-    slots: HashMap<(usize, usize), SlotState>,
+/// All heaps of a pool, as they were seen. Flat, with room that was made before.
+#[derive(Default)]
+struct Sketch {
+    heaps: Shelf<Seen>,
+    /// The segments of all heaps, one heap's after the other's.
+    outlines: Shelf<Outline>,
+    /// The slots of all these.
+    slots: Shelf<SlotState>,
+    /// The slots of one heap, after it has collected.
+    after: Shelf<SlotState>,
+    /// By segment.
+    astray: Shelf<Astray>,
 }
 
-impl Astray {
-    fn of_this_thread(pool: RegistryRef) -> Self {
-        let mut slots = HashMap::new();
-        thread::for_each_open(|slot, stride| {
-            slots.insert(place(slot, stride), SlotState::InFlight);
+/// A heap that was seen.
+#[derive(Clone, Copy)]
+struct Seen {
+    holder: Holder,
+    segment_count: usize,
+    /// How many of its segments and slots were drawn.
+    drawn: Size,
+}
+
+/// A slot of another heap that this thread freed and did not send home: in an open batch, or kept in its lists, those of its
+/// handles too.
+#[derive(Clone, Copy)]
+struct Astray {
+    /// The segment's address.
+    segment: usize,
+    /// The slot's number in its segment.
+    index: usize,
+    state: SlotState,
+}
+
+impl Sketch {
+    fn make_room(&mut self, pool: RegistryRef, slack: Slack) {
+        let sizes = || pool.heaps().filter(may_be_seen).map(Size::of);
+        let segments = sizes().map(|size| size.segments).sum();
+        let slots = sizes().map(|size| size.slots).sum();
+        let most = sizes().map(|size| size.slots).max().unwrap_or(0);
+        let mut astray = 0;
+        each_astray(pool, |_| astray += 1);
+        self.heaps.make_room(slack.beyond(pool.heaps().count()));
+        self.outlines.make_room(slack.beyond(segments));
+        self.slots.make_room(slack.beyond(slots));
+        self.after.make_room(slack.beyond(most));
+        self.astray.make_room(slack.beyond(astray));
+    }
+
+    /// Runs no foreign code: between two heaps nothing changes hands.
+    fn take(&mut self, pool: RegistryRef) -> Result<(), Stop> {
+        let mut room = Ok(());
+        each_astray(pool, |astray| {
+            room = room.and_then(|()| self.astray.push(astray))
         });
-        let own = pool.heaps().filter(|heap| thread::holds(*heap));
-        for bin in own.flat_map(HeapRef::used_bins) {
-            let stock = bin.stock().map(|slot| place(slot, bin.stride()));
-            slots.extend(stock.map(|place| (place, SlotState::AtHand)));
+        room?;
+        self.astray.sort_unstable_by_key(|astray| astray.segment); // in place
+        pool.heaps().try_for_each(|heap| self.see(pool, heap))
+    }
+
+    fn see(&mut self, pool: RegistryRef, heap: HeapRef) -> Result<(), Stop> {
+        if thread::holds(heap) {
+            return self.draw(heap, Holder::ThisThread);
         }
-        Self { slots }
+        if !pool.adopt_one(heap) {
+            return self.heaps.push(Seen {
+                holder: Holder::OtherThread,
+                segment_count: Size::of(heap).segments,
+                drawn: Size::default(),
+            });
+        }
+        pool.count_held();
+        let drawn = self.draw(heap, Holder::Nobody);
+        // SAFETY: adopted and counted above.
+        unsafe { thread::put_back(heap) };
+        drawn
+    }
+
+    /// Owner only.
+    fn draw(&mut self, heap: HeapRef, holder: Holder) -> Result<(), Stop> {
+        let before = Size {
+            segments: self.outlines.len(),
+            slots: self.slots.len(),
+        };
+        let slots = look::outline(heap, &mut self.outlines)?;
+        let outlines = &self.outlines[before.segments..];
+        self.heaps.push(Seen {
+            holder,
+            segment_count: outlines.len(),
+            drawn: Size {
+                segments: outlines.len(),
+                slots,
+            },
+        })?;
+        self.slots.push_many(SlotState::Untouched, slots)?;
+        self.after.clear();
+        self.after.push_many(SlotState::Untouched, slots)?;
+        let seen = &mut self.slots[before.slots..];
+        look::draw(heap, outlines, seen)?;
+        note_astray(outlines, seen, &self.astray);
+        thread::collect(heap);
+        look::draw(heap, outlines, &mut self.after)?;
+        note_arrived(seen, &self.after);
+        Ok(())
+    }
+
+    /// The values that the user gets. Foreign code may run, and all that was seen stays as it was seen.
+    fn heaps(&self) -> Vec<HeapSnapshot> {
+        let (mut outlines, mut slots) = (&self.outlines[..], &self.slots[..]);
+        let heap = |seen: &Seen| {
+            let (segments, of_heap);
+            (segments, outlines) = outlines.split_at(seen.drawn.segments);
+            (of_heap, slots) = slots.split_at(seen.drawn.slots);
+            let segments = segments.iter();
+            HeapSnapshot {
+                holder: seen.holder,
+                segment_count: seen.segment_count,
+                segments: segments
+                    .map(|outline| SegmentSnapshot::new(outline, of_heap))
+                    .collect(),
+            }
+        };
+        self.heaps.iter().map(heap).collect()
+    }
+}
+
+/// Whether the heap is this thread's or, as it seems, nobody's.
+fn may_be_seen(heap: &HeapRef) -> bool {
+    thread::holds(*heap) || !heap.is_held()
+}
+
+/// Calls `visit` with what this thread has of other heaps, of this pool and, in its open batches, of any.
+fn each_astray(pool: RegistryRef, mut visit: impl FnMut(Astray)) {
+    let mut visit_slot = |slot: SlotPtr, stride: usize, state: SlotState| {
+        let segment = look::segment_of(slot, stride);
+        if let Some(index) = segment.index_of(slot) {
+            visit(Astray {
+                segment: segment.addr(),
+                index,
+                state,
+            });
+        }
+    };
+    thread::for_each_open(|slot, stride| visit_slot(slot, stride, SlotState::InFlight));
+    for heap in pool.heaps().filter(|heap| thread::holds(*heap)) {
+        for bin in heap.used_bins() {
+            let foreign =
+                |slot: &SlotPtr| look::segment_of(*slot, bin.stride()).heap() != heap.id();
+            let foreign = bin.stock().filter(foreign);
+            foreign.for_each(|slot| visit_slot(slot, bin.stride(), SlotState::AtHand));
+        }
+    }
+}
+
+/// Says of what seems to be alive in these segments that this thread has it.
+fn note_astray(outlines: &[Outline], slots: &mut [SlotState], astray: &[Astray]) {
+    for outline in outlines {
+        let slots = &mut slots[outline.slots()];
+        let first = astray.partition_point(|astray| astray.segment < outline.address);
+        let of_segment = astray[first..].iter();
+        for astray in of_segment.take_while(|astray| astray.segment == outline.address) {
+            if let Some(slot @ SlotState::Live) = slots.get_mut(astray.index) {
+                *slot = astray.state;
+            }
+        }
+    }
+}
+
+/// What was alive and is free `after`, or was released with its segment, was in flight.
+fn note_arrived(slots: &mut [SlotState], after: &[SlotState]) {
+    for (slot, after) in slots.iter_mut().zip(after) {
+        if *slot == SlotState::Live && *after != SlotState::Live {
+            *slot = SlotState::InFlight;
+        }
     }
 }
 

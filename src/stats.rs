@@ -1,19 +1,18 @@
 //! Counters read from the parts above, and a walk that checks them.
 //!
 //! `Stats` adds up what the owners of the heaps count for themselves: any thread may read it at any time, and what a
-//! running thread has not noticed yet is missing. `Census` visits every slot of the heaps it may visit and panics
-//! where one is lost or in two places.
+//! running thread has not noticed yet is missing. `Census` visits every slot of the heaps it may visit, as `look` does, and
+//! panics, when it has left the heap, where one is lost or in two places.
 
 use core::fmt;
-use std::collections::HashMap;
 
 use crate::bin::Bin;
 use crate::heap::HeapRef;
 use crate::layout::Span;
+use crate::look::{self, Outline, Shelf, Size, Slack, SlotState, Stop};
 use crate::registry::{self, RegistryRef};
 use crate::remote::Taken;
 use crate::segment::{SegmentRef, capacity};
-use crate::slot::SlotPtr;
 use crate::thread;
 
 /// What a pool did so far, as far as its threads have noticed.
@@ -214,6 +213,9 @@ pub struct ClassStats {
 
 impl ClassStats {
     /// Of the classes that were ever used, the smallest first.
+    ///
+    /// The vector's allocations may change the pool between two bins. That costs no more than another thread's work does: no list
+    /// is walked, only counters are read, and heaps stay listed as long as the pool.
     pub(crate) fn of(pool: RegistryRef) -> Vec<Self> {
         let mut classes = Vec::new();
         for heap in pool.heaps() {
@@ -325,58 +327,109 @@ pub struct Census {
 }
 
 impl Census {
-    /// Counts the heaps of a pool that this thread or no thread holds.
+    /// Counts the heaps of a pool that this thread or no thread holds, without foreign code in between.
     pub(crate) fn of(pool: RegistryRef) -> Self {
-        let mut census = Self::default();
-        thread::for_each_held(|heap| {
-            if registry::registry_of(heap) == pool {
-                census.visit(heap);
-            }
-        });
-        for heap in pool.heaps() {
-            if pool.adopt_one(heap) {
-                pool.count_held();
-                census.visit(heap);
-                // SAFETY: adopted and counted above.
-                unsafe { thread::leave(heap) };
-            }
-        }
+        let mut canvas = Canvas::default();
+        let census = look::until_seen(
+            &mut canvas,
+            |canvas, slack| canvas.make_room(pool, slack),
+            |canvas| Self::count(pool, canvas),
+        );
         thread::tell();
         census
     }
 
-    /// Owner only.
-    fn visit(&mut self, heap: HeapRef) {
-        self.heaps += 1;
-        thread::collect(heap);
-        for bin in heap.used_bins() {
-            let mut segments: HashMap<SegmentRef, Found> = bin
-                .segments()
-                .map(|segment| (segment, Found::new(segment)))
-                .collect();
-            for slot in bin.stock() {
-                // SAFETY: the bin's slots are in segments of its stride.
-                let segment = unsafe { SegmentRef::of(slot, Span::of(bin.stride())) };
-                match segments.get_mut(&segment) {
-                    Some(found) => found.mark(slot),
-                    None => {
-                        assert!(segment.heap() != heap.id(), "a segment is in its bin");
-                        self.kept += 1;
-                    }
-                }
+    /// Runs no foreign code: between two heaps nothing changes hands.
+    fn count(pool: RegistryRef, canvas: &mut Canvas) -> Result<Self, Stop> {
+        let mut census = Self::default();
+        let mut visited = Ok(());
+        thread::for_each_held(|heap| {
+            if registry::registry_of(heap) == pool && visited.is_ok() {
+                visited = census.visit(heap, canvas);
             }
-            segments.values().for_each(|found| self.add(found));
+        });
+        visited?;
+        for heap in pool.heaps() {
+            if pool.adopt_one(heap) {
+                pool.count_held();
+                let visited = census.visit(heap, canvas);
+                // SAFETY: adopted and counted above.
+                unsafe { leave(heap, visited) }?;
+            }
         }
+        Ok(census)
     }
 
-    fn add(&mut self, found: &Found) {
-        let capacity = found.segment.identity().capacity;
-        let listed = found.free.iter().filter(|&&free| free).count();
-        let free = listed + found.remote() + capacity - found.segment.bumped();
-        self.segments += 1;
-        self.capacity += capacity;
-        self.free += free;
-        self.live += capacity - free;
+    /// Owner only.
+    fn visit(&mut self, heap: HeapRef, canvas: &mut Canvas) -> Result<(), Stop> {
+        thread::collect(heap);
+        self.kept += canvas.draw(heap)?;
+        let live = |state: &&SlotState| **state == SlotState::Live;
+        let live = canvas.slots.iter().filter(live).count();
+        let live = live.checked_sub(remote(heap)).ok_or(Stop::Damaged(
+            "a free slot was freed again by another thread",
+        ))?;
+        self.heaps += 1;
+        self.segments += canvas.outlines.len();
+        self.capacity += canvas.slots.len();
+        self.live += live;
+        self.free += canvas.slots.len() - live;
+        Ok(())
+    }
+}
+
+/// Leaves a heap that was adopted for the moment. If a list of it is damaged, the lists stay as they are.
+///
+/// # Safety
+///
+/// As for [`thread::leave`].
+unsafe fn leave(heap: HeapRef, visited: Result<(), Stop>) -> Result<(), Stop> {
+    match visited {
+        // SAFETY: guaranteed by the caller.
+        Ok(()) => unsafe { thread::leave(heap) },
+        // SAFETY: guaranteed by the caller.
+        Err(_) => unsafe { thread::put_back(heap) },
+    }
+    visited
+}
+
+/// Slots on remote lists, which came since the owner collected: not looked at, for whoever frees a segment's last one may
+/// purge them all.
+fn remote(heap: HeapRef) -> usize {
+    let of_segment = |segment: SegmentRef| match segment.remote_word().peek() {
+        Taken::List(listed) => listed.count,
+        Taken::Purging | Taken::Purged { .. } => segment.identity().capacity,
+    };
+    let segments = heap.used_bins().flat_map(Bin::segments);
+    segments.map(of_segment).sum()
+}
+
+/// Room for a picture of one heap.
+#[derive(Default)]
+struct Canvas {
+    outlines: Shelf<Outline>,
+    slots: Shelf<SlotState>,
+}
+
+impl Canvas {
+    /// For the largest heap of the pool.
+    fn make_room(&mut self, pool: RegistryRef, slack: Slack) {
+        let sizes = || pool.heaps().map(Size::of);
+        let [segments, slots] = [
+            sizes().map(|size| size.segments).max(),
+            sizes().map(|size| size.slots).max(),
+        ];
+        self.outlines.make_room(slack.beyond(segments.unwrap_or(0)));
+        self.slots.make_room(slack.beyond(slots.unwrap_or(0)));
+    }
+
+    /// Owner only.
+    fn draw(&mut self, heap: HeapRef) -> Result<usize, Stop> {
+        self.outlines.clear();
+        self.slots.clear();
+        let slots = look::outline(heap, &mut self.outlines)?;
+        self.slots.push_many(SlotState::Untouched, slots)?;
+        look::draw(heap, &self.outlines, &mut self.slots)
     }
 }
 
@@ -394,47 +447,6 @@ impl fmt::Display for Census {
             f,
             "{heaps} heaps, {segments} segments: {free} free + {live} live = {capacity} slots, {kept} kept"
         )
-    }
-}
-
-/// Which slots of a segment were found in a list.
-struct Found {
-    segment: SegmentRef,
-    free: Vec<bool>,
-}
-
-impl Found {
-    fn new(segment: SegmentRef) -> Self {
-        let mut found = Self {
-            segment,
-            free: vec![false; segment.bumped()],
-        };
-        segment.home().for_each(|slot| found.mark(slot));
-        found
-    }
-
-    /// Slots on the remote list, which came since the owner collected: not looked at, for whoever frees the last one may
-    /// purge them all.
-    fn remote(&self) -> usize {
-        match self.segment.remote_word().peek() {
-            Taken::List(listed) => listed.count,
-            Taken::Purging | Taken::Purged { .. } => self.segment.identity().capacity,
-        }
-    }
-
-    fn mark(&mut self, slot: SlotPtr) {
-        let index = self
-            .segment
-            .index_of(slot)
-            .expect("a free slot starts where slots start");
-        let mark = self
-            .free
-            .get_mut(index)
-            .expect("a free slot was handed out before");
-        assert!(
-            !core::mem::replace(mark, true),
-            "a free slot is in one list once"
-        );
     }
 }
 

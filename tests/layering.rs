@@ -18,7 +18,7 @@ use std::path::Path;
 use sources::rust_files;
 
 /// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 39] = [
+const LAYERS: [&str; 40] = [
     "sync",
     "panics",
     "events",
@@ -46,6 +46,7 @@ const LAYERS: [&str; 39] = [
     "outbox",
     "held",
     "thread",
+    "look",
     "stats",
     "report",
     "snapshot",
