@@ -2,6 +2,8 @@
 
 mod audit;
 mod batches;
+#[cfg(not(feature = "hardened"))] // which finds the misuse itself
+mod damage;
 #[cfg(all(unix, not(miri)))]
 mod kept;
 mod model;

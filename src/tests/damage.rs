@@ -1,0 +1,102 @@
+//! Lists that a misuse damaged: a look says so, once every heap is back where it was, and comes to an end though the list has
+//! none.
+
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
+
+use crate::heap::HeapRef;
+use crate::registry::RegistryRef;
+use crate::segment::SegmentRef;
+use crate::slot::SlotPtr;
+use crate::snapshot::Snapshot;
+use crate::stats::Census;
+use crate::thread::{self, tests::Thread};
+
+/// This thread's heap of a pool, with one segment, and slots that were handed out.
+struct Sound {
+    pool: RegistryRef,
+    heap: HeapRef,
+    segment: SegmentRef,
+    slots: [SlotPtr; 3],
+}
+
+impl Sound {
+    fn new() -> Self {
+        let pool = RegistryRef::create(64, usize::MAX, "damaged").unwrap();
+        let slots = [(); 3].map(|()| thread::take_from(pool).unwrap());
+        let heap = pool.heaps().next().unwrap();
+        let segment = heap.bin(0).segments().next().unwrap();
+        Self {
+            pool,
+            heap,
+            segment,
+            slots,
+        }
+    }
+
+    fn give(&self, slot: SlotPtr) {
+        // SAFETY: none, if the slot was given before or is none: that is the damage. Nothing but a look sees it.
+        assert!(unsafe { !self.heap.bin(0).give(slot) });
+    }
+
+    fn bring_home(&self, slot: SlotPtr) {
+        // SAFETY: as above.
+        assert!(unsafe { !self.segment.bring_home(slot) });
+    }
+}
+
+type Damage = fn(&Sound);
+
+const DAMAGES: [(&str, Damage); 5] = [
+    ("a free slot is in two places", |sound| {
+        sound.give(sound.slots[0]);
+        sound.give(sound.slots[0]);
+    }),
+    ("a free slot is in two places", |sound| {
+        sound.bring_home(sound.slots[0]);
+        sound.bring_home(sound.slots[1]);
+        sound.bring_home(sound.slots[0]);
+    }),
+    ("a free slot is in two places", |sound| {
+        sound.bring_home(sound.slots[0]);
+        sound.give(sound.slots[0]);
+    }),
+    ("a free slot was never handed out", |sound| {
+        let capacity = sound.segment.identity().capacity;
+        let first = sound.slots.iter().min().unwrap();
+        // SAFETY: within the segment, whose other slots precede it.
+        sound.give(unsafe { first.byte_add((capacity - 4) * 64) });
+    }),
+    ("a free slot starts where none does", |sound| {
+        // SAFETY: within the slot.
+        sound.give(unsafe { sound.slots[1].byte_add(8) });
+    }),
+];
+
+fn assert_told(pool: RegistryRef, what: &str) {
+    let looks: [&dyn Fn(); 2] = [&|| _ = Census::of(pool), &|| {
+        drop(Snapshot::of(pool, "damaged"))
+    }];
+    for look in looks {
+        let panic = panic::catch_unwind(AssertUnwindSafe(look)).unwrap_err();
+        let said = panic.downcast::<String>().unwrap();
+        assert_eq!(*said, format!("a list is damaged: {what}"));
+    }
+}
+
+#[test]
+fn a_damaged_list_is_told_by_every_look_and_no_heap_is_lost() {
+    for (what, damage) in DAMAGES {
+        let thread = Thread::start();
+        thread.run(|| {
+            let sound = Sound::new();
+            damage(&sound);
+            let Sound { pool, heap, .. } = sound;
+            assert_told(pool, what);
+            thread::idle();
+            assert_told(pool, what);
+            assert!(heap.is_abandoned(), "{what}: the heap was put back");
+        });
+        mem::forget(thread); // its end would bring the lists home
+    }
+}
