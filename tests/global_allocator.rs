@@ -55,7 +55,11 @@ fn drop_a_pool() {
     }
 }
 
-const WITH_POOLS: [(&str, Deed); 7] = [
+const MORE_DEEDS: [(&str, Deed); 8] = [
+    ("starts and ends a thread", || {
+        let thread = thread::spawn(|| drop(PoolBox::new([7_u64; 50])));
+        thread.join().unwrap();
+    }),
     ("drops a stranger's", drop_a_strangers),
     ("drops a pool", drop_a_pool),
     ("trims a pool", || POOL.trim()),
@@ -139,7 +143,7 @@ impl Scene {
     /// Does the work with every deed in each of its calls of the allocator.
     fn with_every_deed(mut self, work: impl Fn()) {
         work(); // what is done once in a program is done
-        for (what, deed) in DEEDS.into_iter().chain(WITH_POOLS) {
+        for (what, deed) in DEEDS.into_iter().chain(MORE_DEEDS) {
             for call in 0.. {
                 assert!(call < 10_000, "no end is seen if the allocator {what}");
                 self.change();
@@ -333,7 +337,7 @@ fn threads_work_and_end() {
         }
     }
     let mut scene = Scene::set();
-    for (_, deed) in DEEDS.into_iter().chain(WITH_POOLS) {
+    for (_, deed) in DEEDS.into_iter().chain(MORE_DEEDS) {
         for first in [true, false] {
             for call in 0.. {
                 scene.change();

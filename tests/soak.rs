@@ -10,11 +10,15 @@
 //! SOAK_SECONDS=1800 cargo test --release --test soak -- --ignored --nocapture
 //! ```
 //!
+//! The global allocator takes part: now and then it trims, idles, looks, or makes and drops boxes itself.
+//!
 //! The operations of a thread follow from its seed; who meets whom does not. No time is asserted: the seconds only say
 //! after which round to stop.
 
 #![cfg(all(target_os = "linux", not(segment_pool_loom)))]
 
+#[path = "common/calling_allocator.rs"]
+mod calling_allocator;
 mod common;
 #[path = "common/subscriber.rs"]
 mod subscriber;
@@ -30,8 +34,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use calling_allocator::{CallingAllocator, act_every, act_no_more};
 use common::{Checked, Parcel, Rng, parcel};
 use segment_pool::{AllocErrorKind, Census, PoolArc, PoolBox, SegmentPool, coerce};
+
+#[global_allocator]
+static GLOBAL: CallingAllocator = CallingAllocator;
+/// Its calls from one such time to the next.
+const CALLS: usize = 97;
 
 /// Threads that live at once.
 const AT_ONCE: usize = 6;
@@ -300,6 +310,7 @@ impl World {
     fn check_tidy(&self) {
         self.thin(1);
         segment_pool::trim();
+        trim_malloc();
         let allowed = self.before + (12 << 20) + LEAKED.load(Relaxed) * (16 << 10);
         let resident = resident();
         println!(
@@ -328,6 +339,24 @@ fn resident() -> usize {
     let pages = fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
     pages * page_bytes()
+}
+
+/// Gives back what the system's allocator keeps, which has the vectors of this test and of the pools' looks.
+fn trim_malloc() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it touches nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
+/// One arena, for of several none can be given back in which something lives.
+fn limit_malloc() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no memory is passed.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1)
+    };
 }
 
 fn page_bytes() -> usize {
@@ -517,7 +546,9 @@ impl Life<'_> {
     }
 
     fn read_numbers(&self, random: u64) {
-        let (own, default) = (self.world.pool(random).pool.stats(), segment_pool::stats());
+        let pool = self.world.pool(random);
+        let (own, default) = (pool.pool.stats(), segment_pool::stats());
+        let _ = (pool.pool.validate(), pool.pool.snapshot());
         assert!(own.batches <= own.remote_frees && default.batches <= default.remote_frees);
     }
 
@@ -550,12 +581,14 @@ fn live_in_turn(world: &World, place: usize, round: usize) {
 }
 
 fn round(world: &World, number: usize) {
+    act_every(CALLS);
     thread::scope(|scope| {
         let places: Vec<_> = (0..AT_ONCE)
             .map(|place| scope.spawn(move || live_in_turn(world, place, number)))
             .collect();
         places.into_iter().for_each(|place| place.join().unwrap());
     });
+    act_no_more();
     world.count();
     if number % TIDY == TIDY - 1 {
         world.check_tidy();
@@ -570,6 +603,7 @@ fn everything_at_once_for_long() {
     let seconds = env::var("SOAK_SECONDS").map_or(60, |seconds| seconds.parse().unwrap());
     let start = Instant::now();
     subscriber::panic_every(5);
+    limit_malloc();
     let world = World::new();
     for number in 0.. {
         round(&world, number);

@@ -16,7 +16,7 @@ use segment_pool::PoolBox;
 pub(crate) type Deed = fn();
 
 /// The deeds that need no preparation.
-pub(crate) const DEEDS: [(&str, Deed); 11] = [
+pub(crate) const DEEDS: [(&str, Deed); 10] = [
     ("trims", segment_pool::trim),
     ("idles", segment_pool::idle),
     ("flushes", segment_pool::flush),
@@ -28,10 +28,6 @@ pub(crate) const DEEDS: [(&str, Deed); 11] = [
     ("reports", || drop(segment_pool::report())),
     ("reads numbers", || {
         assert!(segment_pool::stats().heaps < 1000);
-    }),
-    ("starts and ends a thread", || {
-        let thread = std::thread::spawn(|| drop(PoolBox::new([7_u64; 50])));
-        thread.join().unwrap();
     }),
 ];
 
@@ -46,9 +42,10 @@ fn drop_what_was_kept() {
     swap_kept(ptr::null_mut());
 }
 
-/// Drops every box that was made in the allocator and kept.
+/// Drops every box that was made in the allocator and kept, and sends them home.
 pub(crate) fn drop_all_kept() {
     KEPT.iter().for_each(|_| drop_what_was_kept());
+    segment_pool::flush();
 }
 
 /// Puts a box in the next place, and drops the one that is there.
@@ -79,19 +76,25 @@ enum Plan {
 
 thread_local! {
     static PLAN: Cell<Plan> = const { Cell::new(Plan::Usual) };
-    /// Calls of this thread.
-    static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Deeds that were planned and done.
 static DONE: AtomicUsize = AtomicUsize::new(0);
 
-/// Calls of a thread after which it does one of `DEEDS`; 0 before [`act_every`].
+/// Calls from one deed to the next, or 0 if none is done; and calls so far.
 static EVERY: AtomicUsize = AtomicUsize::new(0);
+static CALLS: AtomicUsize = AtomicUsize::new(0);
 
-/// Lets every thread's so-manieth calls do one of [`DEEDS`], by turns.
+/// From here on every so-manieth call, whichever thread's, does one of [`DEEDS`], by turns.
 pub(crate) fn act_every(calls: usize) {
+    CALLS.store(0, Ordering::Relaxed);
     EVERY.store(calls, Ordering::Relaxed);
+}
+
+/// From here on the allocator does nothing more, and what it kept is dropped. For a moment when no other thread is at work.
+pub(crate) fn act_no_more() {
+    act_every(0);
+    drop_all_kept();
 }
 
 /// Runs the work, and has the allocator do something in this thread's next call but so many. Returns also whether there was
@@ -130,8 +133,7 @@ fn act_if_it_is_time() {
     if every == 0 {
         return;
     }
-    let calls = CALLS.get() + 1;
-    CALLS.set(calls);
+    let calls = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
     if calls % every == 0 {
         act(DEEDS[calls / every % DEEDS.len()].1);
     }

@@ -1,11 +1,13 @@
 //! A stream of operations on a few threads that take turns, or drop what they have at the same time. Contents are
-//! checked by every drop, every slot is counted when the stream says so, and in the end nothing is left. A subscriber panics as often
-//! as the stream says.
+//! checked by every drop, every slot is counted when the stream says so, and in the end nothing is left. Meanwhile a subscriber
+//! panics, and the global allocator uses pools, as often as the stream says.
 //!
 //! The threads live on from one input to the next, unless an operation ends one.
 
 #![no_main]
 
+#[path = "../../common/calling_allocator.rs"]
+mod calling_allocator;
 #[path = "../../common/mod.rs"]
 mod common;
 #[path = "../../common/subscriber.rs"]
@@ -17,9 +19,13 @@ use std::mem;
 use std::sync::{Arc, Mutex};
 
 use arbitrary::Arbitrary;
+use calling_allocator::{CallingAllocator, act_every, act_no_more};
 use common::{Checked, Parcel, Worker};
 use libfuzzer_sys::fuzz_target;
 use segment_pool::{Census, PoolArc, PoolBox, PoolWeak, SegmentPool, flush, idle, trim, validate};
+
+#[global_allocator]
+static GLOBAL: CallingAllocator = CallingAllocator;
 
 const WORKERS: usize = 3;
 /// Values at once, at most.
@@ -33,6 +39,8 @@ struct Story {
     pool_first: bool,
     /// Events of a thread that pass before one at which the subscriber panics.
     patience: u8,
+    /// Calls of the global allocator from one in which it does something to pools to the next; 0 if it does nothing.
+    calls: u8,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -255,7 +263,10 @@ fn end(crew: &[Worker; WORKERS], model: Model, pool_first: bool) {
     if pool_first {
         pool = None;
     }
-    crew[0].run(move || drop(alive));
+    crew[0].run(move || {
+        drop(alive);
+        act_no_more();
+    });
     for worker in crew {
         worker.run(|| {
             trim();
@@ -278,6 +289,7 @@ fuzz_target!(|story: Story| {
     CREW.with_borrow_mut(|crew| {
         subscriber::panic_every(u32::from(story.patience) + 1);
         let model = Arc::new(Mutex::new(Model::default()));
+        act_every(story.calls.into());
         for next in story.turns {
             turn(next, crew, &model);
         }

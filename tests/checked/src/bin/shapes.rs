@@ -5,6 +5,8 @@
 //!
 //! The argument is how much: 1 is a few seconds under memcheck.
 
+#[path = "../../../common/calling_allocator.rs"]
+mod calling_allocator;
 #[path = "../../../common/mod.rs"]
 mod common;
 
@@ -14,8 +16,14 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use calling_allocator::{CallingAllocator, act_every, act_no_more};
 use common::{Checked, Parcel, Rng};
 use segment_pool::{PoolBox, SegmentPool};
+
+#[global_allocator]
+static GLOBAL: CallingAllocator = CallingAllocator;
+/// Its calls from one in which it does something to pools to the next.
+const CALLS: usize = 97;
 
 const THREADS: usize = 4;
 
@@ -180,6 +188,7 @@ fn assert_all_home() {
 }
 
 fn main() {
+    act_every(CALLS);
     let much = env::args().nth(1).map_or(1, |much| much.parse().unwrap());
     for (name, shape) in [
         ("mstress", mstress as fn(u64)),
@@ -190,5 +199,6 @@ fn main() {
         shape(much * 2);
         println!("{name}: {:?}", start.elapsed());
     }
+    act_no_more();
     assert_all_home();
 }
