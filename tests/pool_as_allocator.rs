@@ -162,7 +162,7 @@ fn the_first_mapping_asks_no_allocator() {
     let mut child = Command::new(env::current_exe().unwrap());
     child.args(["pools_of_one_type_are_made_and_dropped", "--exact"]);
     // SAFETY: system calls only.
-    unsafe { child.pre_exec(|| old_kernel::begin()) };
+    unsafe { child.pre_exec(old_kernel::begin) };
     let output = child.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
