@@ -89,8 +89,8 @@ pub(crate) mod hook {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct AllocError<T> {
-    kind: AllocErrorKind,
-    value: T,
+    pub(crate) kind: AllocErrorKind,
+    pub(crate) value: T,
 }
 
 impl<T> AllocError<T> {

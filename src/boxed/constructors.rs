@@ -6,12 +6,38 @@
 use core::alloc::Layout;
 use core::mem::MaybeUninit;
 use core::pin::Pin;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use super::PoolBox;
 use crate::error::{self, AllocError, AllocErrorKind};
 use crate::local::LocalPool;
 use crate::pool::{self, SegmentPool};
+
+/// A box of a value in storage, which was just taken for it.
+///
+/// This and [`try_filled`] are macros for the sake of unoptimised programs: each function that is handed a value by value copies it
+/// there, and five copies of a large one overflow a stack that has room for two.
+macro_rules! filled {
+    ($storage:ident, $value:ident) => {{
+        // SAFETY: the storage was just taken for such a value.
+        unsafe { ptr::write($storage.as_ptr(), $value) };
+        // SAFETY: the storage is the caller's, and holds a value now.
+        unsafe { PoolBox::from_non_null($storage) }
+    }};
+}
+
+/// The same, or the value in the error if there is no storage.
+macro_rules! try_filled {
+    ($storage:expr, $value:ident) => {
+        match $storage {
+            Ok(storage) => Ok(filled!(storage, $value)),
+            Err(kind) => Err(AllocError {
+                kind,
+                value: $value,
+            }),
+        }
+    };
+}
 
 impl<T> PoolBox<T> {
     /// Puts a value in the default pool.
@@ -29,8 +55,7 @@ impl<T> PoolBox<T> {
     #[must_use]
     pub fn new(value: T) -> Self {
         match pool::take() {
-            // SAFETY: the storage was just taken for a `T`.
-            Some(storage) => unsafe { Self::fill(storage, value) },
+            Some(storage) => filled!(storage, value),
             None => refused::<T>(),
         }
     }
@@ -131,9 +156,9 @@ impl<T> PoolBox<T> {
     /// assert_eq!(*PoolBox::try_new(7)?, 7);
     /// # Ok::<(), segment_pool::AllocError<i32>>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn try_new(value: T) -> Result<Self, AllocError<T>> {
-        Self::try_fill(pool::try_take(), value)
+        try_filled!(pool::try_take(), value)
     }
 
     /// Puts what `make` returns in the default pool, or gives `make` back, not called, in the error.
@@ -334,31 +359,7 @@ impl<T> PoolBox<T> {
         Self::into_pin(pool.alloc(value))
     }
 
-    /// # Safety
-    ///
-    /// The storage is for a `T` and the caller's.
-    #[inline(always)]
-    unsafe fn fill(storage: NonNull<T>, value: T) -> Self {
-        // SAFETY: guaranteed by the caller.
-        unsafe { storage.write(value) };
-        // SAFETY: the storage is the caller's, and holds a value now.
-        unsafe { Self::from_non_null(storage) }
-    }
-
-    /// `storage` is for a `T`, fresh from a pool.
-    #[inline(always)]
-    fn try_fill(
-        storage: Result<NonNull<T>, AllocErrorKind>,
-        value: T,
-    ) -> Result<Self, AllocError<T>> {
-        match storage {
-            // SAFETY: the storage was just taken for a `T`.
-            Ok(storage) => Ok(unsafe { Self::fill(storage, value) }),
-            Err(kind) => Err(AllocError::new(kind, value)),
-        }
-    }
-
-    /// As [`try_fill`](Self::try_fill).
+    /// A box of what `make` returns, in storage fresh from a pool.
     #[inline(always)]
     fn try_fill_with<F>(
         storage: Result<NonNull<T>, AllocErrorKind>,
@@ -373,7 +374,7 @@ impl<T> PoolBox<T> {
         }
     }
 
-    /// As [`try_fill`](Self::try_fill).
+    /// A box of storage fresh from a pool.
     #[inline(always)]
     fn try_slot(
         storage: Result<NonNull<T>, AllocErrorKind>,
@@ -405,8 +406,7 @@ impl<T> SegmentPool<T> {
     #[must_use]
     pub fn alloc(&self, value: T) -> PoolBox<T> {
         match self.take() {
-            // SAFETY: the storage was just taken for a `T`.
-            Some(storage) => unsafe { PoolBox::fill(storage, value) },
+            Some(storage) => filled!(storage, value),
             None => refused::<T>(),
         }
     }
@@ -464,9 +464,9 @@ impl<T> SegmentPool<T> {
     /// assert_eq!(*pool.try_alloc(7)?, 7);
     /// # Ok::<(), segment_pool::AllocError<i32>>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn try_alloc(&self, value: T) -> Result<PoolBox<T>, AllocError<T>> {
-        PoolBox::try_fill(self.try_take(), value)
+        try_filled!(self.try_take(), value)
     }
 
     /// Puts what `make` returns in the pool, or gives `make` back, not called, in the error.
@@ -526,8 +526,7 @@ impl<T> LocalPool<'_, T> {
     #[must_use]
     pub fn alloc(&self, value: T) -> PoolBox<T> {
         match self.take() {
-            // SAFETY: the storage was just taken for a `T`.
-            Some(storage) => unsafe { PoolBox::fill(storage, value) },
+            Some(storage) => filled!(storage, value),
             None => refused::<T>(),
         }
     }
@@ -545,8 +544,8 @@ impl<T> LocalPool<'_, T> {
     /// assert_eq!(*pool.local().try_alloc(7)?, 7);
     /// # Ok::<(), segment_pool::AllocError<i32>>(())
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn try_alloc(&self, value: T) -> Result<PoolBox<T>, AllocError<T>> {
-        PoolBox::try_fill(self.try_take(), value)
+        try_filled!(self.try_take(), value)
     }
 }
