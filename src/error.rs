@@ -105,8 +105,9 @@ impl<T> AllocError<T> {
     /// ```
     /// use segment_pool::{AllocErrorKind, SegmentPool};
     ///
-    /// let none: SegmentPool<u64> = SegmentPool::builder().max_segments(0).build();
-    /// assert_eq!(none.try_alloc(7).unwrap_err().kind(), AllocErrorKind::LimitReached);
+    /// let one = SegmentPool::<[u8; 200_000]>::builder().max_segments(1).build(); // a mapping for each
+    /// let _first = one.alloc([1; 200_000]);
+    /// assert_eq!(one.try_alloc([2; 200_000]).unwrap_err().kind(), AllocErrorKind::LimitReached);
     /// ```
     #[must_use]
     pub fn kind(&self) -> AllocErrorKind {
@@ -120,9 +121,15 @@ impl<T> AllocError<T> {
     /// ```
     /// use segment_pool::SegmentPool;
     ///
-    /// let none = SegmentPool::builder().max_segments(0).build();
-    /// let refused = none.try_alloc(String::from("kept")).unwrap_err();
-    /// assert_eq!(refused.into_inner(), "kept");
+    /// let small = SegmentPool::builder().max_segments(1).build();
+    /// let mut names = Vec::new();
+    /// let refused = loop {
+    ///     match small.try_alloc(format!("name {}", names.len())) {
+    ///         Ok(name) => names.push(name),
+    ///         Err(refused) => break refused,
+    ///     }
+    /// };
+    /// assert_eq!(refused.into_inner(), format!("name {}", names.len()));
     /// ```
     #[must_use = "the value is dropped otherwise"]
     pub fn into_inner(self) -> T {

@@ -137,6 +137,42 @@ pub struct SegmentPool<T> {
 
 impl<T> SegmentPool<T> {
     const LAYOUT: Layout = Layout::new::<T>();
+
+    /// Bytes of one segment of the pool: 64 KiB, 512 KiB or 4 MiB. 0 if its values lie in no segments, because they have no size,
+    /// or a mapping each.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// type Packets = SegmentPool<[u8; 1500]>;
+    /// static PACKETS: Packets = Packets::builder().max_bytes(2 * Packets::SEGMENT_BYTES).build();
+    /// assert_eq!(Packets::SEGMENT_BYTES, 512 << 10);
+    /// # let _ = &PACKETS;
+    /// ```
+    pub const SEGMENT_BYTES: usize = match route(Self::LAYOUT) {
+        Route::Class(_, span) => span.bytes(),
+        Route::Zero | Route::Own => 0,
+    };
+
+    /// Values that fit into one segment; 0 if they lie in no segments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// type Packets = SegmentPool<[u8; 1500]>;
+    /// let pool = Packets::builder().max_segments(1).build();
+    /// let packets: Vec<_> = (0..).map_while(|_| pool.try_alloc([0; 1500]).ok()).collect();
+    /// assert_eq!(packets.len(), Packets::SLOTS_PER_SEGMENT);
+    /// ```
+    pub const SLOTS_PER_SEGMENT: usize = match route(Self::LAYOUT) {
+        Route::Class(..) => capacity(pool_stride(Self::LAYOUT)),
+        Route::Zero | Route::Own => 0,
+    };
+
     /// Whether the values lie in slots, neither without memory nor in mappings of their own.
     pub(crate) const HAS_SLOTS: bool = matches!(route(Self::LAYOUT), Route::Class(..));
 
@@ -542,6 +578,34 @@ impl Limits {
         bytes: usize::MAX,
     };
 
+    /// # Panics
+    ///
+    /// If they allow no value. The text is a constant, as it must be for the compiler.
+    const fn expect_room_for_one(self, layout: Layout) {
+        let (least, text) = match route(layout) {
+            Route::Zero => return,
+            Route::Class(_, span) => match span {
+                Span::Small => (
+                    span.bytes(),
+                    "the limit of a pool is below one segment of 64 KiB",
+                ),
+                Span::Medium => (
+                    span.bytes(),
+                    "the limit of a pool is below one segment of 512 KiB",
+                ),
+                Span::Large => (
+                    span.bytes(),
+                    "the limit of a pool is below one segment of 4 MiB",
+                ),
+            },
+            Route::Own => (
+                layout.size(),
+                "the limit of a pool is below one value with a mapping of its own",
+            ),
+        };
+        assert!(self.segments > 0 && self.bytes >= least, "{}", text);
+    }
+
     /// How many segments that is, or mappings: all those of a pool of one type are of one size.
     fn of(self, layout: Layout) -> usize {
         let each = match route(layout) {
@@ -651,8 +715,7 @@ impl<T> SegmentPoolBuilder<T> {
         self
     }
 
-    /// At most so many bytes of segments, or of mappings. Less than one of them allows no value at all. The least of
-    /// several limits counts.
+    /// At most so many bytes of segments, or of mappings. The least of several limits counts.
     ///
     /// A mapping for one value is whole pages, of 4 KiB on most systems and up to 64 KiB on some. It holds a header of 64
     /// bytes, or as much as the value's alignment if that is more, and the value.
@@ -666,8 +729,13 @@ impl<T> SegmentPoolBuilder<T> {
     /// assert!(pool.reserve(1000).is_ok());
     /// assert!(pool.reserve(20_000).is_err());
     ///
-    /// let none = SegmentPool::<u64>::builder().max_bytes(1000).build(); // less than a segment
-    /// assert!(none.try_alloc(7).is_err());
+    /// ```
+    ///
+    /// A limit that allows no value does not compile in a `static`:
+    ///
+    /// ```compile_fail
+    /// # use segment_pool::SegmentPool;
+    /// static NONE: SegmentPool<u64> = SegmentPool::builder().max_bytes(1000).build();
     /// ```
     #[must_use]
     pub const fn max_bytes(mut self, bytes: usize) -> Self {
@@ -679,6 +747,11 @@ impl<T> SegmentPoolBuilder<T> {
 
     /// The pool, without memory yet.
     ///
+    /// # Panics
+    ///
+    /// If a limit allows no value, because it is below one segment or below the mapping of one large value. In a `static` or a
+    /// `const` that is an error of the compiler. The size of a segment is [`SegmentPool::SEGMENT_BYTES`].
+    ///
     /// # Examples
     ///
     /// ```
@@ -687,6 +760,7 @@ impl<T> SegmentPoolBuilder<T> {
     /// ```
     #[must_use]
     pub const fn build(self) -> SegmentPool<T> {
+        self.limits.expect_room_for_one(SegmentPool::<T>::LAYOUT);
         SegmentPool {
             handle: Handle::new(),
             limits: self.limits,

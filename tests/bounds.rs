@@ -113,6 +113,63 @@ fn a_handle_of_a_full_pool_says_so_and_is_served_later() {
     assert_eq!(handle.alloc(Contents::new(6)).verify(), 6);
 }
 
+// --- Bounds that allow nothing --------------------------------------------------------------------------------------------
+
+/// What `build` says.
+fn panics<T>(build: impl FnOnce() -> SegmentPool<T>) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(build))
+        .err()
+        .expect("it panics");
+    let text = panic.downcast_ref::<String>().cloned();
+    text.unwrap_or_else(|| panic.downcast_ref::<&str>().unwrap().to_string())
+}
+
+#[test]
+fn a_bound_below_one_value_is_refused_where_it_is_written() {
+    const KIB: usize = 1 << 10;
+    let below = |bytes| panics(|| SegmentPool::<[u8; 100]>::builder().max_bytes(bytes).build());
+    assert!(below(64 * KIB - 1).contains("below one segment of 64 KiB"));
+    assert!(below(0).contains("64 KiB"));
+    let none = panics(|| SegmentPool::<u64>::builder().max_segments(0).build());
+    assert!(none.contains("64 KiB"));
+    let medium = panics(|| {
+        SegmentPool::<[u8; 1500]>::builder()
+            .max_bytes(256 * KIB)
+            .build()
+    });
+    assert!(medium.contains("512 KiB"));
+    let large = panics(|| {
+        SegmentPool::<[u8; 50_000]>::builder()
+            .max_bytes(KIB * KIB)
+            .build()
+    });
+    assert!(large.contains("4 MiB"));
+    let own = panics(|| {
+        SegmentPool::<[u8; 200_000]>::builder()
+            .max_bytes(150_000)
+            .build()
+    });
+    assert!(own.contains("one value"));
+    let nothing = SegmentPool::<()>::builder()
+        .max_segments(0)
+        .max_bytes(0)
+        .build();
+    let _: PoolBox<()> = nothing.alloc(()); // takes no memory
+}
+
+#[test]
+fn a_bound_of_one_segment_holds_as_many_values_as_the_geometry_says() {
+    static POOL: Pool = SegmentPool::builder()
+        .max_bytes(Pool::SEGMENT_BYTES)
+        .build();
+    assert_eq!(fill(&POOL).len(), Pool::SLOTS_PER_SEGMENT);
+    let own = [
+        SegmentPool::<[u8; 200_000]>::SEGMENT_BYTES,
+        SegmentPool::<[u8; 200_000]>::SLOTS_PER_SEGMENT,
+    ];
+    assert_eq!((own, SegmentPool::<()>::SLOTS_PER_SEGMENT), ([0, 0], 0));
+}
+
 // --- While other threads are at work ------------------------------------------------------------------------------------
 
 /// Runs `look` on another thread, again and again, while this one asks for the last slot, drops it and asks again.

@@ -162,10 +162,13 @@ fn a_refusal_is_told_before_the_value_comes_back() {
     drop(boxes);
     let large = SegmentPool::<[u8; 200_000]>::builder()
         .name("large")
-        .max_segments(0)
+        .max_segments(1)
         .build();
     assert_eq!(
-        listener.hear("large", || drop(large.try_alloc([0; 200_000]))),
+        listener.hear("large", || {
+            let _only = large.alloc([0; 200_000]);
+            assert!(large.try_alloc([0; 200_000]).is_err());
+        }),
         ["1 refused"]
     );
     let told = listener.hear("full", || assert!(pool.reserve(1000).is_err()));

@@ -67,8 +67,14 @@ type Small = [u64; 16];
 static POOL: SegmentPool<Big> = SegmentPool::builder().name("pool").build();
 static SHARED: SegmentPool<Counted<Big>> = SegmentPool::builder().name("shared").build();
 static SMALL: SegmentPool<Small> = SegmentPool::builder().name("small").build();
-/// Refuses everything.
-static NONE: SegmentPool<Big> = SegmentPool::builder().max_segments(0).build();
+static FULL: SegmentPool<Big> = SegmentPool::builder().max_segments(1).build();
+
+/// Takes every slot of [`FULL`], for ever.
+fn fill_up() {
+    while let Ok(slot) = FULL.try_alloc_uninit() {
+        mem::forget(slot);
+    }
+}
 
 fn boxed() -> PoolBox<Big> {
     PoolBox::new(big())
@@ -169,6 +175,7 @@ fn while_a_box_is_made() {
 #[test]
 fn while_a_pool_makes_a_box() {
     in_own_process("while_a_pool_makes_a_box", || {
+        fill_up();
         acts("alloc", big, |it| drop(POOL.alloc(it)));
         acts("alloc_with", big, |it| drop(POOL.alloc_with(|| it)));
         acts("alloc_uninit", nothing, |()| drop(POOL.alloc_uninit()));
@@ -184,19 +191,20 @@ fn while_a_pool_makes_a_box() {
             drop(PoolArc::new_in(it, &SHARED));
         });
         acts("try_alloc, refused", big, |it| {
-            let refused = NONE.try_alloc(it).unwrap_err();
+            let refused = FULL.try_alloc(it).unwrap_err();
             assert_eq!(refused.kind(), AllocErrorKind::LimitReached);
         });
         acts("LocalPool::try_alloc, refused", big, |it| {
-            drop(NONE.local().try_alloc(it).unwrap_err());
+            drop(FULL.local().try_alloc(it).unwrap_err());
         });
         acts("try_alloc_with, refused", big, |it| {
-            let refused = NONE.try_alloc_with(|| it).map(drop).unwrap_err();
+            let refused = FULL.try_alloc_with(|| it).map(drop).unwrap_err();
             drop(refused.into_inner()());
         });
         acts("a mapping, refused", nothing, |()| {
-            let none = SegmentPool::builder().max_segments(0).build();
-            assert!(none.try_alloc([0_u8; 150_000]).is_err());
+            let one = SegmentPool::builder().max_segments(1).build();
+            let _only = one.alloc([0_u8; 150_000]);
+            assert!(one.try_alloc([0_u8; 150_000]).is_err());
         });
     });
 }
@@ -381,7 +389,7 @@ fn while_a_pool_is_filled_ahead_and_dropped() {
         acts("reserve", nothing, |()| POOL.reserve(1000).unwrap());
         acts("prefault", nothing, |()| POOL.prefault(1000).unwrap());
         acts("reserve, refused", nothing, |()| {
-            assert!(NONE.reserve(1).is_err());
+            assert!(FULL.reserve(10_000).is_err());
         });
         let pool = || {
             let pool = SegmentPool::new();
