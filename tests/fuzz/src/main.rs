@@ -39,8 +39,8 @@ struct Story {
     pool_first: bool,
     /// Events of a thread that pass before one at which the subscriber panics.
     patience: u8,
-    /// Calls of the global allocator from one in which it does something to pools to the next; 0 if it does nothing.
-    calls: u8,
+    /// Calls of the global allocator between two in which it does something to pools, if it does.
+    calls: Option<u8>,
 }
 
 #[derive(Debug, Arbitrary)]
@@ -263,10 +263,8 @@ fn end(crew: &[Worker; WORKERS], model: Model, pool_first: bool) {
     if pool_first {
         pool = None;
     }
-    crew[0].run(move || {
-        drop(alive);
-        act_no_more();
-    });
+    act_no_more();
+    crew[0].run(move || drop(alive));
     for worker in crew {
         worker.run(|| {
             trim();
@@ -289,7 +287,7 @@ fuzz_target!(|story: Story| {
     CREW.with_borrow_mut(|crew| {
         subscriber::panic_every(u32::from(story.patience) + 1);
         let model = Arc::new(Mutex::new(Model::default()));
-        act_every(story.calls.into());
+        act_every(story.calls.map_or(0, |calls| 1 + usize::from(calls)));
         for next in story.turns {
             turn(next, crew, &model);
         }
