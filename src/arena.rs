@@ -397,6 +397,7 @@ impl Table {
         self.publish_free(entry, bit);
     }
 
+    /// The vector may run foreign code, which maps and retires arenas like another thread: entries are never freed.
     #[cfg(not(segment_pool_loom))]
     fn add_usage(&self, usage: &mut Usage) {
         for entry in self.entries() {

@@ -129,6 +129,9 @@
 //! Memory that the operating system refuses is an error in every `try_` function, with the value in it, and
 //! [`handle_alloc_error`](std::alloc::handle_alloc_error) in the others. Nothing else fails, and nothing waits.
 //!
+//! The program's global allocator may use boxes and pools in each of its calls, and may take its memory from them; but not where
+//! neither unix nor Windows provides the mappings, for there they come from that allocator.
+//!
 //! # How it is tested
 //!
 //! The protocols between threads are checked with loom on the crate's own types: every word, segment and heap, not a copy

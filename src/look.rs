@@ -8,8 +8,8 @@
 //! look        adopt, walk, put back: fills the room, never allocates, never panics
 //! ```
 //!
-//! The room is flat: one [`Shelf`] has the segments of a heap, in order, another a [`SlotState`] for each slot. A push that
-//! finds no room, or a list that is damaged, [stops](Stop) the look, and is raised after the heap was put back.
+//! The room is flat: one [`Shelf`] has the segments of a heap, in order, another a [`SlotState`] for each slot. A push without
+//! room, or a damaged list, [stops](Stop) the look. Damage becomes a panic when every heap was put back.
 
 use core::ops::{Deref, DerefMut, Range};
 
@@ -61,14 +61,14 @@ impl SlotState {
 /// Why a look ended before it had seen everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// There is more to see than there is room for: other code ran since the room was made.
+    /// There is more to see than there is room for: the pool has changed since the room was made.
     NoRoom,
     /// A list is damaged, in this way.
     Damaged(&'static str),
 }
 
-/// What is to be added to the room that seems to be needed: the more attempts, the more. So there is an end, however fast
-/// other threads, or what the making of room calls, make new segments.
+/// How much more room is made than seems to be needed: twice as much with each attempt. So there is an end, however fast other
+/// threads, or the global allocator, make segments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slack {
     attempt: u32,

@@ -380,6 +380,10 @@ impl<T> SegmentPool<T> {
 
     /// What is where: the state of each slot, as [`snapshot`](crate::snapshot()) says of the default pool.
     ///
+    /// # Panics
+    ///
+    /// If a list is damaged.
+    ///
     /// # Examples
     ///
     /// ```

@@ -117,6 +117,10 @@ pub struct Snapshot {
 /// On the way it collects what waits for these heaps, and gives their spare segments back where nobody has them. Cost: it
 /// looks at every slot. For tests, diagnosis and drawings; the example `occupancy` draws one.
 ///
+/// # Panics
+///
+/// If a list is damaged, as [`validate`](crate::validate) does.
+///
 /// # Examples
 ///
 /// ```

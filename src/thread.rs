@@ -210,12 +210,12 @@ pub fn flush() {
     tell();
 }
 
-/// Calls `visit` with every heap that this thread holds.
+/// Calls `visit` with every heap that this thread holds. It runs no foreign code, which might change the list.
 pub(crate) fn for_each_held(mut visit: impl FnMut(HeapRef)) {
     LOCAL.with(|local| local.held.iter().for_each(&mut visit));
 }
 
-/// Calls `visit` with every slot in this thread's open batches, and its stride.
+/// Calls `visit` with every slot in this thread's open batches, and its stride. It runs no foreign code, which might send them.
 pub(crate) fn for_each_open(mut visit: impl FnMut(SlotPtr, usize)) {
     LOCAL.with(|local| {
         let slots = local.outbox.slots();

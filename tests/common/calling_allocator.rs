@@ -134,8 +134,9 @@ fn act_if_it_is_time() {
         return;
     }
     let calls = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
-    if calls % every == 0 {
-        act(DEEDS[calls / every % DEEDS.len()].1);
+    let (turn, rest) = (calls / every, calls % every);
+    if rest == 0 {
+        act(DEEDS[turn % DEEDS.len()].1);
     }
 }
 
