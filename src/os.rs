@@ -1,10 +1,10 @@
-//! Map, unmap and purge: the only file that talks to the operating system.
+//! Map, unmap and purge: nothing else talks to the operating system.
 //!
 //! Fresh memory reads as zero and costs nothing until it is touched. On unix it comes from `mmap`, on Windows from
 //! `VirtualAlloc`, elsewhere and in Miri from `std::alloc`, where purging does nothing.
 //!
 //! Giving back cannot fail for the caller. A unix may refuse to unmap a part of a mapping, and then the range waits here for
-//! the next mapping of its size ([`kept`]). On Windows nothing does: a reservation goes whole, so there is nothing to split.
+//! the next mapping of its size (`os/kept`). Windows has no such refusal: a reservation goes whole, so nothing is split.
 
 use core::ptr::NonNull;
 
@@ -208,10 +208,11 @@ mod platform {
         unsafe { release(memory) }
     }
 
+    /// Nothing is kept.
     #[cfg(not(segment_pool_loom))]
     pub(super) fn retry(_most: usize) {}
 
-    /// Nothing is kept.
+    /// As above.
     #[cfg(not(segment_pool_loom))]
     pub(super) const fn kept_bytes() -> usize {
         0
@@ -248,10 +249,11 @@ mod platform {
 
     pub(super) unsafe fn purge(_memory: NonNull<u8>, _bytes: usize) {}
 
+    /// Nothing is kept.
     #[cfg(not(segment_pool_loom))]
     pub(super) fn retry(_most: usize) {}
 
-    /// Nothing is kept.
+    /// As above.
     #[cfg(not(segment_pool_loom))]
     pub(super) const fn kept_bytes() -> usize {
         0

@@ -273,12 +273,12 @@ fn room_below_a_limit_is_somebodys() {
     });
 }
 
-/// In a pool for three segments two threads reserve two each. Catches: both refused, because each had counted one that the
+/// In a pool for two segments two threads reserve two each. Catches: both refused, because each had counted one that the
 /// other needed.
 #[test]
 fn one_of_two_reservations_at_a_limit_is_granted() {
     model(|| {
-        let pool = Pool::with_limit(3);
+        let pool = Pool::with_limit(2);
         let other = thread::spawn(move || pool.registry.core().admit(2));
         let granted = [pool.registry.core().admit(2), other.join().unwrap()];
         assert_ne!(granted[0], granted[1]);
