@@ -2,11 +2,16 @@
 //!
 //! A misuse that was found is undefined behaviour that already happened: nothing can be mended, and the process must
 //! not go on. It is told what was found, by one line on its standard error or by a hook of the program's, and aborted.
+//!
+//! Nothing here takes a lock or allocates. In the child of a `fork` a lock that another thread held stays held for ever,
+//! and a global allocator may itself be what the misuse was found in.
 
+use core::{mem, ptr};
 use std::fmt;
 use std::io::{self, Write};
 use std::process;
-use std::sync::{PoisonError, RwLock};
+
+use crate::sync::{AtomicPtr, Ordering};
 
 /// What the feature `hardened` found.
 ///
@@ -42,7 +47,8 @@ impl fmt::Display for Misuse {
     }
 }
 
-static HOOK: RwLock<fn(Misuse)> = RwLock::new(print);
+/// A `fn(Misuse)`; null is [`print`].
+static HOOK: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 /// Sets what is called, instead of printing `segment-pool: ` and what was found on the standard error, when a misuse is
 /// found. When the hook returns, or panics, the process is aborted.
@@ -50,19 +56,52 @@ static HOOK: RwLock<fn(Misuse)> = RwLock::new(print);
 /// It runs on the thread on which the misuse was found, in the middle of an allocation or a drop, with the pool in an
 /// unknown state: it must not use boxes or pools of this crate. For crash reports, and for tests that observe it.
 ///
+/// Finding a misuse and printing the line take no lock, so the child of a `fork` aborts like its parent. A hook that takes
+/// locks, as `eprintln!` does, may wait there for ever.
+///
 /// # Examples
 ///
 /// ```
 /// segment_pool::set_misuse_hook(|misuse| eprintln!("heap damaged ({misuse}), build {}", env!("CARGO_PKG_VERSION")));
 /// ```
 pub fn set_misuse_hook(hook: fn(Misuse)) {
-    *HOOK.write().unwrap_or_else(PoisonError::into_inner) = hook;
+    // Relaxed: the function is all that is published, and its code is older; what it reads has orderings of its own.
+    HOOK.store(hook as *mut (), Ordering::Relaxed);
+}
+
+fn hook() -> fn(Misuse) {
+    // Relaxed: as in `set_misuse_hook`.
+    let hook = HOOK.load(Ordering::Relaxed);
+    if hook.is_null() {
+        return print;
+    }
+    // SAFETY: `set_misuse_hook` stored it, made from a function of this type.
+    unsafe { mem::transmute::<*mut (), fn(Misuse)>(hook) }
 }
 
 fn print(misuse: Misuse) {
-    // One write, so that lines of other threads stay whole. If nobody can be told, the abort says enough.
-    let line = format!("segment-pool: {misuse}\n");
-    let _ = io::stderr().write_all(line.as_bytes());
+    let mut line = [0; 64];
+    let mut rest = &mut line[..];
+    // One write, so that lines of other threads stay whole. If that fails, the abort says enough.
+    let _ = writeln!(rest, "segment-pool: {misuse}");
+    let unused = rest.len();
+    let _ = write_to_standard_error(&line[..line.len() - unused]);
+}
+
+/// Not by `io::stderr()`, whose lock another thread may have held when this process was forked.
+#[cfg(unix)]
+fn write_to_standard_error(line: &[u8]) -> io::Result<()> {
+    use std::os::fd::{AsRawFd, FromRawFd};
+
+    // SAFETY: the descriptor is the process's for good; the file is not dropped, and so does not close it.
+    let file =
+        mem::ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(io::stderr().as_raw_fd()) });
+    (&*file).write_all(line)
+}
+
+#[cfg(not(unix))]
+fn write_to_standard_error(line: &[u8]) -> io::Result<()> {
+    io::stderr().write_all(line)
 }
 
 /// Tells and aborts.
@@ -70,8 +109,7 @@ fn print(misuse: Misuse) {
 #[inline(never)]
 pub(crate) fn report(misuse: Misuse) -> ! {
     let _whatever_the_hook_does = Abort;
-    let hook = *HOOK.read().unwrap_or_else(PoisonError::into_inner);
-    hook(misuse);
+    hook()(misuse);
     process::abort()
 }
 

@@ -43,6 +43,8 @@ mod stories {
             ("a child adopts what threads had left", abandoned_heaps),
             ("a child uses a bounded pool that was in use", bounded_pool),
         ];
+        #[cfg(feature = "hardened")]
+        let stories = stories.into_iter().chain(misuse::STORIES);
         for (name, story) in stories {
             story();
             println!("{name} ... ok");
@@ -68,6 +70,13 @@ mod stories {
 
     /// Does the work in a child, which must come to the end of it.
     fn in_child(work: impl FnOnce()) {
+        let status = status_of_child(work);
+        assert!(libc::WIFEXITED(status), "the child was killed: {status:#x}");
+        assert_eq!(libc::WEXITSTATUS(status), 0, "the child panicked");
+    }
+
+    /// Does the work in a child, and says how that ended.
+    fn status_of_child(work: impl FnOnce()) -> i32 {
         // SAFETY: the child calls what POSIX allows a child of a process with threads, and this crate and glibc's
         // `malloc`, which allow it, too; it leaves by `_exit`.
         let child = unsafe { libc::fork() };
@@ -82,8 +91,7 @@ mod stories {
         // SAFETY: waits for the child above; `status` is this function's.
         let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
         assert_eq!(waited, child);
-        assert!(libc::WIFEXITED(status), "the child was killed: {status:#x}");
-        assert_eq!(libc::WEXITSTATUS(status), 0, "the child panicked");
+        status
     }
 
     fn own_boxes() {
@@ -194,5 +202,88 @@ mod stories {
             stop.store(true, Ordering::Relaxed);
         });
         assert_eq!(POOL.leaks(), None);
+    }
+
+    /// A child that misuses a slot aborts, whatever locks other threads held when it was forked.
+    #[cfg(feature = "hardened")]
+    mod misuse {
+        use std::io::{self, Read};
+        use std::os::fd::AsRawFd;
+        use std::os::unix::net::UnixStream;
+        use std::sync::Barrier;
+        use std::sync::atomic::{AtomicBool, Ordering};
+        use std::thread;
+
+        use super::status_of_child;
+        use segment_pool::{PoolBox, set_misuse_hook};
+
+        pub(super) const STORIES: [(&str, fn()); 2] = [
+            (
+                "a child aborts while a thread had the standard error",
+                standard_error_was_locked,
+            ),
+            (
+                "a child aborts while a thread was setting the hook",
+                the_hook_was_being_set,
+            ),
+        ];
+
+        /// Frees a slot twice. A child that hangs is ended by another signal, after so many seconds.
+        fn misuse() {
+            // SAFETY: `SIGALRM` has no handler.
+            unsafe { libc::alarm(60) };
+            let pointer = PoolBox::into_raw(PoolBox::new(7_u64));
+            for _ in 0..2 {
+                // SAFETY: a lie, the second time.
+                drop(unsafe { PoolBox::from_raw(pointer) });
+            }
+        }
+
+        fn assert_aborted(status: i32) {
+            assert!(libc::WIFSIGNALED(status), "{status:#x}");
+            assert_eq!(libc::WTERMSIG(status), libc::SIGABRT, "SIGALRM: it hung");
+        }
+
+        fn standard_error_was_locked() {
+            let (mut heard, told) = UnixStream::pair().unwrap();
+            let (locked, done) = (Barrier::new(2), Barrier::new(2));
+            let status = thread::scope(|scope| {
+                scope.spawn(|| {
+                    let _locked = io::stderr().lock();
+                    locked.wait();
+                    done.wait();
+                });
+                locked.wait();
+                let status = status_of_child(|| {
+                    // SAFETY: both descriptors are open.
+                    unsafe { libc::dup2(told.as_raw_fd(), libc::STDERR_FILENO) };
+                    misuse();
+                });
+                done.wait();
+                status
+            });
+            assert_aborted(status);
+            drop(told);
+            let mut line = String::new();
+            heard.read_to_string(&mut line).unwrap();
+            assert_eq!(line, "segment-pool: double free\n");
+        }
+
+        fn the_hook_was_being_set() {
+            let nothing = |_| ();
+            set_misuse_hook(nothing);
+            let done = AtomicBool::new(false);
+            let statuses = thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        set_misuse_hook(nothing);
+                    }
+                });
+                let statuses: Vec<_> = (0..200).map(|_| status_of_child(misuse)).collect();
+                done.store(true, Ordering::Relaxed);
+                statuses
+            });
+            statuses.into_iter().for_each(assert_aborted);
+        }
     }
 }
