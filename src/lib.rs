@@ -86,7 +86,8 @@
 //! |---|---|
 //! | `serde` | `Serialize` and `Deserialize` for the handles |
 //! | `stable_deref_trait` | `StableDeref` for the handles, as yoke and others ask of an owner |
-//! | `allocator-api2` | `Segments`: the default pool as an allocator for collections such as hashbrown's |
+//! | `allocator-api2` | `Segments`: the default pool as an allocator for collections such as hashbrown's, by allocator-api2 0.2 |
+//! | `allocator-api2-03`, `allocator-api2-04` | the same by versions 0.3 and 0.4 of that crate |
 //! | `unsize` | `CoerceUnsize`, for code that is generic over pointers |
 //! | `metrics` | what a report says, published to the recorder of the program |
 //! | `tracing` | events of the slow paths: heaps, segments, purges, refusals |
@@ -247,7 +248,14 @@ pub fn slots_touched() -> u64 {
 #[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 pub use self::misuse::{Misuse, set_misuse_hook};
 
-#[cfg(all(feature = "allocator-api2", not(segment_pool_loom)))]
+#[cfg(all(
+    any(
+        feature = "allocator-api2",
+        feature = "allocator-api2-03",
+        feature = "allocator-api2-04"
+    ),
+    not(segment_pool_loom)
+))]
 pub use self::features::Segments;
 #[cfg(all(feature = "metrics", not(segment_pool_loom)))]
 pub use self::features::metrics;

@@ -62,7 +62,7 @@ const LAYERS: [&str; 40] = [
 ];
 
 /// What only some layers may name, `lib.rs` neither.
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     Rule {
         what: "an atomic",
         doors: &["sync"],
@@ -103,6 +103,12 @@ const RULES: [Rule; 7] = [
         what: "a stand-alone fence",
         doors: &["thread"],
         matches: |path| matches!(path, [.., "fence" | "compiler_fence"]),
+    },
+    // What an allocator gets back may have lost its provenance. Nothing else of the crate takes pointers from others.
+    Rule {
+        what: "exposed provenance",
+        doors: &["features"],
+        matches: |path| path.last().is_some_and(|name| name.contains("expose")),
     },
     // A racing `static`, and a pointer out of nowhere: never needed, no door.
     Rule {
@@ -573,6 +579,8 @@ mod planted {
         heap.rs: crate::sync::thread_local! {} --> a thread-local
         heap.rs: fn f() { fence(Ordering::SeqCst) } --> a stand-alone fence
         heap.rs: use crate::sync::fence; --> a stand-alone fence
+        pool.rs: fn f(p: *mut u8) { p.expose_provenance(); } --> exposed provenance
+        pool.rs: use core::ptr::with_exposed_provenance; --> exposed provenance
         thread.rs: static mut X: u8 = 1; --> nobody's
         thread.rs: fn f(x: *mut u8) { g(x as usize as *mut u16) } --> nobody's
 

@@ -1,6 +1,10 @@
 //! What other crates' traits ask for: a file or two per cargo feature, all off by default.
 
-#[cfg(feature = "allocator-api2")]
+#[cfg(any(
+    feature = "allocator-api2",
+    feature = "allocator-api2-03",
+    feature = "allocator-api2-04"
+))]
 mod allocator;
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -13,5 +17,9 @@ mod stable_deref;
 #[cfg(feature = "unsize")]
 mod unsize;
 
-#[cfg(feature = "allocator-api2")]
+#[cfg(any(
+    feature = "allocator-api2",
+    feature = "allocator-api2-03",
+    feature = "allocator-api2-04"
+))]
 pub use self::allocator::Segments;
