@@ -130,6 +130,9 @@ pub(crate) unsafe fn lend(heap: HeapRef, debts: &Debts) {
 ///
 /// The lists stay as they are, and so do spare segments.
 pub(crate) fn park(heap: HeapRef, released: usize, debts: &Debts) {
+    if released == 0 && heap.try_abandon() {
+        return;
+    }
     let registry = registry_of(heap);
     let outgoing = Outgoing::new();
     let released = released + heap.abandon(&outgoing);

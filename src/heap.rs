@@ -805,6 +805,14 @@ impl HeapRef {
         }
     }
 
+    /// Abandons a heap that no thread keeps, with its lists as they are, if nothing waits and nothing is to be passed on. Owner
+    /// only, and not any more if the answer is true.
+    pub(crate) fn try_abandon(self) -> bool {
+        let own = &self.own;
+        let nothing_to_do = own.pending.is_empty() && own.outgoing.is_empty() && !own.closing.get();
+        nothing_to_do && self.inbox().try_abandon()
+    }
+
     /// As [`abandon`](Self::abandon), but serves no more than about so many slots. Also whether nothing waits any more;
     /// if something does, the caller owes the heap another visit.
     pub(crate) fn abandon_soon(self, most: usize, outgoing: &Outgoing) -> (usize, bool) {

@@ -189,6 +189,10 @@ impl Outgoing {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.strays.is_empty() && self.foreign.first.iter().all(|first| first.get().is_none())
+    }
+
     /// Takes all that another one holds.
     pub(crate) fn take_from(&self, other: &Self) {
         while let Some(stray) = other.strays.pop() {

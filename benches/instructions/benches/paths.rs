@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
-use segment_pool::PoolBox;
+use segment_pool::{PoolBox, SegmentPool};
 
 type Value = [u64; 2];
 type Boxes = Vec<PoolBox<Value>>;
@@ -83,6 +83,50 @@ fn stash(boxes: Boxes) {
     drop(boxes);
 }
 
+/// Pools of which this thread has used each.
+fn pools(count: usize) -> Vec<SegmentPool<Value>> {
+    let pools: Vec<_> = (0..count).map(|_| SegmentPool::new()).collect();
+    pools.iter().for_each(|pool| drop(pool.alloc([1, 2])));
+    pools
+}
+
+/// A value of each pool by turns, 4096 in all: what one takes must not depend on how many pools there are.
+#[inline(always)]
+fn by_turns(pools: &[SegmentPool<Value>]) {
+    for _ in 0..4096 / pools.len() {
+        pools.iter().for_each(|pool| drop(pool.alloc([1, 2])));
+    }
+}
+
+#[library_benchmark]
+#[bench::values_4096(pools(8))]
+fn pools_8(pools: Vec<SegmentPool<Value>>) -> Vec<SegmentPool<Value>> {
+    by_turns(&pools);
+    pools
+}
+
+#[library_benchmark]
+#[bench::values_4096(pools(4096))]
+fn pools_4096(pools: Vec<SegmentPool<Value>>) -> Vec<SegmentPool<Value>> {
+    by_turns(&pools);
+    pools
+}
+
+/// A bounded pool with a free slot at hand.
+fn bounded() -> SegmentPool<Value> {
+    let pool = SegmentPool::builder().max_segments(1).build();
+    drop(pool.alloc([1, 2]));
+    pool
+}
+
+// One value of it, made and dropped.
+#[library_benchmark(setup = bounded)]
+#[bench::value()]
+fn bounded_pool(pool: SegmentPool<Value>) -> SegmentPool<Value> {
+    drop(pool.alloc([1, 2]));
+    pool
+}
+
 // --- Elsewhere ------------------------------------------------------------------------------------------------------
 
 fn one_of_another() -> PoolBox<Value> {
@@ -144,6 +188,9 @@ library_benchmark_group!(
         local_drop,
         refill,
         stash,
+        pools_8,
+        pools_4096,
+        bounded_pool,
         remote_drop,
         batch_push,
         collect,
