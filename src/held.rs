@@ -163,9 +163,12 @@ impl Index {
         let places = self.places();
         close_gap(places, place_of(places, pool));
         self.len.set(self.len.get() - 1);
-        let fewer = places.len() / 4;
-        if fewer >= FIRST_PLACES && self.len.get() < most(fewer) / 2 {
-            self.resize(fewer); // if memory is refused, it stays as large as it is
+        let fewer = match self.len.get() {
+            0 => FIRST_PLACES, // the thread may be ending
+            _ => (places.len() / 4).max(FIRST_PLACES),
+        };
+        if fewer < places.len() && self.len.get() < most(fewer) / 2 {
+            self.resize(fewer); // if memory is refused, it stays as large as it is; the first places need none
         }
     }
 

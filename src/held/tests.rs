@@ -154,3 +154,25 @@ fn a_thread_that_gets_no_memory_for_its_index_keeps_what_it_has() {
     while held.pop().is_some() {}
     pools.into_iter().for_each(end);
 }
+
+/// The index of a thread that ends must not stay mapped, whatever its size was, and also if there is no memory for a smaller one.
+#[test]
+fn an_index_of_any_size_is_unmapped_when_it_is_empty() {
+    let pools: Vec<_> = (0..200).map(|_| pool_with_heap()).collect();
+    let before = os::refusal::mappings();
+    for most in 1..=pools.len() {
+        let held = Held::new();
+        for (_, heap) in &pools[..most] {
+            assert!(held.reserve());
+            held.add(*heap);
+        }
+        let pop_all = || while held.pop().is_some() {};
+        if most % 2 == 0 {
+            pop_all();
+        } else {
+            os::refusal::while_refused(pop_all);
+        }
+        assert_eq!(os::refusal::mappings(), before, "after {most} heaps");
+    }
+    pools.into_iter().for_each(end);
+}
