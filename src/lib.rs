@@ -161,33 +161,11 @@
     )
 )]
 
-mod arena;
-mod batch;
-mod bin;
-mod bounded;
-#[cfg_attr(segment_pool_loom, allow(dead_code))] // what values need is above the models
-mod checker;
-mod error;
-mod events;
-mod free_list;
-mod handover;
+mod ground;
 mod hardened;
 mod heap;
-mod layout;
-mod lists;
-mod marks;
-#[cfg(all(feature = "hardened", not(segment_pool_loom)))]
-mod misuse;
-mod os;
-mod outbox;
-mod panics;
-#[cfg_attr(segment_pool_loom, allow(dead_code))] // the models use what they check
-mod refcount;
-mod registry;
-mod remote;
-mod segment;
+mod memory;
 mod slot;
-mod sync;
 
 #[cfg(not(segment_pool_loom))]
 mod arc;
@@ -199,27 +177,9 @@ pub mod coerce;
 #[cfg(not(segment_pool_loom))]
 mod features;
 #[cfg(not(segment_pool_loom))]
-mod forward;
-#[cfg(not(segment_pool_loom))]
-mod held;
-#[cfg(not(segment_pool_loom))]
-mod leaks;
-#[cfg(not(segment_pool_loom))]
-mod local;
-#[cfg(not(segment_pool_loom))]
-mod look;
-#[cfg(not(segment_pool_loom))]
-mod own;
-#[cfg(not(segment_pool_loom))]
-mod pointer;
+mod insight;
 #[cfg(not(segment_pool_loom))]
 mod pool;
-#[cfg(not(segment_pool_loom))]
-mod report;
-#[cfg(not(segment_pool_loom))]
-mod snapshot;
-#[cfg(not(segment_pool_loom))]
-mod stats;
 #[cfg(not(segment_pool_loom))]
 mod thread;
 
@@ -227,14 +187,14 @@ mod thread;
 pub use self::{
     arc::{Counted, PoolArc, PoolWeak},
     boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
-    error::{AllocError, AllocErrorKind},
-    leaks::LeakReport,
-    local::LocalPool,
-    look::SlotState,
+    ground::error::{AllocError, AllocErrorKind},
+    insight::leaks::LeakReport,
+    insight::look::SlotState,
+    insight::report::{Memory, Report, memory, report},
+    insight::snapshot::{HeapSnapshot, Holder, SegmentSnapshot, Snapshot, snapshot},
+    insight::stats::{Census, ClassStats, Stats, stats, validate},
+    pool::local::LocalPool,
     pool::{SegmentPool, SegmentPoolBuilder},
-    report::{Memory, Report, memory, report},
-    snapshot::{HeapSnapshot, Holder, SegmentSnapshot, Snapshot, snapshot},
-    stats::{Census, ClassStats, Stats, stats, validate},
     thread::{flush, idle, trim},
 };
 
@@ -243,10 +203,10 @@ pub use self::{
 #[cfg(slots_touched)]
 #[doc(hidden)]
 pub fn slots_touched() -> u64 {
-    sync::slots_touched::total()
+    ground::sync::slots_touched::total()
 }
 #[cfg(all(feature = "hardened", not(segment_pool_loom)))]
-pub use self::misuse::{Misuse, set_misuse_hook};
+pub use self::ground::misuse::{Misuse, set_misuse_hook};
 
 #[cfg(all(
     any(

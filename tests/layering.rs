@@ -17,55 +17,52 @@ use std::path::Path;
 
 use sources::rust_files;
 
-/// The table of the design page: a file may use what stands before it.
-const LAYERS: [&str; 40] = [
-    "sync",
-    "panics",
-    "events",
-    "refcount",
-    "error",
-    "pointer",
-    "checker",
-    "layout",
-    "misuse",
-    "hardened",
-    "slot",
-    "free_list",
-    "remote",
-    "segment",
-    "batch",
-    "marks",
-    "lists",
-    "os",
-    "arena",
-    "bin",
-    "heap",
-    "registry",
-    "handover",
-    "bounded",
-    "outbox",
-    "held",
-    "thread",
-    "look",
-    "stats",
-    "report",
-    "snapshot",
-    "leaks",
-    "own",
-    "pool",
-    "local",
-    "forward",
-    "boxed",
-    "arc",
-    "coerce",
-    "features",
+/// The storeys of `src`, from the ground up, with the files of each. A file may use every storey below its own, and the files that
+/// stand before it in its own. Where no files are listed, those of the storey may use each other.
+const STOREYS: [(&str, &[&str]); 12] = [
+    (
+        "ground",
+        &[
+            "sync", "panics", "events", "refcount", "error", "pointer", "checker", "layout",
+            "misuse", "os",
+        ],
+    ),
+    ("hardened", &[]),
+    ("slot", &["bytes", "free_list"]),
+    ("memory", &["remote", "segment", "arena"]),
+    (
+        "heap",
+        &[
+            "batch",
+            "marks",
+            "lists",
+            "bin",
+            "pool_core",
+            "fields",
+            "owner",
+            "registry",
+            "handover",
+            "bounded",
+            "outbox",
+        ],
+    ),
+    ("thread", &["held", "local", "heaps", "slow", "entry"]),
+    ("insight", &["look", "stats", "report", "snapshot", "leaks"]),
+    (
+        "pool",
+        &["large", "route", "builder", "segment_pool", "local"],
+    ),
+    ("boxed", &[]),
+    ("arc", &[]),
+    ("coerce", &[]),
+    ("features", &[]),
 ];
 
 /// What only some layers may name, `lib.rs` neither.
 const RULES: [Rule; 8] = [
     Rule {
         what: "an atomic",
-        doors: &["sync"],
+        doors: &["ground/sync"],
         // The modules above `atomic` count when they are imported whole.
         matches: |path| match path {
             ["core" | "std", "*"] | ["core" | "std", "sync"] => true,
@@ -75,17 +72,17 @@ const RULES: [Rule; 8] = [
     },
     Rule {
         what: "loom",
-        doors: &["sync"],
+        doors: &["ground/sync"],
         matches: |path| path.contains(&"loom"),
     },
     Rule {
         what: "the operating system",
-        doors: &["os"],
+        doors: &["ground/os"],
         matches: |path| matches!(path[0], "rustix" | "windows_sys" | "libc"),
     },
     Rule {
         what: "an allocator",
-        doors: &["os"],
+        doors: &["ground/os"],
         matches: |path| match path {
             ["std" | "core" | "alloc", "alloc", rest @ ..] => {
                 !matches!(rest, ["handle_alloc_error" | "Layout" | "LayoutError", ..])
@@ -95,13 +92,13 @@ const RULES: [Rule; 8] = [
     },
     Rule {
         what: "a thread-local",
-        doors: &["sync", "events", "thread"],
+        doors: &["ground/sync", "ground/events", "thread/local"],
         matches: |path| path.ends_with(&["thread_local"]),
     },
     // Readers and ThreadSanitizer both lose track of them. An ordering belongs on its operation.
     Rule {
         what: "a stand-alone fence",
-        doors: &["thread"],
+        doors: &[],
         matches: |path| matches!(path, [.., "fence" | "compiler_fence"]),
     },
     // What an allocator gets back may have lost its provenance. Nothing else of the crate takes pointers from others.
@@ -139,7 +136,7 @@ fn every_file_keeps_to_its_layer() {
         }
     }
     assert!(
-        files.contains(&source.join("sync.rs")),
+        files.contains(&source.join("ground/sync.rs")),
         "looked in the wrong place: {files:?}"
     );
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
@@ -167,14 +164,37 @@ fn check(file: &Path, text: &str) -> Vec<String> {
     complaints
 }
 
-/// `heap.rs`, `heap/merge.rs` and `heap/mod.rs` are all the layer `heap`.
+/// `heap/bin.rs` and `heap/bin/tests.rs` are the layer `heap/bin`, `heap/mod.rs` is `heap`; where a storey lists no files, all of it
+/// is one layer.
 fn layer_of(file: &Path) -> String {
-    let first = file.iter().next().map(Path::new).unwrap();
-    first.with_extension("").display().to_string()
+    let file = file.with_extension("");
+    let mut names = file.iter().map(|name| name.to_str().unwrap());
+    let room = names.next().unwrap();
+    match names.next() {
+        Some(name) if name != "mod" && !files_of(room).is_empty() => format!("{room}/{name}"),
+        _ => room.to_owned(),
+    }
 }
 
-fn rank(layer: &str) -> Option<usize> {
-    LAYERS.iter().position(|known| *known == layer)
+fn files_of(room: &str) -> &'static [&'static str] {
+    let mut storeys = STOREYS.iter();
+    storeys
+        .find(|(known, _)| *known == room)
+        .map_or(&[], |(_, files)| files)
+}
+
+fn storey(room: &str) -> Option<usize> {
+    STOREYS.iter().position(|(known, _)| *known == room)
+}
+
+/// Storey, and place in it; the page of a storey stands above its files.
+fn rank(layer: &str) -> Option<(usize, usize)> {
+    let (room, file) = layer.split_once('/').unwrap_or((layer, ""));
+    let place = match file {
+        "" => usize::MAX,
+        file => files_of(room).iter().position(|known| *known == file)?,
+    };
+    Some((storey(room)?, place))
 }
 
 fn check_path(layer: &str, path: &UsedPath) -> Option<String> {
@@ -204,26 +224,49 @@ fn whose(rule: &Rule) -> String {
     }
 }
 
-/// `super::x` is the same as `crate::x` in most files. Where it is not, its x is no layer and stays unnoticed.
+/// Only `super::x` where x is a file of the same storey is told from other modules; `super::super::x` is `crate::x`.
 fn check_look_up(layer: &str, path: &[&str]) -> Option<String> {
-    if !matches!(path[0], "crate" | "super") {
+    if layer == "lib" || !matches!(path[0], "crate" | "super") {
         return None;
     }
-    let used = *path
+    let supers = path.iter().filter(|name| **name == "super").count();
+    let names: Vec<&str> = path
         .iter()
-        .find(|name| !matches!(**name, "crate" | "super"))?;
-    let meant = |(from, to, _why): &(&str, &str, &str)| (*from, *to) == (layer, used);
-    match (rank(layer), rank(used)) {
-        _ if layer == "lib" || layer == used || EXCEPTIONS.iter().any(meant) => None,
-        (Some(own), Some(other)) if own < other => Some(format!(
+        .copied()
+        .filter(|name| !matches!(*name, "crate" | "super"))
+        .collect();
+    let room = layer.split('/').next()?;
+    let in_room = supers == 1
+        && names
+            .first()
+            .is_some_and(|name| files_of(room).contains(name));
+    let used = match names.as_slice() {
+        [file, ..] if in_room => format!("{room}/{file}"),
+        [own, file, ..] if *own == room && !files_of(room).is_empty() => format!("{room}/{file}"),
+        [other, ..] => (*other).to_owned(),
+        [] => return None,
+    };
+    let meant = |(from, to, _why): &(&str, &str, &str)| (*from, *to) == (layer, used.as_str());
+    match (rank(layer), rank(&used)) {
+        _ if layer == used || EXCEPTIONS.iter().any(meant) => None,
+        (Some(own), Some(other)) if looks_up(own, other) => Some(format!(
             "`{}` looks up, from {layer} to {used}",
             path.join("::")
         )),
         (_, None) if path[0] == "crate" => Some(format!(
-            "`{}` goes around the table: name the layer",
+            "`{}` goes around the table: name the file",
             path.join("::")
         )),
         _ => None,
+    }
+}
+
+/// A storey that is used as a whole counts by itself, and the own one not at all: its page names what is above.
+fn looks_up(own: (usize, usize), other: (usize, usize)) -> bool {
+    if other.1 == usize::MAX {
+        own.0 <= other.0
+    } else {
+        own < other
     }
 }
 
@@ -543,67 +586,73 @@ mod planted {
 
     const TEXTS: &str = r####"
         // Looking up, in every way to write it.
-        slot.rs: use crate::heap::Heap; --> looks up, from slot to heap
-        slot.rs: use crate::{layout::X, heap}; --> `crate::heap` looks up
-        slot.rs: use crate::{heap::{self, Heap}, sync}; --> `crate::heap` looks up; `crate::heap::Heap` looks up
-        slot.rs: use super::heap; --> `super::heap` looks up
-        slot.rs: fn f() { crate::heap::go::<u8>(1) } --> `crate::heap::go` looks up
-        slot.rs: fn f<'a>(x: &'a str) -> char { crate::heap::x('\''); 'b' } --> looks up
-        slot.rs: const S: &str = r#"a"b"#; use crate::heap; --> looks up
-        slot/deep.rs: use super::super::heap::Heap; --> looks up
+        slot/bytes.rs: use crate::heap::Heap; --> looks up, from slot/bytes to heap
+        slot/bytes.rs: use crate::{ground::layout::X, heap}; --> `crate::heap` looks up
+        slot/bytes.rs: use crate::{heap::{self, Heap}, ground::sync}; --> `crate::heap` looks up; `crate::heap::Heap` looks up
+        slot/bytes.rs: use super::free_list; --> `super::free_list` looks up, from slot/bytes to slot/free_list
+        slot/bytes.rs: use crate::slot::free_list::FreeList; --> from slot/bytes to slot/free_list
+        heap/bin.rs: use crate::heap::{lists::Loose, owner::x}; --> `crate::heap::owner::x` looks up
+        slot/mod.rs: use crate::memory::segment::Segment; --> looks up, from slot to memory
+        slot/bytes.rs: fn f() { crate::heap::go::<u8>(1) } --> `crate::heap::go` looks up
+        slot/bytes.rs: fn f<'a>(x: &'a str) -> char { crate::heap::x('\''); 'b' } --> looks up
+        slot/bytes.rs: const S: &str = r#"a"b"#; use crate::heap; --> looks up
+        slot/bytes/deep.rs: use super::super::heap::Heap; --> looks up
         boxed.rs: use crate::arc::PoolArc; --> from boxed to arc
 
         // Going around the table.
         boxed.rs: use crate::PoolArc; --> goes around
         boxed.rs: use crate::*; --> goes around
         util.rs: fn f() {} --> not in the table
+        heap/util.rs: fn f() {} --> not in the table
+        heap/bin.rs: use crate::heap::HeapRef; --> goes around the table: name the file
+        heap/bin.rs: use crate::heap; --> looks up, from heap/bin to heap
 
         // Atomics and loom.
-        heap.rs: use core::sync::atomic::AtomicU64; --> an atomic
-        heap.rs: use std::sync::{Arc, atomic::{AtomicU8, Ordering}}; --> AtomicU8; Ordering
-        heap.rs: use std::sync::*; --> an atomic
-        heap.rs: use std::{fmt, sync}; --> `std::sync` is an atomic
+        heap/bin.rs: use core::sync::atomic::AtomicU64; --> an atomic
+        heap/bin.rs: use std::sync::{Arc, atomic::{AtomicU8, Ordering}}; --> AtomicU8; Ordering
+        heap/bin.rs: use std::sync::*; --> an atomic
+        heap/bin.rs: use std::{fmt, sync}; --> `std::sync` is an atomic
         lib.rs: static N: std::sync::atomic::AtomicU8 = x(); --> an atomic
-        heap.rs: #[cfg(segment_pool_loom)] use loom::cell::Cell; --> is loom
-        heap.rs: #[cfg(segment_pool_loom)] mod imp { fn f() { loom::model(|| ()) } } --> is loom
+        heap/bin.rs: #[cfg(segment_pool_loom)] use loom::cell::Cell; --> is loom
+        heap/bin.rs: #[cfg(segment_pool_loom)] mod imp { fn f() { loom::model(|| ()) } } --> is loom
 
         // Memory from the system.
-        arena.rs: use rustix::mm; --> the operating system
-        arena.rs: fn f() { unsafe { windows_sys::g() } } --> the operating system
-        arena.rs: use std::alloc::{Layout, alloc_zeroed}; --> `std::alloc::alloc_zeroed` is an allocator
-        arena.rs: use std::alloc; --> `std::alloc` is an allocator
+        memory/arena.rs: use rustix::mm; --> the operating system
+        memory/arena.rs: fn f() { unsafe { windows_sys::g() } } --> the operating system
+        memory/arena.rs: use std::alloc::{Layout, alloc_zeroed}; --> `std::alloc::alloc_zeroed` is an allocator
+        memory/arena.rs: use std::alloc; --> `std::alloc` is an allocator
 
         // The rest of the doors, and what has none.
-        heap.rs: thread_local! { static X: u8 = 1; } --> a thread-local
-        heap.rs: std::thread_local!(static X: u8 = 1); --> a thread-local
-        heap.rs: crate::sync::thread_local! {} --> a thread-local
-        heap.rs: fn f() { fence(Ordering::SeqCst) } --> a stand-alone fence
-        heap.rs: use crate::sync::fence; --> a stand-alone fence
-        pool.rs: fn f(p: *mut u8) { p.expose_provenance(); } --> exposed provenance
-        pool.rs: use core::ptr::with_exposed_provenance; --> exposed provenance
-        thread.rs: static mut X: u8 = 1; --> nobody's
-        thread.rs: fn f(x: *mut u8) { g(x as usize as *mut u16) } --> nobody's
+        heap/bin.rs: thread_local! { static X: u8 = 1; } --> a thread-local
+        heap/bin.rs: std::thread_local!(static X: u8 = 1); --> a thread-local
+        heap/bin.rs: crate::ground::sync::thread_local! {} --> a thread-local
+        heap/bin.rs: fn f() { fence(Ordering::SeqCst) } --> nobody's
+        heap/bin.rs: use crate::ground::sync::fence; --> nobody's
+        pool/route.rs: fn f(p: *mut u8) { p.expose_provenance(); } --> exposed provenance
+        pool/route.rs: use core::ptr::with_exposed_provenance; --> exposed provenance
+        thread/local.rs: static mut X: u8 = 1; --> nobody's
+        thread/local.rs: fn f(x: *mut u8) { g(x as usize as *mut u16) } --> nobody's
 
         // Test modules need their cfg, and it ends with them.
-        heap.rs: mod models { use loom::model; } --> without cfg; is loom
-        heap.rs: #[cfg(not(segment_pool_loom))] mod tests; --> without cfg
-        heap.rs: #[cfg(any(test, unix))] mod tests; --> without cfg
-        heap.rs: #[cfg(test)] mod tests { x! {} } use crate::arc; --> looks up
-        heap.rs: #[cfg(test)] use crate::arc; --> looks up
-        heap.rs: #[cfg(test)] fn f() {} mod x { use crate::arc; } --> looks up
+        heap/bin.rs: mod models { use loom::model; } --> without cfg; is loom
+        heap/bin.rs: #[cfg(not(segment_pool_loom))] mod tests; --> without cfg
+        heap/bin.rs: #[cfg(any(test, unix))] mod tests; --> without cfg
+        heap/bin.rs: #[cfg(test)] mod tests { x! {} } use crate::arc; --> looks up
+        heap/bin.rs: #[cfg(test)] use crate::arc; --> looks up
+        heap/bin.rs: #[cfg(test)] fn f() {} mod x { use crate::arc; } --> looks up
 
         // Good texts.
-        heap.rs: use crate::sync::{AtomicU64, Cell}; /* loom /* */ */ // crate::arc
-        heap.rs: #[doc = "loom"] #[cfg(segment_pool_loom)] pub(in crate::arc) fn f() { super::Heap::g(self::h) }
-        heap.rs: #[cfg(all(test, not(segment_pool_loom)))] pub(crate) mod refusal { std::thread_local! {} }
-        heap.rs: #[cfg(all(test, segment_pool_loom))] mod models { use loom::x; use crate::arc; }
-        heap.rs: #[cfg(segment_pool_loom)] #[path = "x.rs"] mod models; const N: u8 = if cfg!(segment_pool_loom) { 2 } else { 3 };
-        heap.rs: fn f() { g("std::sync::atomic \" loom", b'"', '\'', crate::bin::x as usize) }
-        heap.rs: macro_rules! m { ($x:ident) => { $crate::sync::Cell } }
-        pool.rs: use std::alloc::{Layout, handle_alloc_error}; use std::sync::Arc;
-        sync.rs: pub(crate) use core::sync::atomic::*; use loom::cell::Cell;
-        os.rs: use rustix::mm::mmap; use std::alloc::alloc;
-        thread.rs: thread_local! { static X: u8 = const { 1 }; }
+        heap/bin.rs: use crate::ground::sync::{AtomicU64, Cell}; /* loom /* */ */ // crate::arc
+        heap/bin.rs: #[doc = "loom"] #[cfg(segment_pool_loom)] pub(in crate::arc) fn f() { super::lists::g(self::h) }
+        heap/bin.rs: #[cfg(all(test, not(segment_pool_loom)))] pub(crate) mod refusal { std::thread_local! {} }
+        heap/bin.rs: #[cfg(all(test, segment_pool_loom))] mod models { use loom::x; use crate::arc; }
+        heap/bin.rs: #[cfg(segment_pool_loom)] #[path = "x.rs"] mod models; const N: u8 = if cfg!(segment_pool_loom) { 2 } else { 3 };
+        heap/bin.rs: fn f() { g("std::sync::atomic \" loom", b'"', '\'', crate::heap::bin::x as usize) }
+        heap/bin.rs: macro_rules! m { ($x:ident) => { $crate::ground::sync::Cell } }
+        pool/route.rs: use std::alloc::{Layout, handle_alloc_error}; use std::sync::Arc;
+        ground/sync.rs: pub(crate) use core::sync::atomic::*; use loom::cell::Cell;
+        ground/os.rs: use rustix::mm::mmap; use std::alloc::alloc;
+        thread/local.rs: thread_local! { static X: u8 = const { 1 }; }
         lib.rs: mod arc; pub use crate::arc::PoolArc; pub use pool::SegmentPool;
         design.rs: //! Only words, crate::arc.
     "####;
@@ -627,12 +676,12 @@ mod planted {
     #[test]
     fn the_line_is_named() {
         let found = check(
-            Path::new("slot.rs"),
-            "/*\n*/ use crate::{\n    sync,\n    heap,\n};\n",
+            Path::new("slot/bytes.rs"),
+            "/*\n*/ use crate::{\n    ground::sync,\n    heap,\n};\n",
         );
         assert_eq!(
             found,
-            ["slot.rs:4: `crate::heap` looks up, from slot to heap"]
+            ["slot/bytes.rs:4: `crate::heap` looks up, from slot/bytes to heap"]
         );
     }
 }

@@ -6,9 +6,9 @@ use core::ptr::NonNull;
 
 use super::{Counted, PoolArc, PoolWeak};
 use crate::boxed::PoolBox;
-use crate::error::AllocError;
+use crate::ground::error::AllocError;
+use crate::ground::refcount::RefCount;
 use crate::pool::SegmentPool;
-use crate::refcount::RefCount;
 
 impl<T> Counted<T> {
     #[inline(always)]

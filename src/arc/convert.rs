@@ -6,11 +6,11 @@ use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
 use super::{Counted, PoolArc};
+use crate::boxed::forward::{forward_to_value, from_slices_and_strings};
 use crate::boxed::{PoolBox, Vacant};
-use crate::error::refused;
-use crate::forward::{forward_to_value, from_slices_and_strings};
-use crate::pointer::with_metadata_of;
-use crate::refcount::RefCount;
+use crate::ground::error::refused;
+use crate::ground::pointer::with_metadata_of;
+use crate::ground::refcount::RefCount;
 
 forward_to_value!(PoolArc);
 from_slices_and_strings!(PoolArc);

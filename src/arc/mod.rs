@@ -14,8 +14,8 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::ptr::NonNull;
 
 use crate::boxed::Vacant;
-use crate::pointer::layout_of;
-use crate::refcount::{Left, RefCount};
+use crate::ground::pointer::layout_of;
+use crate::ground::refcount::{Left, RefCount};
 
 mod constructors;
 mod convert;

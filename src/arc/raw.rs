@@ -4,7 +4,7 @@ use core::mem::{ManuallyDrop, offset_of};
 use core::ptr::NonNull;
 
 use super::{Counted, PoolArc, PoolWeak};
-use crate::pointer::layout_of;
+use crate::ground::pointer::layout_of;
 
 impl<T: ?Sized> PoolArc<T> {
     /// Gives away the pointer to the value. The handle counts until one is made of the pointer again.

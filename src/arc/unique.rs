@@ -4,7 +4,7 @@ use core::mem::{self, ManuallyDrop};
 
 use super::{Counted, PoolArc, Rest};
 use crate::boxed::PoolBox;
-use crate::refcount::Left;
+use crate::ground::refcount::Left;
 
 impl<T> PoolArc<T> {
     /// Takes the value out, if this is the only strong handle.

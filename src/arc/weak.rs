@@ -7,7 +7,7 @@ use core::ptr::{self, NonNull};
 
 use super::raw::counted_of;
 use super::{Counted, PoolArc};
-use crate::refcount::RefCount;
+use crate::ground::refcount::RefCount;
 
 /// A handle to a value of [`PoolArc`]s that does not keep it: used like `sync::Weak`.
 ///

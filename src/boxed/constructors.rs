@@ -9,13 +9,13 @@ use core::pin::Pin;
 use core::ptr::{self, NonNull};
 
 use super::PoolBox;
-use crate::error::{self, AllocError, AllocErrorKind};
-use crate::local::LocalPool;
-use crate::pool::{self, SegmentPool};
+use crate::ground::error::{self, AllocError, AllocErrorKind};
+use crate::pool::local::LocalPool;
+use crate::pool::{SegmentPool, route};
 
 /// A box of a value in storage, which was just taken for it.
 ///
-/// This and [`try_filled`] are macros for the sake of unoptimised programs: each function that is handed a value by value copies it
+/// This and `try_filled` are macros for the sake of unoptimised programs: each function that is handed a value by value copies it
 /// there, and five copies of a large one overflow a stack that has room for two.
 macro_rules! filled {
     ($storage:ident, $value:ident) => {{
@@ -54,7 +54,7 @@ impl<T> PoolBox<T> {
     #[inline(always)]
     #[must_use]
     pub fn new(value: T) -> Self {
-        match pool::take() {
+        match route::take() {
             Some(storage) => filled!(storage, value),
             None => refused::<T>(),
         }
@@ -99,7 +99,7 @@ impl<T> PoolBox<T> {
     #[inline(always)]
     #[must_use]
     pub fn new_uninit() -> PoolBox<MaybeUninit<T>> {
-        match pool::take() {
+        match route::take() {
             // SAFETY: the storage was just taken for a `T`, and nothing need be valid in it.
             Some(storage) => unsafe { PoolBox::from_non_null(storage) },
             None => refused::<T>(),
@@ -158,7 +158,7 @@ impl<T> PoolBox<T> {
     /// ```
     #[inline(always)]
     pub fn try_new(value: T) -> Result<Self, AllocError<T>> {
-        try_filled!(pool::try_take(), value)
+        try_filled!(route::try_take(), value)
     }
 
     /// Puts what `make` returns in the default pool, or gives `make` back, not called, in the error.
@@ -183,7 +183,7 @@ impl<T> PoolBox<T> {
     /// ```
     #[inline]
     pub fn try_new_with<F: FnOnce() -> T>(make: F) -> Result<Self, AllocError<F>> {
-        Self::try_fill_with(pool::try_take(), make)
+        Self::try_fill_with(route::try_take(), make)
     }
 
     /// Takes a slot of the default pool for a value that is to come.
@@ -203,7 +203,7 @@ impl<T> PoolBox<T> {
     /// ```
     #[inline]
     pub fn try_new_uninit() -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
-        Self::try_slot(pool::try_take())
+        Self::try_slot(route::try_take())
     }
 
     /// Takes a slot of the default pool and sets its bytes to zero.

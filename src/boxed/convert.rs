@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::PoolBox;
-use crate::error::AllocErrorKind;
+use crate::ground::error::AllocErrorKind;
 
 impl<T: Clone> PoolBox<T> {
     /// Puts a clone of a borrowed value in the default pool, constructed in its slot if the compiler can.

@@ -12,12 +12,13 @@ use core::ops::{Deref, DerefMut};
 use core::panic::UnwindSafe;
 use core::ptr::NonNull;
 
-use crate::pointer::layout_of;
+use crate::ground::pointer::layout_of;
 
 mod call;
 mod constructors;
 mod convert;
 mod dynamic;
+pub(crate) mod forward;
 mod raw;
 mod slice;
 mod take;

@@ -8,9 +8,9 @@ use core::ops::Range;
 use core::ptr::{self, NonNull};
 
 use super::{PoolBox, Vacant};
-use crate::error::{AllocErrorKind, refused};
-use crate::forward::from_slices_and_strings;
-use crate::pointer::with_metadata_of;
+use crate::boxed::forward::from_slices_and_strings;
+use crate::ground::error::{AllocErrorKind, refused};
+use crate::ground::pointer::with_metadata_of;
 
 from_slices_and_strings!(PoolBox);
 

@@ -4,7 +4,7 @@ use core::alloc::Layout;
 use core::mem::MaybeUninit;
 
 use super::PoolBox;
-use crate::pool;
+use crate::pool::route;
 
 impl<T> PoolBox<T> {
     /// Takes the value out and frees its slot.
@@ -94,9 +94,9 @@ impl<T> PoolBox<T> {
 impl<T> PoolBox<MaybeUninit<T>> {
     /// Puts a value of another type in the slot, or in a new one if it does not fit.
     fn refill<U>(self, value: U) -> PoolBox<U> {
-        if const { pool::interchangeable(Layout::new::<T>(), Layout::new::<U>()) } {
+        if const { route::interchangeable(Layout::new::<T>(), Layout::new::<U>()) } {
             let slot = Self::into_non_null(self).cast::<MaybeUninit<U>>();
-            pool::refit(slot.cast(), Layout::new::<T>(), Layout::new::<U>());
+            route::refit(slot.cast(), Layout::new::<T>(), Layout::new::<U>());
             // SAFETY: the slot is good for this type too, and nothing need be valid in it.
             PoolBox::write(unsafe { PoolBox::from_non_null(slot) }, value)
         } else {

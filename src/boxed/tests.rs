@@ -1,6 +1,6 @@
 use super::PoolBox;
-use crate::error::AllocErrorKind;
-use crate::os::refusal::while_refused;
+use crate::ground::error::AllocErrorKind;
+use crate::ground::os::refusal::while_refused;
 use crate::pool::SegmentPool;
 
 /// Refuses from the first heap on, on a thread that has none.

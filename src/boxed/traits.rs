@@ -11,7 +11,7 @@ use core::task::{Context, Poll};
 use std::io::{self, BufRead, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 
 use super::PoolBox;
-use crate::forward::forward_to_value;
+use crate::boxed::forward::forward_to_value;
 
 forward_to_value!(PoolBox);
 

@@ -4,7 +4,7 @@ use core::alloc::Layout;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use crate::pool;
+use crate::pool::route;
 
 /// Storage without a value, given back when dropped.
 pub(crate) struct Vacant(pub(crate) NonNull<u8>, pub(crate) Layout);
@@ -12,7 +12,7 @@ pub(crate) struct Vacant(pub(crate) NonNull<u8>, pub(crate) Layout);
 impl Vacant {
     /// Storage of the default pool; `None` when memory is refused.
     pub(crate) fn take(layout: Layout) -> Option<Self> {
-        pool::take_layout(layout).map(|storage| Self(storage, layout))
+        route::take_layout(layout).map(|storage| Self(storage, layout))
     }
 
     /// What dropping does, inlined.
@@ -20,7 +20,7 @@ impl Vacant {
     pub(crate) fn give_back(self) {
         let Self(storage, layout) = *ManuallyDrop::new(self);
         // SAFETY: as in `drop`, which will not run.
-        unsafe { pool::return_slot(storage, layout) }
+        unsafe { route::return_slot(storage, layout) }
     }
 
     /// The storage, for whoever frees it from here on.
@@ -33,6 +33,6 @@ impl Vacant {
 impl Drop for Vacant {
     fn drop(&mut self) {
         // SAFETY: whoever makes one gives the storage of this layout to it.
-        unsafe { pool::return_slot(self.0, self.1) }
+        unsafe { route::return_slot(self.0, self.1) }
     }
 }

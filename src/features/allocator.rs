@@ -9,7 +9,7 @@
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
-use crate::pool;
+use crate::pool::route;
 
 /// The default pool as an allocator, for collections that take one: node by node, it is where their memory comes from
 /// fastest.
@@ -110,7 +110,7 @@ serve!(allocator_api2_04);
 /// A block; `None` when memory is refused.
 #[inline]
 fn take(layout: Layout) -> Option<NonNull<[u8]>> {
-    let storage = pool::take_layout(layout)?;
+    let storage = route::take_layout(layout)?;
     storage.as_ptr().expose_provenance();
     Some(NonNull::slice_from_raw_parts(storage, layout.size()))
 }
@@ -123,7 +123,7 @@ fn take(layout: Layout) -> Option<NonNull<[u8]>> {
 #[inline]
 unsafe fn give(storage: NonNull<u8>, layout: Layout) {
     // SAFETY: guaranteed by the caller.
-    unsafe { pool::return_slot(as_taken(storage), layout) }
+    unsafe { route::return_slot(as_taken(storage), layout) }
 }
 
 /// A block as [`take`] gave it, whatever its pointer was used for since.
@@ -140,9 +140,9 @@ fn as_taken(storage: NonNull<u8>) -> NonNull<u8> {
 ///
 /// As for [`give`] with the layout `old`, if this succeeds.
 unsafe fn resize(storage: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<[u8]>> {
-    if pool::same_slot(old, new) {
+    if route::same_slot(old, new) {
         let storage = as_taken(storage);
-        pool::refit(storage, old, new);
+        route::refit(storage, old, new);
         return Some(NonNull::slice_from_raw_parts(storage, new.size()));
     }
     let moved = take(new)?;

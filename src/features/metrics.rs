@@ -31,8 +31,8 @@
 
 use ::metrics::{counter, gauge};
 
-use crate::report::{Memory, Report, report};
-use crate::stats::{ClassStats, Stats};
+use crate::insight::report::{Memory, Report, report};
+use crate::insight::stats::{ClassStats, Stats};
 
 type Number<T> = (&'static str, fn(&T) -> u64);
 

@@ -3,9 +3,9 @@
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use crate::leaks::LeakReport;
-use crate::report::{Memory, Report};
-use crate::stats::{Census, ClassStats, Stats};
+use crate::insight::leaks::LeakReport;
+use crate::insight::report::{Memory, Report};
+use crate::insight::stats::{Census, ClassStats, Stats};
 
 /// All fields are named, so that the compiler misses a new one.
 macro_rules! serialize_fields {

@@ -9,7 +9,7 @@ use unsize::CoerciblePtr;
 
 use crate::arc::{Counted, PoolArc};
 use crate::boxed::PoolBox;
-use crate::pointer::with_metadata_of;
+use crate::ground::pointer::with_metadata_of;
 
 // SAFETY: target and provenance are those of the box.
 unsafe impl<T, U: ?Sized> CoerciblePtr<U> for PoolBox<T> {

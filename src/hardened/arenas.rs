@@ -3,8 +3,8 @@
 use core::ptr::NonNull;
 
 use super::key;
-use crate::layout::{ARENA_BYTES, Span};
-use crate::sync::{AtomicU64, Ordering};
+use crate::ground::layout::{ARENA_BYTES, Span};
+use crate::ground::sync::{AtomicU64, Ordering};
 
 /// User space ends there, unless a program asks for addresses beyond.
 pub(super) const ADDRESS_BITS: u32 = if usize::BITS == 64 { 48 } else { 32 };

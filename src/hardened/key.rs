@@ -4,8 +4,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use crate::misuse::{Misuse, report};
-use crate::sync::{AtomicU64, Ordering};
+use crate::ground::misuse::{Misuse, report};
+use crate::ground::sync::{AtomicU64, Ordering};
 
 static KEY: AtomicU64 = AtomicU64::new(0);
 

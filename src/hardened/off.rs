@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use crate::layout::Span;
+use crate::ground::layout::Span;
 
 #[inline(always)]
 pub(crate) fn arena_mapped(_base: NonNull<u8>, _span: Span) -> bool {

@@ -1,7 +1,7 @@
 //! The order in which a run of fresh slots is handed out: a random one.
 
 use super::key::mix;
-use crate::sync::{AtomicUsize, Ordering};
+use crate::ground::sync::{AtomicUsize, Ordering};
 
 /// Slots in the longest run.
 const MOST: usize = 256;

@@ -11,7 +11,7 @@ use core::ptr::{self, NonNull};
 use super::arenas::ADDRESS_BITS;
 use super::key::mix;
 use super::shield::Place;
-use crate::misuse::{Misuse, report};
+use crate::ground::misuse::{Misuse, report};
 
 /// The bits of a word that are no address's.
 const TAG: usize = (!0_u64 << ADDRESS_BITS) as usize;

@@ -9,8 +9,8 @@ use core::ptr::NonNull;
 
 use super::arenas::span_at;
 use super::key::Cookie;
-use crate::layout::Span;
-use crate::sync::{AtomicU8, Ordering};
+use crate::ground::layout::Span;
+use crate::ground::sync::{AtomicU8, Ordering};
 
 const FREE: u8 = 0;
 const LIVE: u8 = 1;

@@ -1,8 +1,9 @@
 use core::ptr::NonNull;
 
-use super::{HeapRef, SPARE_BYTES};
-use crate::lists::tests::queued;
-use crate::segment::SegmentRef;
+use super::HeapRef;
+use super::owner::SPARE_BYTES;
+use crate::heap::lists::tests::queued;
+use crate::memory::segment::SegmentRef;
 
 impl HeapRef {
     pub(crate) fn is_abandoned(self) -> bool {

@@ -3,10 +3,10 @@
 use loom::thread;
 
 use super::{join, model};
-use crate::arena::Arenas;
-use crate::layout::Span;
-use crate::segment::Claimed;
-use crate::sync::UnsafeCell;
+use crate::ground::layout::Span;
+use crate::ground::sync::UnsafeCell;
+use crate::memory::arena::Arenas;
+use crate::memory::segment::Claimed;
 
 fn arenas() -> &'static Arenas {
     Box::leak(Box::new(Arenas::new()))

@@ -3,11 +3,11 @@
 use loom::thread;
 
 use super::{Pool, STRIDE, Value, close, join, model, with_debts};
-use crate::bounded;
-use crate::handover;
+use crate::ground::layout::Span;
 use crate::heap::HeapRef;
-use crate::layout::Span;
-use crate::segment::SegmentRef;
+use crate::heap::bounded;
+use crate::heap::handover;
+use crate::memory::segment::SegmentRef;
 use crate::slot;
 
 /// For one segment, of two slots.

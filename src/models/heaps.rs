@@ -5,7 +5,7 @@ use loom::thread;
 use super::{
     Pool, alloc, churn, end, free_both_remotely, join, lend, model, push, try_alloc, with_debts,
 };
-use crate::handover;
+use crate::heap::handover;
 
 /// The owner ends while another thread frees its last slots: the slots are not lost, the empty segment goes back to
 /// the arena once, and the pool with it. Catches: a lost wake-up between abandon and push, a release of a queued

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::model;
-use crate::os::kept::Kept;
-use crate::sync::UnsafeCell;
+use crate::ground::os::kept::Kept;
+use crate::ground::sync::UnsafeCell;
 
 /// A range, with a watched cell behind the record.
 #[repr(C, align(64))]

@@ -11,13 +11,13 @@ use core::ptr::NonNull;
 
 use loom::thread;
 
-use crate::arena::Arenas;
-use crate::handover::{self, Debts};
+use crate::ground::layout::Span;
 use crate::heap::HeapRef;
-use crate::layout::Span;
-use crate::outbox::Outbox;
-use crate::registry::{RegistryRef, registry_of};
-use crate::segment::SegmentRef;
+use crate::heap::handover::{self, Debts};
+use crate::heap::outbox::Outbox;
+use crate::heap::registry::{RegistryRef, registry_of};
+use crate::memory::arena::Arenas;
+use crate::memory::segment::SegmentRef;
 use crate::slot::{self, SlotPtr};
 
 /// Holds loom's watched cell and a carrier.

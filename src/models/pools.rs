@@ -8,9 +8,9 @@ use loom::thread;
 use super::{
     Pool, STRIDE, alloc, churn, close, end, join, lend, model, push, try_alloc, with_debts,
 };
-use crate::arena::Arenas;
-use crate::handover;
-use crate::registry::{Closings, Handle, RegistryRef};
+use crate::heap::handover;
+use crate::heap::registry::{Closings, Handle, RegistryRef};
+use crate::memory::arena::Arenas;
 
 /// The handle, the last thread and the last box go at once, on three threads: the pool is freed by exactly one of
 /// them, after everything else. Catches: a reference given up too early, or not at all; touching the pool after.

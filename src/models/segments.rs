@@ -3,7 +3,7 @@
 use loom::thread;
 
 use super::{Pool, alloc, churn, end, free_both_remotely, join, model, push, with_debts};
-use crate::handover;
+use crate::heap::handover;
 
 /// A segment pushed by two threads, with a collect between: the second pusher's write of the inbox link comes after
 /// the owner's read of it. Catches: Release instead of AcqRel on the push, or Acquire instead of AcqRel on the take.

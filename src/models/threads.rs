@@ -6,8 +6,8 @@ use super::{
     Pool, alloc, churn, close, end, free_all_remotely, join, lend_for_now, model, push,
     take_back_and_end, with_debts,
 };
-use crate::handover;
-use crate::outbox::Outbox;
+use crate::heap::handover;
+use crate::heap::outbox::Outbox;
 
 /// A pusher leaves a heap while another's segment waits there, in a pool that nobody will look at any more: it comes
 /// back. Catches: a debt forgotten, or its reference.

@@ -5,9 +5,9 @@ use core::ptr::{self, NonNull};
 use loom::thread;
 
 use super::{join, model};
-use crate::remote::{Delivered, Inbox, Node, Pushed, RemoteWord, Taken};
+use crate::ground::sync::{AtomicUsize, Ordering, UnsafeCell};
+use crate::memory::remote::{Delivered, Inbox, Node, Pushed, RemoteWord, Taken};
 use crate::slot::Offset;
-use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
 
 /// No slot has the offset 0.
 fn offset_of(index: usize) -> Offset {

@@ -1,5 +1,5 @@
 use super::SegmentPool;
-use crate::registry::RegistryRef;
+use crate::heap::registry::RegistryRef;
 
 impl<T> SegmentPool<T> {
     pub(crate) fn registry_if_any(&self) -> Option<RegistryRef> {

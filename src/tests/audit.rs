@@ -11,14 +11,14 @@
 
 use std::collections::HashMap;
 
-use crate::batch;
+use crate::ground::layout::{Span, magazine_slots};
 use crate::heap::HeapRef;
-use crate::layout::{Span, magazine_slots};
-use crate::registry::{RegistryRef, registry_of};
-use crate::remote::Taken;
-use crate::segment::SegmentRef;
+use crate::heap::batch;
+use crate::heap::registry::{RegistryRef, registry_of};
+use crate::insight::stats::Stats;
+use crate::memory::remote::Taken;
+use crate::memory::segment::SegmentRef;
 use crate::slot::SlotPtr;
-use crate::stats::Stats;
 use crate::thread::tests::Thread;
 
 /// What should be the case.

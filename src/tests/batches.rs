@@ -1,15 +1,15 @@
 //! Batches of slots of every stride, freed in every kind of order: what goes in comes out, once each, in the order in which
 //! it was freed or, marked, in that of addresses.
 
-use crate::batch::{self, OpenBatch};
-use crate::free_list;
-use crate::handover::Debts;
+use crate::ground::layout::{CANARY_BYTES, CLASSES, Span, batch_slots, magazine_slots, stride_of};
 use crate::heap::HeapRef;
-use crate::layout::{CANARY_BYTES, CLASSES, Span, batch_slots, magazine_slots, stride_of};
-use crate::marks::{MANY, Marks, Places};
-use crate::registry::RegistryRef;
-use crate::remote::Listed;
-use crate::segment::SegmentRef;
+use crate::heap::batch::{self, OpenBatch};
+use crate::heap::handover::Debts;
+use crate::heap::marks::{MANY, Marks, Places};
+use crate::heap::registry::RegistryRef;
+use crate::memory::remote::Listed;
+use crate::memory::segment::SegmentRef;
+use crate::slot::free_list;
 use crate::slot::{self, SlotPtr};
 use crate::thread;
 
@@ -112,7 +112,7 @@ impl Full {
             // SAFETY: the slot is free, and this test's.
             unsafe { slot::set_link(*slot, None) };
             // SAFETY: just linked.
-            unsafe { slot::hand_out(*slot) };
+            unsafe { slot::bytes::hand_out(*slot) };
         }
         slots.reverse();
         slots
@@ -137,7 +137,7 @@ impl Full {
             assert!(len <= magazine_slots(self.stride()));
             for slot in free_list::chain(Some(first)).collect::<Vec<_>>() {
                 // SAFETY: just linked.
-                unsafe { slot::hand_out(slot) };
+                unsafe { slot::bytes::hand_out(slot) };
                 slots.push(slot);
             }
             assert!(marks.iter().eq(all[slots.len()..].iter().copied()));
@@ -153,10 +153,10 @@ impl Full {
             unsafe { slot::take_back(*slot, Span::of(self.stride()), 0) };
             // SAFETY: the heap is this test's, and the slot of its only bin.
             if unsafe { self.heap.bin(0).give(*slot) } {
-                crate::handover::stash(self.heap, 0, &Debts::new());
+                crate::heap::handover::stash(self.heap, 0, &Debts::new());
             }
         }
-        let pool = crate::registry::registry_of(self.heap);
+        let pool = crate::heap::registry::registry_of(self.heap);
         // SAFETY: acquired in `new`.
         unsafe { thread::leave(self.heap) };
         // SAFETY: made in `new`.

@@ -5,11 +5,11 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 
 use crate::heap::HeapRef;
-use crate::registry::RegistryRef;
-use crate::segment::SegmentRef;
+use crate::heap::registry::RegistryRef;
+use crate::insight::snapshot::Snapshot;
+use crate::insight::stats::Census;
+use crate::memory::segment::SegmentRef;
 use crate::slot::SlotPtr;
-use crate::snapshot::Snapshot;
-use crate::stats::Census;
 use crate::thread::{self, tests::Thread};
 
 /// This thread's heap of a pool, with one segment, and slots that were handed out.

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use super::in_own_process;
 use super::refusal::{Place, Request, World, place_of, places_in_source, requests};
 use crate::boxed::PoolBox;
-use crate::error::AllocErrorKind;
+use crate::ground::error::AllocErrorKind;
+use crate::ground::layout::Span;
+use crate::ground::os::refusal::{interrupt_after, once_kept, refused_after, while_kept};
+use crate::ground::os::{kept_bytes, unmap_kept};
+use crate::heap::registry;
 use crate::idle;
-use crate::layout::Span;
-use crate::os::refusal::{interrupt_after, once_kept, refused_after, while_kept};
-use crate::os::{kept_bytes, unmap_kept};
 use crate::pool::SegmentPool;
-use crate::registry;
 use crate::thread::tests::Thread;
 
 /// A segment of such values is an arena.
@@ -39,7 +39,7 @@ fn address_space() -> usize {
     }
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = pages.split(' ').next().unwrap().parse().unwrap();
-    pages * crate::os::page_bytes()
+    pages * crate::ground::os::page_bytes()
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn whatever_is_unmapped_may_stay_mapped() {
         });
         println!("kept: {places:?}");
         let mut unmaps = places_in_source("src", &["os::unmap(", "os::may_map("]);
-        unmaps.extend(places_in_source("src/os", &["unsafe { unmap("]));
+        unmaps.extend(places_in_source("src/ground/os", &["unsafe { unmap("]));
         let missed: Vec<_> = unmaps.difference(&places).collect();
         assert!(missed.is_empty(), "was never kept: {missed:?}");
         assert!(unmaps.len() > 8);

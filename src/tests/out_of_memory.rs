@@ -6,8 +6,8 @@ use core::mem::MaybeUninit;
 
 use super::in_own_process;
 use crate::boxed::PoolBox;
-use crate::error::AllocErrorKind;
-use crate::os::refusal::{refused_until_unmapped, while_refused};
+use crate::ground::error::AllocErrorKind;
+use crate::ground::os::refusal::{refused_until_unmapped, while_refused};
 use crate::pool::SegmentPool;
 use crate::thread::tests::Thread;
 use crate::{flush, idle, trim};

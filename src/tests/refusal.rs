@@ -16,14 +16,14 @@ use std::rc::Rc;
 use super::in_own_process;
 use crate::arc::PoolArc;
 use crate::boxed::PoolBox;
-use crate::error::hook::while_it_panics;
-use crate::error::{AllocError, AllocErrorKind};
-use crate::layout::Span;
-use crate::os::refusal::{mappings, refused_after, while_refused};
+use crate::ground::error::hook::while_it_panics;
+use crate::ground::error::{AllocError, AllocErrorKind};
+use crate::ground::layout::Span;
+use crate::ground::os::refusal::{mappings, refused_after, while_refused};
+use crate::heap::registry::tests::Counts;
+use crate::heap::registry::{self, RegistryRef};
+use crate::insight::stats::{Census, Stats};
 use crate::pool::SegmentPool;
-use crate::registry::tests::Counts;
-use crate::registry::{self, RegistryRef};
-use crate::stats::{Census, Stats};
 use crate::thread::tests::Thread;
 use crate::{stats, validate};
 
@@ -323,12 +323,15 @@ pub(super) fn places_in_source(folder: &str, calls: &[&str]) -> BTreeSet<Place> 
     let mut places = BTreeSet::new();
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
         let entry = entry.unwrap();
-        let path = entry.path();
-        if path.is_dir() {
+        let name = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+        if name.ends_with("tests") || name.ends_with("tests.rs") || name.ends_with("models") {
             continue;
         }
-        let name = format!("{folder}/{}", entry.file_name().to_str().unwrap());
-        let text = fs::read_to_string(&path).unwrap();
+        if entry.path().is_dir() {
+            places.extend(places_in_source(&name, calls));
+            continue;
+        }
+        let text = fs::read_to_string(entry.path()).unwrap();
         let has_call = |line: &str| calls.iter().any(|call| line.contains(call));
         let lines = text.lines().zip(1..).filter(|(line, _)| has_call(line));
         places.extend(lines.map(|(_, line)| (name.clone(), line)));

@@ -3,9 +3,9 @@
 
 use core::ptr;
 
-use super::{LOCAL, Local, Phase};
+use super::local::{LOCAL, Local, Phase};
 use crate::heap::HeapRef;
-use crate::outbox::Outbox;
+use crate::heap::outbox::Outbox;
 
 /// What is thread-local, of a thread whose turn it is not.
 pub(crate) struct Thread(Box<Local>);

@@ -67,7 +67,7 @@ impl Change {
             let times = found.len();
             return Err(format!("{bug}: {file} has {times} times\n{old}"));
         };
-        let switch = format!("crate::sync::mutants::on({bug:?})");
+        let switch = format!("crate::ground::sync::mutants::on({bug:?})");
         let new = self.new.join("\n").replace("PLANTED", &switch);
         Ok([&text[..place.start], &new, &text[place.end..]].concat())
     }
@@ -87,7 +87,7 @@ fn a_bug_is_planted_where_it_is_meant() {
     let bugs =
         parse("Words.\n\n== A part\n\n# a name\nin x.rs\n- a(1);\n- b\n+ if PLANTED { c }\n+ b\n");
     let planted = bugs[0].changes[0].plant("a(1);\nc;\n    a(1);\n    b(2);\n");
-    let switch = "crate::sync::mutants::on(\"a name\")";
+    let switch = "crate::ground::sync::mutants::on(\"a name\")";
     assert_eq!(
         planted.unwrap(),
         format!("a(1);\nc;\n    if {switch} {{ c }}\nb(2);\n")

@@ -80,7 +80,7 @@ fn copy_sources(from: &Path, to: &Path, bugs: &[Bug]) -> (Vec<Site>, Vec<String>
                 planted += 1;
             }
         }
-        if name == "sync.rs" {
+        if name == "ground/sync.rs" {
             text += include_str!("switch.rs").split_once("\n\n").unwrap().1;
         }
         write(&to.join(file), &text);

@@ -37,7 +37,7 @@ pub(crate) fn switched(file: &str, text: &str) -> (String, Vec<Site>) {
         let is_comment = code.trim_start().starts_with("//");
         let mut rest = code;
         while let Some((order, at)) = (!is_comment).then(|| next_ordering(rest)).flatten() {
-            let mut switch = format!("crate::sync::Ordering::{order}");
+            let mut switch = format!("crate::ground::sync::Ordering::{order}");
             for half in ["Acquire", "Release"] {
                 if order == "AcqRel" || order == half {
                     let what = format!("{}: {half}", place.name());
@@ -49,7 +49,7 @@ pub(crate) fn switched(file: &str, text: &str) -> (String, Vec<Site>) {
                     let (file, line) = (file.to_owned(), line + 1);
                     sites.push(Site { file, line, what });
                     let name = sites[sites.len() - 1].name();
-                    switch = format!("crate::sync::mutants::without({switch}, {name:?})");
+                    switch = format!("crate::ground::sync::mutants::without({switch}, {name:?})");
                 }
             }
             out += &rest[..at];
@@ -147,5 +147,8 @@ fn free() {
     ];
     assert_eq!(found, expected);
     assert_eq!(switched.lines().count(), text.lines().count());
-    assert!(switched.contains("without(crate::sync::Ordering::Release, \"x.rs free: Release\")"));
+    assert!(
+        switched
+            .contains("without(crate::ground::sync::Ordering::Release, \"x.rs free: Release\")")
+    );
 }

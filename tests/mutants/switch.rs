@@ -1,4 +1,4 @@
-//! Not part of any build of the crate: `copy.rs` appends this to `sync.rs` in the copy that it makes.
+//! Not part of any build of the crate: `copy.rs` appends this to `ground/sync.rs` in the copy that it makes.
 
 /// The switch of every mutant. One is on at most, named by a variable.
 pub(crate) mod mutants {

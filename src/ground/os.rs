@@ -1,0 +1,426 @@
+//! Map, unmap and purge: nothing else talks to the operating system.
+//!
+//! Fresh memory reads as zero and costs nothing until it is touched. On unix it comes from `mmap`, on Windows from
+//! `VirtualAlloc`, elsewhere and in Miri from `std::alloc`, where purging does nothing.
+//!
+//! Giving back cannot fail for the caller. A unix may refuse to unmap a part of a mapping, and then the range waits here for
+//! the next mapping of its size (`os/kept`). Windows has no such refusal: a reservation goes whole, so nothing is split.
+
+use core::ptr::NonNull;
+
+use crate::ground::checker;
+
+#[cfg(any(test, all(unix, not(miri))))]
+pub(crate) mod kept;
+
+/// Granularity of mapping and purging: 4 KiB on most systems, 16 or 64 on some.
+pub(crate) fn page_bytes() -> usize {
+    platform::page_bytes()
+}
+
+/// What a mapping of so many bytes takes: whole pages. `None` if no address space has as many.
+pub(crate) fn in_pages(bytes: usize) -> Option<usize> {
+    bytes.checked_next_multiple_of(page_bytes())
+}
+
+/// Maps `bytes` of zeroed memory, aligned to `align`, a power of two. `None` when memory is refused.
+///
+/// The mapping is given back by [`unmap`] with the same size and alignment.
+#[cfg_attr(all(test, not(segment_pool_loom)), track_caller)]
+pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
+    #[cfg(all(test, not(segment_pool_loom)))]
+    if refusal::refuses() {
+        return None;
+    }
+    #[cfg(all(test, not(segment_pool_loom)))]
+    refusal::interrupt();
+    let bytes = in_pages(bytes)?;
+    let memory = platform::map(bytes, align.max(page_bytes()));
+    #[cfg(all(test, not(segment_pool_loom)))]
+    refusal::note(memory, bytes);
+    checker::mapped(memory?, bytes);
+    memory
+}
+
+/// Gives a mapping back.
+///
+/// # Safety
+///
+/// `memory` came from [`map`] with these very numbers and is not used again.
+#[cfg_attr(all(test, not(segment_pool_loom)), track_caller)]
+pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
+    let bytes = bytes.next_multiple_of(page_bytes());
+    #[cfg(all(test, not(segment_pool_loom)))]
+    refusal::note_gone(memory);
+    checker::unmapped(memory, bytes);
+    // SAFETY: guaranteed by the caller.
+    unsafe { platform::unmap(memory, bytes, align.max(page_bytes())) }
+}
+
+/// Address space that the system did not take back when it was unmapped, in bytes.
+#[cfg(not(segment_pool_loom))]
+pub(crate) fn kept_bytes() -> usize {
+    platform::kept_bytes()
+}
+
+/// Asks the system once more to take all of that back.
+#[cfg(not(segment_pool_loom))]
+pub(crate) fn unmap_kept() {
+    platform::retry(usize::MAX);
+}
+
+/// Whether the system maps so much now: it does, and gets it back at once.
+#[cfg_attr(all(test, not(segment_pool_loom)), track_caller)]
+pub(crate) fn may_map(bytes: usize) -> bool {
+    let memory = map(bytes, 1);
+    if let Some(memory) = memory {
+        // SAFETY: mapped above and not used.
+        unsafe { unmap(memory, bytes, 1) };
+    }
+    memory.is_some()
+}
+
+/// Gives the pages of a part of a mapping back and keeps the addresses; what is read there next is zero or what was
+/// there before.
+///
+/// # Safety
+///
+/// The range lies in one mapping from [`map`], starts and ends at page boundaries, and only the caller uses it.
+pub(crate) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { platform::purge(memory, bytes) }
+}
+
+/// How many bytes of these address ranges, `bytes` at whole pages each, have a page; `None` where the system does not
+/// tell, as only Linux does. Nothing there is read, so the ranges need not even be mapped.
+pub(crate) fn resident(ranges: &[usize], bytes: usize) -> Option<usize> {
+    pages::resident(ranges, bytes)
+}
+
+/// Linux says it in `/proc/self/pagemap`: a word for each page, whose top bit is on if the page is in memory.
+#[cfg(all(target_os = "linux", not(any(segment_pool_loom, miri))))]
+mod pages {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    const WORD: usize = size_of::<u64>();
+    const PRESENT: u64 = 1 << 63;
+
+    pub(super) fn resident(ranges: &[usize], bytes: usize) -> Option<usize> {
+        let page = super::page_bytes();
+        let pagemap = File::open("/proc/self/pagemap").ok()?;
+        let mut words = vec![0; bytes / page * WORD];
+        let mut pages = 0;
+        for start in ranges {
+            let at = start / page * WORD;
+            pagemap.read_exact_at(&mut words, at as u64).ok()?;
+            pages += words
+                .chunks_exact(WORD)
+                .filter(|word| u64::from_ne_bytes((*word).try_into().unwrap()) & PRESENT != 0)
+                .count();
+        }
+        Some(pages * page)
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(any(segment_pool_loom, miri)))))]
+mod pages {
+    pub(super) fn resident(_ranges: &[usize], _bytes: usize) -> Option<usize> {
+        None
+    }
+}
+
+/// Makes the system provide the pages of a part of a mapping now.
+///
+/// # Safety
+///
+/// As for [`purge`]: the contents are lost.
+pub(crate) unsafe fn touch(memory: NonNull<u8>, bytes: usize) {
+    for offset in (0..bytes).step_by(page_bytes()) {
+        // SAFETY: within the caller's range.
+        let page = unsafe { memory.add(offset) };
+        // SAFETY: as above. Volatile: the write is the point.
+        unsafe { page.write_volatile(0) };
+    }
+}
+
+#[cfg(all(unix, not(miri)))]
+#[path = "os/unix.rs"]
+mod platform;
+
+#[cfg(all(windows, not(miri)))]
+mod platform {
+    use core::ffi::c_void;
+    use core::ptr::{self, NonNull};
+
+    use windows_sys::Win32::System::Memory::{
+        DiscardVirtualMemory, MEM_COMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc,
+        VirtualFree,
+    };
+
+    /// Windows has pages of 4 KiB on all it runs on.
+    pub(super) const fn page_bytes() -> usize {
+        4 << 10
+    }
+
+    /// A reservation can only be released whole, so an unaligned one is let go and tried again at the aligned address
+    /// inside it, which another thread may take meanwhile.
+    pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        const TRIES: usize = 16;
+        let reserved = bytes.checked_add(align)?;
+        for _ in 0..TRIES {
+            let probe = reserve(ptr::null(), reserved)?;
+            let aligned = probe.as_ptr().map_addr(|addr| addr.next_multiple_of(align));
+            // SAFETY: reserved above and not used.
+            unsafe { release(probe) };
+            if let Some(memory) = reserve(aligned, bytes) {
+                return commit(memory, bytes);
+            }
+        }
+        None
+    }
+
+    fn reserve(address: *const u8, bytes: usize) -> Option<NonNull<u8>> {
+        // SAFETY: reserving addresses that are free disturbs nothing; taken ones are refused.
+        let memory = unsafe { VirtualAlloc(address.cast(), bytes, MEM_RESERVE, PAGE_READWRITE) };
+        NonNull::new(memory.cast())
+    }
+
+    fn commit(memory: NonNull<u8>, bytes: usize) -> Option<NonNull<u8>> {
+        // SAFETY: the range was just reserved by the caller.
+        let committed =
+            unsafe { VirtualAlloc(memory.as_ptr().cast(), bytes, MEM_COMMIT, PAGE_READWRITE) };
+        if committed.is_null() {
+            // SAFETY: reserved by the caller and not used.
+            unsafe { release(memory) };
+            return None;
+        }
+        Some(memory)
+    }
+
+    unsafe fn release(memory: NonNull<u8>) {
+        // SAFETY: the caller gives the reservation up.
+        let _ = unsafe { VirtualFree(memory.as_ptr().cast::<c_void>(), 0, MEM_RELEASE) };
+    }
+
+    pub(super) unsafe fn unmap(memory: NonNull<u8>, _bytes: usize, _align: usize) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { release(memory) }
+    }
+
+    /// Nothing is kept.
+    #[cfg(not(segment_pool_loom))]
+    pub(super) fn retry(_most: usize) {}
+
+    /// As above.
+    #[cfg(not(segment_pool_loom))]
+    pub(super) const fn kept_bytes() -> usize {
+        0
+    }
+
+    /// The pages stay promised, so using them again cannot fail; only their contents are given up.
+    pub(super) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
+        // SAFETY: the caller owns the range and expects its contents to be lost. A refusal costs memory, not meaning.
+        let _ = unsafe { DiscardVirtualMemory(memory.as_ptr().cast::<c_void>(), bytes) };
+    }
+}
+
+#[cfg(any(miri, not(any(unix, windows))))]
+mod platform {
+    use core::alloc::Layout;
+    use core::ptr::NonNull;
+
+    pub(super) const fn page_bytes() -> usize {
+        4 << 10
+    }
+
+    pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
+        let layout = Layout::from_size_align(bytes, align).ok()?;
+        // SAFETY: no caller maps zero bytes.
+        NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) })
+    }
+
+    pub(super) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
+        // SAFETY: the caller got the memory from `map` with these numbers, which it checked.
+        let layout = unsafe { Layout::from_size_align_unchecked(bytes, align) };
+        // SAFETY: as above.
+        unsafe { std::alloc::dealloc(memory.as_ptr(), layout) }
+    }
+
+    pub(super) unsafe fn purge(_memory: NonNull<u8>, _bytes: usize) {}
+
+    /// Nothing is kept.
+    #[cfg(not(segment_pool_loom))]
+    pub(super) fn retry(_most: usize) {}
+
+    /// As above.
+    #[cfg(not(segment_pool_loom))]
+    pub(super) const fn kept_bytes() -> usize {
+        0
+    }
+}
+
+/// Refusal on demand, for the tests of failing memory and of failing unmapping, and how many mappings there are, for those that nothing is lost.
+#[cfg(all(test, not(segment_pool_loom)))]
+pub(crate) mod refusal {
+    use core::cell::{Cell, RefCell};
+    use core::panic::Location;
+    use core::ptr::NonNull;
+    use std::collections::BTreeMap;
+    use std::thread::LocalKey;
+
+    std::thread_local! {
+        static PLAN: Cell<Plan> = const { Cell::new(Plan::Never) };
+        static UNMAPS: Cell<Plan> = const { Cell::new(Plan::Never) };
+        static INTERRUPTION: Cell<Option<Interruption>> = const { Cell::new(None) };
+        static REFUSED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+        static KEPT: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+        static MAPPINGS: RefCell<BTreeMap<NonNull<u8>, usize>> = const { RefCell::new(BTreeMap::new()) };
+    }
+
+    /// What is to be done after so many more mappings.
+    type Interruption = (usize, Box<dyn FnOnce()>);
+
+    #[derive(Clone, Copy)]
+    enum Plan {
+        Never,
+        Always,
+        /// Until this thread gives a mapping back.
+        UntilUnmapped,
+        /// From then on, when so many were granted.
+        After(usize),
+        /// One, when so many were granted.
+        Once(usize),
+    }
+
+    impl Plan {
+        /// Whether it refuses now, and the plan from then on.
+        fn step(self) -> (bool, Self) {
+            match self {
+                Self::Never => (false, Self::Never),
+                Self::Always => (true, Self::Always),
+                Self::UntilUnmapped => (true, Self::UntilUnmapped),
+                Self::After(0) => (true, Self::Always),
+                Self::After(granted) => (false, Self::After(granted - 1)),
+                Self::Once(0) => (true, Self::Never),
+                Self::Once(granted) => (false, Self::Once(granted - 1)),
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn refuses() -> bool {
+        let (refuses, next) = PLAN.get().step();
+        PLAN.set(next);
+        if refuses && REFUSED.get().is_none() {
+            REFUSED.set(Some(Location::caller()));
+        }
+        refuses
+    }
+
+    /// The same for what is unmapped.
+    #[cfg(all(unix, not(miri)))]
+    #[track_caller]
+    pub(super) fn refuses_unmap() -> bool {
+        let (refuses, next) = UNMAPS.get().step();
+        UNMAPS.set(next);
+        if refuses {
+            KEPT.set(Some(Location::caller()));
+        }
+        refuses
+    }
+
+    /// Does what is to be done before this mapping.
+    pub(super) fn interrupt() {
+        match INTERRUPTION.take() {
+            Some((0, work)) => work(),
+            Some((mappings, work)) => INTERRUPTION.set(Some((mappings - 1, work))),
+            None => {}
+        }
+    }
+
+    /// Has the thread do this after so many more mappings, in the midst of the next one.
+    pub(crate) fn interrupt_after(mappings: usize, work: impl FnOnce() + 'static) {
+        INTERRUPTION.set(Some((mappings, Box::new(work))));
+    }
+
+    pub(super) fn note(memory: Option<NonNull<u8>>, bytes: usize) {
+        MAPPINGS.with_borrow_mut(|mappings| mappings.extend(memory.map(|memory| (memory, bytes))));
+    }
+
+    pub(super) fn note_gone(memory: NonNull<u8>) {
+        if let Plan::UntilUnmapped = PLAN.get() {
+            PLAN.set(Plan::Never);
+        }
+        // None: an arena that another thread mapped.
+        MAPPINGS.with_borrow_mut(|mappings| mappings.remove(&memory));
+    }
+
+    /// Mappings that this thread made and that are still there.
+    pub(crate) fn mappings() -> usize {
+        MAPPINGS.with_borrow(BTreeMap::len)
+    }
+
+    /// Gives all of them back.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses any of them again.
+    pub(crate) unsafe fn unmap_all() {
+        for (memory, bytes) in MAPPINGS.take() {
+            // SAFETY: guaranteed by the caller.
+            unsafe { super::platform::unmap(memory, bytes, 1) };
+        }
+    }
+
+    /// Runs `work` while this thread gets no memory from the system.
+    pub(crate) fn while_refused<R>(work: impl FnOnce() -> R) -> R {
+        under(&PLAN, Plan::Always, work)
+    }
+
+    /// Runs `work` while the system takes nothing back that this thread unmaps.
+    #[cfg(all(unix, not(miri)))]
+    pub(crate) fn while_kept<R>(work: impl FnOnce() -> R) -> R {
+        under(&UNMAPS, Plan::Always, work)
+    }
+
+    /// Runs `work` while the system does not take back one range that this thread unmaps, after so many that it does.
+    /// Also who unmapped it, if it came to that.
+    #[cfg(all(unix, not(miri)))]
+    pub(crate) fn once_kept<R>(
+        unmapped: usize,
+        work: impl FnOnce() -> R,
+    ) -> (R, Option<&'static Location<'static>>) {
+        KEPT.set(None);
+        let result = under(&UNMAPS, Plan::Once(unmapped), work);
+        (result, KEPT.take())
+    }
+
+    /// Runs `work` while this thread gets no memory from the system before it gives some back.
+    pub(crate) fn refused_until_unmapped<R>(work: impl FnOnce() -> R) -> R {
+        under(&PLAN, Plan::UntilUnmapped, work)
+    }
+
+    /// Runs `work` while this thread is refused every mapping after so many that are granted. Also who was refused first, if
+    /// it came to that.
+    pub(crate) fn refused_after<R>(
+        granted: usize,
+        work: impl FnOnce() -> R,
+    ) -> (R, Option<&'static Location<'static>>) {
+        REFUSED.set(None);
+        let result = under(&PLAN, Plan::After(granted), work);
+        (result, REFUSED.take())
+    }
+
+    fn under<R>(place: &'static LocalKey<Cell<Plan>>, plan: Plan, work: impl FnOnce() -> R) -> R {
+        struct Reset(&'static LocalKey<Cell<Plan>>);
+        impl Drop for Reset {
+            fn drop(&mut self) {
+                self.0.set(Plan::Never);
+            }
+        }
+        let _reset = Reset(place);
+        place.set(plan);
+        work()
+    }
+}

@@ -1,0 +1,275 @@
+//! A batch of freed slots: how it is collected, written into some of these slots, and read back.
+//!
+//! A batch is a list of places in one segment, in the order in which they were freed. What is freed in the order of
+//! addresses, as what was made in that order often is, makes one *piece*: the first place, and how many follow. When the
+//! batch is sent the pieces go into a *carrier*: the slot freed last, or, when it cannot hold all of them, one more for
+//! each that overflows, whose first slot it is. So most of a batch is never touched by the thread that frees it.
+//!
+//! ```text
+//! freed:     a a+1 a+2 | c c+1 | d     if a carrier had room for one piece:
+//! carriers:  [c] holds (a, 3)
+//!            [d] holds (c+1, 1)        the newest is the head of the list: [d] -> [c] -> older batches
+//! ```
+//!
+//! Who may touch a carrier: the freeing thread until its compare-and-swap publishes the chain, the segment's owner after
+//! taking it.
+
+use core::cell::Cell;
+
+use crate::ground::layout::{BATCH_SLOTS, batch_slots};
+use crate::memory::remote::Listed;
+use crate::memory::segment::{Identity, SegmentRef};
+use crate::slot::{self, MOST_PIECES, Offset, Piece, SlotPtr};
+
+/// Slots of one segment that are collected to be sent home. One thread's.
+#[derive(Debug)]
+pub(crate) struct OpenBatch {
+    /// The slot freed last, which is in no piece: it will be the newest carrier.
+    last: Cell<Option<Offset>>,
+    /// The piece that may still get longer.
+    tail: Cell<Option<Piece>>,
+    /// Where the slot would be that makes it longer; 0, where none is, before there is one.
+    next: Cell<u16>,
+    /// Units from one slot to the next.
+    step: Cell<u16>,
+    /// Slots that fit before the batch must be sent.
+    room: Cell<u8>,
+    /// Pieces before the tail.
+    len: Cell<u8>,
+    /// The slots freed before those.
+    pieces: [Cell<Option<Piece>>; BATCH_SLOTS - 1],
+}
+
+impl OpenBatch {
+    /// One that is to be opened.
+    pub(crate) const fn new() -> Self {
+        Self {
+            last: Cell::new(None),
+            tail: Cell::new(None),
+            next: Cell::new(0),
+            step: Cell::new(0),
+            room: Cell::new(0),
+            len: Cell::new(0),
+            pieces: [const { Cell::new(None) }; BATCH_SLOTS - 1],
+        }
+    }
+
+    /// Begins an empty batch for slots of this segment.
+    pub(crate) fn open(&self, segment: SegmentRef) {
+        let Identity { span, stride, .. } = *segment.identity();
+        self.last.set(None);
+        self.tail.set(None);
+        self.next.set(0);
+        self.step.set((stride >> span.offset_shift()) as u16);
+        self.room.set(batch_slots(stride) as u8);
+        self.len.set(0);
+    }
+
+    /// Slots that fit before the batch must be sent.
+    #[inline(always)]
+    pub(crate) fn room(&self) -> usize {
+        usize::from(self.room.get())
+    }
+
+    /// Adds a slot. There must be room.
+    #[inline(always)]
+    pub(crate) fn push(&self, offset: Offset) {
+        self.room.set(self.room.get() - 1);
+        if let Some(before) = self.last.replace(Some(offset)) {
+            self.add(before);
+        }
+    }
+
+    /// Makes the tail longer by a slot, or begins another.
+    #[inline(always)]
+    fn add(&self, offset: Offset) {
+        let units = offset.units() as u16;
+        let follows = units == self.next.get();
+        let longer = self.tail.get().filter(|_| follows).and_then(Piece::longer);
+        if longer.is_none() {
+            self.end_tail();
+        }
+        self.tail.set(longer.or(Some(Piece::new(offset))));
+        self.next.set(units + self.step.get());
+    }
+
+    #[inline(always)]
+    fn end_tail(&self) {
+        if let Some(piece) = self.tail.take() {
+            let len = self.len.get();
+            self.pieces[usize::from(len)].set(Some(piece));
+            self.len.set(len + 1);
+        }
+    }
+
+    /// How many slots there are, all of this segment.
+    pub(crate) fn slots(&self, segment: SegmentRef) -> usize {
+        batch_slots(segment.identity().stride) - self.room()
+    }
+
+    /// The slots' places, in no particular order.
+    pub(crate) fn offsets(&self) -> impl Iterator<Item = Offset> {
+        let step = usize::from(self.step.get());
+        let pieces = self.pieces().iter().filter_map(Cell::get);
+        let behind = pieces
+            .chain(self.tail.get())
+            .flat_map(move |piece| piece.offsets(step));
+        self.last.get().into_iter().chain(behind)
+    }
+
+    /// Those before the tail.
+    fn pieces(&self) -> &[Cell<Option<Piece>>] {
+        &self.pieces[..usize::from(self.len.get())]
+    }
+
+    /// Writes the batch into its slots, and must be opened anew after; `None` if it has none.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the slots, all of them of this segment.
+    pub(crate) unsafe fn write(&self, segment: SegmentRef) -> Option<Written> {
+        let most = slot::carrier_pieces(segment.identity().stride);
+        self.end_tail();
+        let (last, mut pieces) = (self.last.get()?, self.pieces());
+        let mut written = None;
+        while let Some(overflow) = pieces.get(most).and_then(Cell::get) {
+            // SAFETY: the slots are the caller's, and so many pieces fit.
+            written = Some(unsafe { carry(segment, overflow.first(), &pieces[..most], written) });
+            let rest = overflow.behind_first(self.step.get());
+            pieces[most].set(rest);
+            pieces = &pieces[most + usize::from(rest.is_none())..];
+        }
+        // SAFETY: as above.
+        Some(unsafe { carry(segment, last, pieces, written) })
+    }
+}
+
+/// A batch as its slots say it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written {
+    /// The carrier written last: the head of the chain.
+    pub(crate) newest: Offset,
+    /// The carrier written first, which is to point to what was freed before.
+    pub(crate) oldest: SlotPtr,
+}
+
+/// Makes a slot the carrier of these pieces, in front of those that were written before.
+///
+/// # Safety
+///
+/// The caller owns the slot, which is of this segment, and the pieces fit.
+unsafe fn carry(
+    segment: SegmentRef,
+    carrier: Offset,
+    pieces: &[Cell<Option<Piece>>],
+    before: Option<Written>,
+) -> Written {
+    let slot = segment.slot_at(carrier);
+    let next = before.map(|written| written.newest);
+    // SAFETY: guaranteed by the caller.
+    unsafe { slot::write_carrier(slot, segment.identity().stride, next, pieces) };
+    Written {
+        newest: carrier,
+        oldest: before.map_or(slot, |written| written.oldest),
+    }
+}
+
+/// Slots in a piece, on average, below which a list is scattered.
+const SCATTERED: usize = 6;
+
+/// Whether the newest carrier's pieces are short ones.
+///
+/// # Safety
+///
+/// As for [`each`].
+pub(crate) unsafe fn is_scattered(segment: SegmentRef, list: Listed) -> bool {
+    let Some(carrier) = list.head.map(|head| segment.slot_at(head)) else {
+        return false;
+    };
+    let stride = segment.identity().stride;
+    let mut pieces = [None; MOST_PIECES];
+    // SAFETY: the slot is a carrier on the list.
+    let len = unsafe { slot::read_pieces(carrier, stride, &mut pieces) };
+    // SAFETY: it was read.
+    unsafe { slot::close_carrier(carrier, stride) };
+    let slots: usize = pieces[..len]
+        .iter()
+        .flatten()
+        .map(|piece| piece.len())
+        .sum();
+    slots < len * SCATTERED
+}
+
+/// Calls `receive` with every slot of a list, the one freed first last: pushed on a free list, they come out in the order
+/// in which they were freed.
+///
+/// # Safety
+///
+/// The caller took the list of this segment, and may do with the slots what `receive` does.
+#[inline]
+pub(crate) unsafe fn each(segment: SegmentRef, list: Listed, mut receive: impl FnMut(SlotPtr)) {
+    let slot_at = segment.slots();
+    // SAFETY: guaranteed by the caller.
+    unsafe { each_place(segment, list, |offset| receive(slot_at(offset))) }
+}
+
+/// As [`each`], with the slots' places.
+///
+/// # Safety
+///
+/// As for [`each`].
+#[inline]
+pub(crate) unsafe fn each_place(segment: SegmentRef, list: Listed, receive: impl FnMut(Offset)) {
+    // SAFETY: a carrier is the caller's, and was read.
+    let end = |carrier, stride| unsafe { slot::end_carrier(carrier, stride) };
+    // SAFETY: guaranteed by the caller.
+    unsafe { walk(segment, list, end, receive) }
+}
+
+/// As [`each_place`], of a list that stays.
+///
+/// # Safety
+///
+/// The caller keeps the segment's owner from taking the list, and does not write to its slots.
+#[cfg(all(test, not(segment_pool_loom)))]
+pub(crate) unsafe fn peek(segment: SegmentRef, list: Listed, receive: impl FnMut(Offset)) {
+    // SAFETY: a carrier was read, and nobody else does.
+    let close = |carrier, stride| unsafe { slot::close_carrier(carrier, stride) };
+    // SAFETY: guaranteed by the caller.
+    unsafe { walk(segment, list, close, receive) }
+}
+
+/// As [`each_place`], but for what `leave` does with each carrier that was read.
+///
+/// # Safety
+///
+/// As for [`each`], or for `peek`.
+#[inline(always)]
+unsafe fn walk(
+    segment: SegmentRef,
+    list: Listed,
+    leave: impl Fn(SlotPtr, usize),
+    mut receive: impl FnMut(Offset),
+) {
+    let Identity { span, stride, .. } = *segment.identity();
+    let step = stride >> span.offset_shift();
+    let slot_at = segment.slots();
+    let mut next = list.head;
+    while let Some(offset) = next {
+        let carrier = slot_at(offset);
+        let mut pieces = [None; MOST_PIECES];
+        // SAFETY: the slot is a carrier on the list; `receive` gets it after this.
+        let len = unsafe { slot::read_pieces(carrier, stride, &mut pieces) };
+        // SAFETY: as above.
+        next = unsafe { slot::carrier_next(carrier) };
+        leave(carrier, stride);
+        receive(offset);
+        for piece in pieces[..len].iter().rev().flatten() {
+            for offset in piece.offsets(step).rev() {
+                // SAFETY: the slot came with the list.
+                unsafe { slot::expect_untouched(slot_at(offset)) };
+                receive(offset);
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Lists of segments, and of slots, on their way from one place to another.
+//!
+//! | list | of what | linked by |
+//! |---|---|---|
+//! | [`SegmentList`] | a bin's segments, those with room in front | `prev` and `next` |
+//! | [`Loose`] | empty segments, spares, segments that change heaps | `next` |
+//! | [`Queued`] | segments whose QUEUED is on and that are in no inbox | the inbox link |
+//! | [`Foreign`] | free slots of other heaps' segments | the slots themselves |
+//!
+//! Each belongs to one thread, which owns what is in it.
+
+use core::ptr::{self, NonNull};
+
+use crate::ground::layout::Span;
+use crate::ground::sync::{Cell, const_fn};
+use crate::heap::batch::OpenBatch;
+use crate::memory::remote::Node;
+use crate::memory::segment::{Segment, SegmentRef};
+use crate::slot::{self, SlotPtr};
+
+/// Loose segments, linked through themselves: taken from an inbox, or empty and on their way to the arena.
+#[derive(Debug)]
+pub(crate) struct Loose {
+    first: Cell<Option<SegmentRef>>,
+}
+
+impl Loose {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { first: Cell::new(None) }
+        }
+    }
+
+    pub(crate) fn push(&self, segment: SegmentRef) {
+        segment.next().set(self.first.get());
+        self.first.set(Some(segment));
+    }
+
+    pub(crate) fn pop(&self) -> Option<SegmentRef> {
+        let segment = self.first.get()?;
+        self.first.set(segment.next().take());
+        Some(segment)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.get().is_none()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SegmentRef> {
+        core::iter::successors(self.first.get(), |segment| segment.next().get())
+    }
+}
+
+/// Segments whose QUEUED is on and that are in no inbox, linked as they were there: until their remote list is taken
+/// or they are put in an inbox, the links belong to who holds them.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    first: Cell<Option<SegmentRef>>,
+}
+
+impl Queued {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { first: Cell::new(None) }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The caller turned QUEUED on, or took the segment out of an inbox, and has not done with it.
+    pub(crate) unsafe fn push(&self, segment: SegmentRef) {
+        let next = self.first.replace(Some(segment));
+        let next = next.map_or(ptr::null_mut(), |segment| NonNull::from(segment).as_ptr());
+        // SAFETY: guaranteed by the caller.
+        unsafe { Segment::set_inbox_link(segment.into(), next) };
+    }
+
+    pub(crate) fn pop(&self) -> Option<SegmentRef> {
+        let segment = self.first.get()?;
+        // SAFETY: the list holds the segment.
+        let next = unsafe { Segment::inbox_link(segment.into()) };
+        self.first.set(NonNull::new(next).map(SegmentRef::from));
+        Some(segment)
+    }
+
+    /// Takes over a list out of an inbox, the newest there first, so that the oldest is popped first.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the heap and took `list` out of its inbox.
+    pub(crate) unsafe fn push_all(&self, mut list: *mut Segment) {
+        while let Some(node) = NonNull::new(list) {
+            // SAFETY: the caller took the node, and its remote list is not taken yet.
+            list = unsafe { Segment::inbox_link(node) };
+            // SAFETY: as above.
+            unsafe { self.push(node.into()) };
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.get().is_none()
+    }
+}
+
+/// Free slots of other heaps' segments, by span, on their way home. Owned like a free list.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    first: [Cell<Option<SlotPtr>>; 3],
+}
+
+impl Foreign {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                first: [Cell::new(None), Cell::new(None), Cell::new(None)],
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The caller gives up a slot of a segment of this span.
+    pub(crate) unsafe fn push(&self, slot: SlotPtr, span: Span) {
+        let first = &self.first[span.index()];
+        // SAFETY: guaranteed by the caller.
+        unsafe { slot::set_link(slot, first.get()) };
+        first.set(Some(slot));
+    }
+
+    /// A slot and its segment.
+    pub(crate) fn pop(&self) -> Option<(SegmentRef, SlotPtr)> {
+        let mut spans = Span::ALL.into_iter();
+        spans.find_map(|span| self.pop_if(span, |_| true))
+    }
+
+    /// The first slot of a span, if its segment `fits`.
+    fn pop_if(
+        &self,
+        span: Span,
+        fits: impl Fn(SegmentRef) -> bool,
+    ) -> Option<(SegmentRef, SlotPtr)> {
+        let first = &self.first[span.index()];
+        let slot = first.get()?;
+        // SAFETY: the slot is one of a segment of this span, in use while the slot is not at home.
+        let segment = unsafe { SegmentRef::of(slot, span) };
+        if !fits(segment) {
+            return None;
+        }
+        // SAFETY: the list owns its slots.
+        first.set(unsafe { slot::link(slot) });
+        // SAFETY: as above.
+        unsafe { slot::clear_link(slot) };
+        Some((segment, slot))
+    }
+
+    /// Slots of one segment, as many as lie side by side in front and fit a batch.
+    pub(crate) fn pop_batch(&self) -> Option<(SegmentRef, OpenBatch)> {
+        let (segment, slot) = self.pop()?;
+        let span = segment.identity().span;
+        let batch = OpenBatch::new();
+        batch.open(segment);
+        batch.push(SegmentRef::offset_of(slot, span));
+        while batch.room() > 0 {
+            let Some((_, slot)) = self.pop_if(span, |next| next == segment) else {
+                break;
+            };
+            batch.push(SegmentRef::offset_of(slot, span));
+        }
+        Some((segment, batch))
+    }
+}
+
+/// What an owner has to pass on to other heaps when it is done with its own.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// Segments that came to the inbox of a heap they no longer belong to.
+    pub(crate) strays: Queued,
+    /// Slots of other heaps' segments.
+    pub(crate) foreign: Foreign,
+}
+
+impl Outgoing {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                strays: Queued::new(),
+                foreign: Foreign::new(),
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.strays.is_empty() && self.foreign.first.iter().all(|first| first.get().is_none())
+    }
+
+    /// Takes all that another one holds.
+    pub(crate) fn take_from(&self, other: &Self) {
+        while let Some(stray) = other.strays.pop() {
+            // SAFETY: held by the other list until now.
+            unsafe { self.strays.push(stray) };
+        }
+        while let Some((segment, slot)) = other.foreign.pop() {
+            // SAFETY: as above.
+            unsafe { self.foreign.push(slot, segment.identity().span) };
+        }
+    }
+}
+
+/// The segments of one bin, those with room in front. Owner only.
+#[derive(Debug)]
+pub(crate) struct SegmentList {
+    front: Cell<Option<SegmentRef>>,
+    back: Cell<Option<SegmentRef>>,
+}
+
+impl SegmentList {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                front: Cell::new(None),
+                back: Cell::new(None),
+            }
+        }
+    }
+
+    pub(crate) fn front(&self) -> Option<SegmentRef> {
+        self.front.get()
+    }
+
+    pub(crate) fn push_front(&self, segment: SegmentRef) {
+        let second = self.front.get();
+        self.link(None, Some(segment));
+        self.link(Some(segment), second);
+    }
+
+    fn push_back(&self, segment: SegmentRef) {
+        let last = self.back.get();
+        self.link(Some(segment), None);
+        self.link(last, Some(segment));
+    }
+
+    pub(crate) fn remove(&self, segment: SegmentRef) {
+        self.link(segment.prev().get(), segment.next().get());
+    }
+
+    /// To the place for segments that have room again.
+    pub(crate) fn move_to_front(&self, segment: SegmentRef) {
+        self.remove(segment);
+        self.push_front(segment);
+    }
+
+    /// To the place for segments without room.
+    pub(crate) fn move_to_back(&self, segment: SegmentRef) {
+        self.remove(segment);
+        self.push_back(segment);
+    }
+
+    pub(crate) fn after(&self, segment: SegmentRef) -> Option<SegmentRef> {
+        segment.next().get()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SegmentRef> {
+        core::iter::successors(self.front.get(), |&segment| self.after(segment))
+    }
+
+    /// Makes the two neighbours; `None` stands for the end of the list on that side.
+    fn link(&self, left: Option<SegmentRef>, right: Option<SegmentRef>) {
+        match left {
+            Some(left) => left.next().set(right),
+            None => self.front.set(right),
+        }
+        match right {
+            Some(right) => right.prev().set(left),
+            None => self.back.set(left),
+        }
+    }
+}
+
+#[cfg(all(test, not(segment_pool_loom)))]
+pub(crate) mod tests;

@@ -1,0 +1,21 @@
+use core::iter;
+use core::ptr::NonNull;
+
+use super::Queued;
+use crate::memory::remote::Node;
+use crate::memory::segment::{Segment, SegmentRef};
+
+impl Queued {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SegmentRef> {
+        queued(self.first.get())
+    }
+}
+
+/// The segments of a list linked as in an inbox. For tests in which no other thread runs.
+pub(crate) fn queued(first: Option<SegmentRef>) -> impl Iterator<Item = SegmentRef> {
+    iter::successors(first, |&segment| {
+        // SAFETY: the segment is in the list, which nobody changes meanwhile.
+        let next = unsafe { Segment::inbox_link(segment.into()) };
+        NonNull::new(next).map(SegmentRef::from)
+    })
+}

@@ -1,0 +1,17 @@
+//! What pools say of themselves: numbers, tables, pictures, leaks.
+//!
+//! | file | what it makes |
+//! |---|---|
+//! | `look` | the state of each slot of a heap, while no foreign code runs |
+//! | `stats` | sums of the owners' counters; `validate`, which counts each slot once |
+//! | `report` | a table of them, beside what the process has mapped |
+//! | `snapshot` | a picture: each slot of each segment of each heap |
+//! | `leaks` | the values that were not dropped |
+//!
+//! Counters are read by any thread and may lag. Lists are looked into only by the owner of their heap. Uses `thread` and what is below.
+
+pub(crate) mod leaks;
+pub(crate) mod look;
+pub(crate) mod report;
+pub(crate) mod snapshot;
+pub(crate) mod stats;

@@ -1,0 +1,230 @@
+//! Where the memory is: a pool's numbers by size of slot, beside what the process holds, as a table to read.
+//!
+//! Plain values, made from the counters when they are asked for. The arenas are all pools' together, for a segment that
+//! one pool gives back is the next one's: so what is mapped and resident is known of the process, not of a pool.
+
+use core::fmt;
+
+use crate::ground::layout::ARENA_BYTES;
+use crate::ground::os;
+use crate::heap::registry;
+use crate::insight::stats::{ClassStats, Stats, stats};
+
+/// What the arenas of all pools together take from the operating system now. Values with a mapping of their own, and the
+/// heaps, a few KiB each of what they map, are beside them.
+///
+/// It may lag behind while other threads run.
+///
+/// # Examples
+///
+/// ```
+/// let _boxed = segment_pool::PoolBox::new(1);
+/// let memory = segment_pool::memory();
+/// assert_eq!(memory.mapped_bytes, memory.arenas * (4 << 20));
+/// assert!(memory.dirty_bytes <= memory.free_bytes && memory.free_bytes < memory.mapped_bytes);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Memory {
+    /// Arenas, 4 MiB each, from which segments are taken.
+    pub arenas: u64,
+    /// Their address space, in bytes. Untouched pages in it cost no memory.
+    pub mapped_bytes: u64,
+    /// What of it is in segments that no pool has, in bytes.
+    pub free_bytes: u64,
+    /// What of these free segments kept its pages for the next need, in bytes. [`trim`](crate::trim) gives them back.
+    pub dirty_bytes: u64,
+    /// What of the address space has a page in memory, in bytes; `None` where the system does not say, as only Linux
+    /// does (`/proc/self/pagemap`).
+    pub resident_bytes: Option<u64>,
+    /// Address space that was unmapped and that the system did not take back, because the process has as many mappings as it
+    /// may (`vm.max_map_count` on Linux), in bytes. It is in no arena and in no value's mapping. The next mapping of the same
+    /// size uses it, and until then at most a page of each range is in memory. Each range that is unmapped later, and
+    /// [`trim`](crate::trim), try again to give it back.
+    pub kept_bytes: u64,
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "arenas of all pools: {}, {} mapped",
+            self.arenas,
+            Bytes(self.mapped_bytes)
+        )?;
+        if let Some(resident) = self.resident_bytes {
+            write!(f, ", {} resident", Bytes(resident))?;
+        }
+        write!(
+            f,
+            "; {} in free segments, {} of that with pages",
+            Bytes(self.free_bytes),
+            Bytes(self.dirty_bytes)
+        )?;
+        if self.kept_bytes > 0 {
+            let kept = Bytes(self.kept_bytes);
+            write!(f, "; {kept} that the system did not take back")?;
+        }
+        Ok(())
+    }
+}
+
+/// What the arenas of all pools take from the operating system now.
+///
+/// Cost: a load or three per arena there ever was at once, and on Linux a system call per arena, of some 20
+/// microseconds. For a look now and then, not for a loop.
+///
+/// # Examples
+///
+/// ```
+/// let boxed = segment_pool::PoolBox::new(1);
+/// let memory = segment_pool::memory();
+/// assert!(memory.arenas >= 1);
+/// assert!(memory.resident_bytes <= Some(memory.mapped_bytes));
+/// println!("{memory}");
+/// ```
+#[must_use]
+pub fn memory() -> Memory {
+    let usage = registry::arena_usage();
+    Memory {
+        arenas: usage.bases.len() as u64,
+        mapped_bytes: (usage.bases.len() * ARENA_BYTES) as u64,
+        free_bytes: usage.free_bytes as u64,
+        dirty_bytes: usage.dirty_bytes as u64,
+        resident_bytes: usage.resident_bytes.map(|bytes| bytes as u64),
+        kept_bytes: os::kept_bytes() as u64,
+    }
+}
+
+/// Where the memory is: a pool's numbers, by size of slot and in total, and what the process holds. `Display` makes a
+/// table of it.
+///
+/// # Examples
+///
+/// ```
+/// let pool = segment_pool::SegmentPool::new();
+/// let _packets: Vec<_> = (0..1000).map(|n| pool.alloc([n; 100])).collect();
+/// let report = pool.report();
+/// assert_eq!(report.classes.len(), 1); // a pool of one type has one size
+/// assert_eq!(report.classes[0].live(), report.total.live());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The pool's name, or that of its type.
+    pub name: &'static str,
+    /// The pool's numbers.
+    pub total: Stats,
+    /// The same by size of slot, smallest first, for the sizes that were ever used.
+    pub classes: Vec<ClassStats>,
+    /// What the arenas of all pools take.
+    pub memory: Memory,
+}
+
+impl Report {
+    pub(crate) fn new(name: &'static str, total: Stats, classes: Vec<ClassStats>) -> Self {
+        Self {
+            name,
+            total,
+            classes,
+            memory: memory(),
+        }
+    }
+}
+
+/// The default pool's numbers, by size of slot and in total, beside what the process holds. Cost: see [`memory`].
+///
+/// # Examples
+///
+/// ```
+/// let boxes: Vec<_> = (0..1000).map(segment_pool::PoolBox::new).collect();
+/// let report = segment_pool::report();
+/// let class = &report.classes[0]; // of 8 bytes, or 16 if hardened
+/// assert_eq!(class.live(), 1000);
+/// println!("{report}");
+/// ```
+#[must_use]
+pub fn report() -> Report {
+    let pool = registry::default();
+    let classes = ClassStats::of(pool);
+    Report::new(pool.core().name, stats(), classes)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = &self.total;
+        writeln!(f, "pool {}", self.name)?;
+        writeln!(
+            f,
+            "{:>9} {:>9} {:>10} {:>10} {:>10} {:>5} {:>12} {:>12} {:>12} {:>9} {:>9}",
+            "slot",
+            "segments",
+            "memory",
+            "capacity",
+            "live",
+            "used",
+            "allocations",
+            "local frees",
+            "remote frees",
+            "batches",
+            "collects"
+        )?;
+        for class in &self.classes {
+            row(f, &class.slot_bytes.to_string(), class)?;
+        }
+        row(f, "total", &summed(&self.classes))?;
+        writeln!(
+            f,
+            "heaps: {}, {} of them abandoned; {} adoptions, {} abandonments; {} in spare segments",
+            total.heaps,
+            total.abandoned_heaps,
+            total.adoptions,
+            total.abandonments,
+            Bytes(total.spare_bytes)
+        )?;
+        if total.large > 0 {
+            let bytes = Bytes(total.large_bytes);
+            writeln!(
+                f,
+                "values with a mapping of their own: {}, {bytes}",
+                total.large
+            )?;
+        }
+        write!(f, "{}", self.memory)
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, slot: &str, class: &ClassStats) -> fmt::Result {
+    let used = 100 * class.live() / class.capacity.max(1);
+    writeln!(
+        f,
+        "{slot:>9} {:>9} {:>10} {:>10} {:>10} {used:>4}% {:>12} {:>12} {:>12} {:>9} {:>9}",
+        class.segments,
+        Bytes(class.segment_bytes).to_string(),
+        class.capacity,
+        class.live(),
+        class.allocations,
+        class.local_frees,
+        class.remote_frees,
+        class.batches,
+        class.collects
+    )
+}
+
+/// The last row, which is the sum of those above it whatever happened since the totals were read.
+fn summed(classes: &[ClassStats]) -> ClassStats {
+    classes.iter().fold(ClassStats::default(), ClassStats::plus)
+}
+
+/// Bytes, as people read them.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0..1024 => write!(f, "{} B", self.0),
+            bytes @ 1024..0x10_0000 => write!(f, "{} KiB", bytes >> 10),
+            bytes => write!(f, "{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+        }
+    }
+}

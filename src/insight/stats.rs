@@ -1,0 +1,473 @@
+//! Counters read from the parts above, and a walk that checks them.
+//!
+//! `Stats` adds up what the owners of the heaps count for themselves: any thread may read it at any time, and what a
+//! running thread has not noticed yet is missing. `Census` visits every slot of the heaps it may visit, as `look` does, and
+//! panics, when it has left the heap, where one is lost or in two places.
+
+use core::fmt;
+
+use crate::ground::layout::Span;
+use crate::heap::HeapRef;
+use crate::heap::bin::Bin;
+use crate::heap::registry::{self, RegistryRef};
+use crate::insight::look::{self, Outline, Shelf, Size, Slack, SlotState, Stop};
+use crate::memory::remote::Taken;
+use crate::memory::segment::{SegmentRef, capacity};
+use crate::thread;
+
+/// What a pool did so far, as far as its threads have noticed.
+///
+/// A remote free counts when the owner collects it; until then its box counts as not freed. All numbers may lag
+/// behind while other threads run, and `allocations`, which is the sum of what an owner needs itself, may for a moment be
+/// off by the few hundred slots that this is about to hand out; they are exact for threads that ended or wait. Nothing is counted for this alone on
+/// the fast paths: the owners of the heaps need these numbers themselves, or write them where they are slow anyway.
+///
+/// What it is per size of slot, and what the process holds as a whole, a [`Report`](crate::Report) says.
+///
+/// # Examples
+///
+/// ```
+/// let pool = segment_pool::SegmentPool::new();
+/// let boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
+/// std::thread::scope(|scope| scope.spawn(|| drop(boxes)).join().unwrap());
+/// assert_eq!(pool.stats().remote_frees, 0); // sent home, and not collected yet
+/// pool.trim();
+/// let stats = pool.stats();
+/// println!("{stats}");
+/// assert_eq!((stats.remote_frees, stats.batches, stats.live()), (10, 1, 0));
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The name that the pool was given. The default pool's is "default".
+    pub name: Option<&'static str>,
+    /// Heaps of the pool: as many as threads used it at once.
+    pub heaps: u64,
+    /// Those that no thread has now.
+    pub abandoned_heaps: u64,
+    /// How often a thread took a heap over that another had left, or that it had itself lent while it idled.
+    pub adoptions: u64,
+    /// How often a thread ended or idled and left a heap.
+    pub abandonments: u64,
+    /// Segments in use by the heaps, not counting spares.
+    pub segments: u64,
+    /// Address space of these segments, in bytes. Untouched pages in it cost no memory.
+    pub segment_bytes: u64,
+    /// Address space of empty segments that the heaps keep for the next need, in bytes.
+    pub spare_bytes: u64,
+    /// Slots in the segments in use.
+    pub capacity: u64,
+    /// Values that were given a slot.
+    pub allocations: u64,
+    /// Slots freed by the thread that owns their segment, or by one that kept them for its own use.
+    pub local_frees: u64,
+    /// Slots freed by other threads and collected by the owner.
+    pub remote_frees: u64,
+    /// Batches in which those came.
+    pub batches: u64,
+    /// How often an owner took the batches that a segment had received.
+    pub collects: u64,
+    /// Values that are alive in mappings of their own, for they are larger than 128 KiB or aligned beyond 4 KiB.
+    pub large: u64,
+    /// Address space of these mappings, in bytes: whole pages, with the header of each.
+    pub large_bytes: u64,
+}
+
+impl Stats {
+    pub(crate) fn of(pool: RegistryRef, name: Option<&'static str>) -> Self {
+        let large = &pool.core().large;
+        let mut stats = Self {
+            name,
+            large: large.values() as u64,
+            large_bytes: large.bytes() as u64,
+            ..Self::default()
+        };
+        pool.heaps().for_each(|heap| stats.add_heap(heap));
+        stats
+    }
+
+    fn add_heap(&mut self, heap: HeapRef) {
+        let (adoptions, abandonments) = heap.changes_of_owner();
+        self.heaps += 1;
+        self.abandoned_heaps += u64::from(!heap.is_held());
+        self.adoptions += adoptions;
+        self.abandonments += abandonments;
+        self.spare_bytes += heap.spare_bytes();
+        for (index, bin) in heap.bins().enumerate() {
+            let mut class = ClassStats::of_stride(heap.stride(index));
+            class.add_bin(bin);
+            self.add_class(&class);
+        }
+    }
+
+    fn add_class(&mut self, class: &ClassStats) {
+        self.segments += class.segments;
+        self.segment_bytes += class.segment_bytes;
+        self.capacity += class.capacity;
+        self.allocations += class.allocations;
+        self.local_frees += class.local_frees;
+        self.remote_frees += class.remote_frees;
+        self.batches += class.batches;
+        self.collects += class.collects;
+    }
+
+    /// Values that are alive: allocations less frees, and those with a mapping of their own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// let _boxed = pool.alloc([0_u8; 1 << 20]); // in a mapping of its own
+    /// let stats = pool.stats();
+    /// assert_eq!((stats.live(), stats.large), (1, 1));
+    /// ```
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        let freed = self.local_frees + self.remote_frees;
+        self.allocations.saturating_sub(freed) + self.large
+    }
+
+    /// Address space that the pool holds, in bytes: of segments, spares, and mappings of values of their own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// assert_eq!(pool.stats().mapped_bytes(), 0); // nothing before the first value
+    /// let boxed = pool.alloc(7);
+    /// assert!(pool.stats().mapped_bytes() >= 64 << 10); // a segment at least
+    /// # drop(boxed);
+    /// ```
+    #[must_use]
+    pub fn mapped_bytes(&self) -> u64 {
+        self.segment_bytes + self.spare_bytes + self.large_bytes
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = self.name {
+            writeln!(f, "pool          {name:>14}")?;
+        }
+        writeln!(
+            f,
+            "heaps         {:>14}  ({} abandoned; {} adoptions, {} abandonments)",
+            self.heaps, self.abandoned_heaps, self.adoptions, self.abandonments
+        )?;
+        writeln!(
+            f,
+            "segments      {:>14}  ({} KiB, {} KiB more spare)",
+            self.segments,
+            self.segment_bytes >> 10,
+            self.spare_bytes >> 10
+        )?;
+        writeln!(f, "capacity      {:>14}", self.capacity)?;
+        writeln!(f, "allocations   {:>14}", self.allocations)?;
+        writeln!(f, "local frees   {:>14}", self.local_frees)?;
+        writeln!(
+            f,
+            "remote frees  {:>14}  ({} batches, {} collects)",
+            self.remote_frees, self.batches, self.collects
+        )?;
+        if self.large > 0 {
+            let kib = self.large_bytes >> 10;
+            writeln!(f, "large         {:>14}  ({kib} KiB)", self.large)?;
+        }
+        write!(f, "live          {:>14}", self.live())
+    }
+}
+
+/// What a pool did with slots of one size: the part of its [`Stats`] that can be told apart by size.
+///
+/// # Examples
+///
+/// ```
+/// let _small = segment_pool::PoolBox::new([0_u8; 30]);
+/// let _larger = segment_pool::PoolBox::new([0_u8; 3000]);
+/// let report = segment_pool::report();
+/// assert_eq!(report.classes.len(), 2);
+/// assert!(report.classes[0].slot_bytes < report.classes[1].slot_bytes);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClassStats {
+    /// Bytes from one slot to the next. A value takes the class that is the next larger one.
+    pub slot_bytes: u64,
+    /// As in [`Stats::segments`].
+    pub segments: u64,
+    /// As in [`Stats::segment_bytes`].
+    pub segment_bytes: u64,
+    /// As in [`Stats::capacity`].
+    pub capacity: u64,
+    /// As in [`Stats::allocations`].
+    pub allocations: u64,
+    /// As in [`Stats::local_frees`].
+    pub local_frees: u64,
+    /// As in [`Stats::remote_frees`].
+    pub remote_frees: u64,
+    /// As in [`Stats::batches`].
+    pub batches: u64,
+    /// As in [`Stats::collects`].
+    pub collects: u64,
+}
+
+impl ClassStats {
+    /// Of the classes that were ever used, the smallest first.
+    ///
+    /// The vector's allocations may change the pool between two bins. That costs no more than another thread's work does: no list
+    /// is walked, only counters are read, and heaps stay listed as long as the pool.
+    pub(crate) fn of(pool: RegistryRef) -> Vec<Self> {
+        let mut classes = Vec::new();
+        for heap in pool.heaps() {
+            for (index, bin) in heap.bins().enumerate() {
+                if classes.len() == index {
+                    classes.push(Self::of_stride(heap.stride(index)));
+                }
+                classes[index].add_bin(bin);
+            }
+        }
+        classes.retain(|class| class.segments + class.allocations > 0);
+        classes
+    }
+
+    fn of_stride(stride: usize) -> Self {
+        Self {
+            slot_bytes: stride as u64,
+            ..Self::default()
+        }
+    }
+
+    fn add_bin(&mut self, bin: &Bin) {
+        let (stride, counts) = (self.slot_bytes as usize, bin.counts());
+        let segments = counts.segments.get();
+        self.segments += segments;
+        self.segment_bytes += segments * Span::of(stride).bytes() as u64;
+        self.capacity += segments * capacity(stride) as u64;
+        self.allocations += bin.allocations();
+        self.local_frees += bin.local_frees();
+        self.remote_frees += counts.remote_frees.get();
+        self.batches += counts.batches.get();
+        self.collects += counts.collects.get();
+    }
+
+    /// The sum of two.
+    pub(crate) fn plus(self, other: &Self) -> Self {
+        Self {
+            slot_bytes: 0,
+            segments: self.segments + other.segments,
+            segment_bytes: self.segment_bytes + other.segment_bytes,
+            capacity: self.capacity + other.capacity,
+            allocations: self.allocations + other.allocations,
+            local_frees: self.local_frees + other.local_frees,
+            remote_frees: self.remote_frees + other.remote_frees,
+            batches: self.batches + other.batches,
+            collects: self.collects + other.collects,
+        }
+    }
+
+    /// Values that are alive: allocations less frees.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let _boxes: Vec<_> = (0..10).map(segment_pool::PoolBox::new).collect();
+    /// assert_eq!(segment_pool::report().classes[0].live(), 10);
+    /// ```
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.allocations
+            .saturating_sub(self.local_frees + self.remote_frees)
+    }
+}
+
+/// The default pool's [`Stats`]. Cost: a few loads per heap and size class.
+///
+/// # Examples
+///
+/// ```
+/// let before = segment_pool::stats();
+/// drop(segment_pool::PoolBox::new(1_u64));
+/// let after = segment_pool::stats();
+/// assert_eq!(after.allocations - before.allocations, 1);
+/// assert_eq!(after.local_frees - before.local_frees, 1);
+/// ```
+#[must_use]
+pub fn stats() -> Stats {
+    let pool = registry::default();
+    Stats::of(pool, Some(pool.core().name))
+}
+
+/// Every slot of the heaps that were visited, counted one by one.
+///
+/// # Examples
+///
+/// ```
+/// let pool = segment_pool::SegmentPool::new();
+/// let boxed = pool.alloc(7);
+/// let census = pool.validate();
+/// assert_eq!((census.heaps, census.segments, census.live), (1, 1, 1));
+/// println!("{census}");
+/// # drop(boxed);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Census {
+    /// Heaps visited.
+    pub heaps: usize,
+    /// Their segments.
+    pub segments: usize,
+    /// Slots in these segments.
+    pub capacity: usize,
+    /// Slots that are free: in one of the lists, or never handed out.
+    pub free: usize,
+    /// The others: alive, in the open batch of a thread that freed them, or kept by one for its own use.
+    pub live: usize,
+    /// Slots of segments of other heaps that a visited thread freed and keeps in its lists. To those they are alive.
+    pub kept: usize,
+}
+
+impl Census {
+    /// Counts the heaps of a pool that this thread or no thread holds, without foreign code in between.
+    pub(crate) fn of(pool: RegistryRef) -> Self {
+        let mut canvas = Canvas::default();
+        let census = look::until_seen(
+            &mut canvas,
+            |canvas, slack| canvas.make_room(pool, slack),
+            |canvas| Self::count(pool, canvas),
+        );
+        thread::tell();
+        census
+    }
+
+    /// Runs no foreign code: between two heaps nothing changes hands.
+    fn count(pool: RegistryRef, canvas: &mut Canvas) -> Result<Self, Stop> {
+        let mut census = Self::default();
+        let mut visited = Ok(());
+        thread::for_each_held(|heap| {
+            if registry::registry_of(heap) == pool && visited.is_ok() {
+                visited = census.visit(heap, canvas);
+            }
+        });
+        visited?;
+        for heap in pool.heaps() {
+            if pool.adopt_one(heap) {
+                pool.count_held();
+                let visited = census.visit(heap, canvas);
+                // SAFETY: adopted and counted above.
+                unsafe { leave(heap, visited) }?;
+            }
+        }
+        Ok(census)
+    }
+
+    /// Owner only.
+    fn visit(&mut self, heap: HeapRef, canvas: &mut Canvas) -> Result<(), Stop> {
+        thread::collect(heap);
+        self.kept += canvas.draw(heap)?;
+        let live = |state: &&SlotState| **state == SlotState::Live;
+        let live = canvas.slots.iter().filter(live).count();
+        let live = live.checked_sub(remote(heap)).ok_or(Stop::Damaged(
+            "a free slot was freed again by another thread",
+        ))?;
+        self.heaps += 1;
+        self.segments += canvas.outlines.len();
+        self.capacity += canvas.slots.len();
+        self.live += live;
+        self.free += canvas.slots.len() - live;
+        Ok(())
+    }
+}
+
+/// Leaves a heap that was adopted for the moment. If a list of it is damaged, the lists stay as they are.
+///
+/// # Safety
+///
+/// As for [`thread::leave`].
+unsafe fn leave(heap: HeapRef, visited: Result<(), Stop>) -> Result<(), Stop> {
+    match visited {
+        // SAFETY: guaranteed by the caller.
+        Ok(()) => unsafe { thread::leave(heap) },
+        // SAFETY: guaranteed by the caller.
+        Err(_) => unsafe { thread::put_back(heap) },
+    }
+    visited
+}
+
+/// Slots on remote lists, which came since the owner collected: not looked at, for whoever frees a segment's last one may
+/// purge them all.
+fn remote(heap: HeapRef) -> usize {
+    let of_segment = |segment: SegmentRef| match segment.remote_word().peek() {
+        Taken::List(listed) => listed.count,
+        Taken::Purging | Taken::Purged { .. } => segment.identity().capacity,
+    };
+    let segments = heap.used_bins().flat_map(Bin::segments);
+    segments.map(of_segment).sum()
+}
+
+/// Room for a picture of one heap.
+#[derive(Default)]
+struct Canvas {
+    outlines: Shelf<Outline>,
+    slots: Shelf<SlotState>,
+}
+
+impl Canvas {
+    /// For the largest heap of the pool.
+    fn make_room(&mut self, pool: RegistryRef, slack: Slack) {
+        let sizes = || pool.heaps().map(Size::of);
+        let [segments, slots] = [
+            sizes().map(|size| size.segments).max(),
+            sizes().map(|size| size.slots).max(),
+        ];
+        self.outlines.make_room(slack.beyond(segments.unwrap_or(0)));
+        self.slots.make_room(slack.beyond(slots.unwrap_or(0)));
+    }
+
+    /// Owner only.
+    fn draw(&mut self, heap: HeapRef) -> Result<usize, Stop> {
+        self.outlines.clear();
+        self.slots.clear();
+        let slots = look::outline(heap, &mut self.outlines)?;
+        self.slots.push_many(SlotState::Untouched, slots)?;
+        look::draw(heap, &self.outlines, &mut self.slots)
+    }
+}
+
+impl fmt::Display for Census {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            heaps,
+            segments,
+            capacity,
+            free,
+            live,
+            kept,
+        } = self;
+        write!(
+            f,
+            "{heaps} heaps, {segments} segments: {free} free + {live} live = {capacity} slots, {kept} kept"
+        )
+    }
+}
+
+/// Walks every free list of the default pool's heaps that belong to this thread or to none, and checks that each slot
+/// is in one place: `free + live == capacity`. Heaps of other running threads are not visited. For tests and
+/// diagnosis: it looks at every free slot.
+///
+/// # Panics
+///
+/// If a list is damaged: a slot in two lists, or outside of its segment. Only a misuse of
+/// [`PoolBox::from_raw`](crate::PoolBox::from_raw), or a bug, can cause that.
+///
+/// # Examples
+///
+/// ```
+/// let boxed = segment_pool::PoolBox::new(1_u64);
+/// let census = segment_pool::validate();
+/// assert!(census.live >= 1);
+/// assert_eq!(census.free + census.live, census.capacity);
+/// ```
+#[must_use]
+pub fn validate() -> Census {
+    Census::of(registry::default())
+}

@@ -1,0 +1,504 @@
+//! Where segments come from and go: claim and release by bitmap, spare arenas.
+//!
+//! An arena is a mapping of 4 MiB, as much aligned, sliced into segments of one span. Its entry in the table says by
+//! one bit per segment which are free:
+//!
+//! ```text
+//! free == 0          every segment is in use, or the entry is vacant (base is null)
+//! free == all        the arena is idle; at most one idle arena per span stays mapped
+//! dirty              free segments that still have their pages; never more than 512 KiB of them per span
+//! ```
+//!
+//! The table is out of line and never freed, so looking at an entry is always safe. What orders everything is the
+//! bitmap, changed by read-modify-writes alone: a claimer reads the base only after it won a bit, and who wants to
+//! unmap first moves the bitmap from "all free" to "none free". An entry can therefore be given another arena without
+//! anybody holding on to the old base.
+
+use core::ptr::{self, NonNull};
+
+use crate::ground::events::{self, Happened};
+use crate::ground::layout::{ARENA_BYTES, Span};
+use crate::ground::os;
+use crate::ground::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Guess, Ordering, const_fn};
+use crate::hardened;
+use crate::memory::segment::{ArenaId, Claimed};
+
+/// Entries that are added to a table at a time: a page of them.
+const BLOCK_ENTRIES: usize = if cfg!(segment_pool_loom) { 1 } else { 128 };
+/// Pages that the free segments of one span may keep, in bytes.
+const DIRTY_BYTES: usize = 512 << 10;
+/// Idle arenas of one span that stay mapped.
+const SPARE_ARENAS: isize = if cfg!(segment_pool_loom) { 0 } else { 1 };
+
+/// What stands in the place of a pool's name for free segments, which are no pool's.
+const ARENAS: &str = "arenas";
+
+/// The arenas of every span.
+#[derive(Debug)]
+pub(crate) struct Arenas {
+    small: Table,
+    medium: Table,
+    large: Table,
+    /// Pools that take their segments here, and their heaps, in the models, which check that none is left.
+    #[cfg(segment_pool_loom)]
+    users: crate::ground::sync::Counter,
+}
+
+/// The arenas of one span.
+#[derive(Debug)]
+struct Table {
+    span: Span,
+    first: Block,
+    /// Idle arenas. It lags behind the bitmaps and so may be off, even below zero, for a moment.
+    idle: AtomicUsize,
+    /// Free segments that still have their pages; lags likewise.
+    dirty: AtomicUsize,
+}
+
+/// A piece of a table.
+#[derive(Debug)]
+struct Block {
+    entries: [Entry; BLOCK_ENTRIES],
+    next: AtomicPtr<Block>,
+}
+
+/// One arena, or room for one.
+#[derive(Debug)]
+struct Entry {
+    /// Whether the arena is; ends when it is unmapped, and another begins.
+    alive: Alive,
+    free: AtomicU64,
+    dirty: AtomicU64,
+    base: AtomicPtr<u8>,
+}
+
+impl Arenas {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                small: Table::new(Span::Small),
+                medium: Table::new(Span::Medium),
+                large: Table::new(Span::Large),
+                #[cfg(segment_pool_loom)]
+                users: crate::ground::sync::Counter::new(0),
+            }
+        }
+    }
+
+    /// Memory for a segment; `None` when the operating system refuses.
+    pub(crate) fn claim(&self, span: Span) -> Option<Claimed> {
+        self.table(span).claim()
+    }
+
+    /// Memory for so many segments, each given to `claimed`, until the operating system refuses. Returns how many there
+    /// were: none if the system would not map as much as is missing.
+    pub(crate) fn claim_many(
+        &self,
+        span: Span,
+        segments: usize,
+        claimed: impl FnMut(Claimed),
+    ) -> usize {
+        if !self.table(span).has_or_may_map(segments) {
+            return 0;
+        }
+        let memory = core::iter::from_fn(|| self.claim(span));
+        memory.take(segments).map(claimed).count()
+    }
+
+    /// Takes a segment's memory back.
+    ///
+    /// # Safety
+    ///
+    /// It came from [`claim`](Self::claim) with this span and is not used again.
+    pub(crate) unsafe fn release(&self, span: Span, claimed: Claimed) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.table(span).release(claimed) }
+    }
+
+    /// Purges every free segment and unmaps every idle arena.
+    pub(crate) fn trim(&self) {
+        self.small.trim();
+        self.medium.trim();
+        self.large.trim();
+    }
+
+    /// Arenas mapped now, and what of them nobody uses. The numbers may lag.
+    #[cfg(not(segment_pool_loom))]
+    pub(crate) fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for table in [&self.small, &self.medium, &self.large] {
+            table.add_usage(&mut usage);
+        }
+        usage.resident_bytes = os::resident(&usage.bases, ARENA_BYTES);
+        usage
+    }
+
+    /// Counts a pool or a heap that was made.
+    #[cfg(segment_pool_loom)]
+    pub(crate) fn count_user(&self) {
+        self.users.add(1);
+    }
+
+    /// Counts a pool or a heap that was freed.
+    #[cfg(segment_pool_loom)]
+    pub(crate) fn uncount_user(&self) {
+        self.users.sub(1);
+    }
+
+    #[cfg(all(test, segment_pool_loom))]
+    pub(crate) fn users(&self) -> u64 {
+        self.users.get()
+    }
+
+    /// Arenas mapped now, of all spans. May lag.
+    pub(crate) fn mapped(&self) -> usize {
+        self.small.mapped() + self.medium.mapped() + self.large.mapped()
+    }
+
+    fn table(&self, span: Span) -> &Table {
+        match span {
+            Span::Small => &self.small,
+            Span::Medium => &self.medium,
+            Span::Large => &self.large,
+        }
+    }
+}
+
+/// What arenas take.
+#[cfg(not(segment_pool_loom))]
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    /// Addresses of the arenas. They may be unmapped at any time.
+    pub(crate) bases: Vec<usize>,
+    /// Bytes of segments that nobody uses.
+    pub(crate) free_bytes: usize,
+    /// Those of them that still have their pages.
+    pub(crate) dirty_bytes: usize,
+    /// Bytes that have a page, if the system says so.
+    pub(crate) resident_bytes: Option<usize>,
+}
+
+impl Table {
+    const_fn! {
+        fn new(span: Span) -> Self {
+            Self {
+                span,
+                first: Block::new(),
+                idle: AtomicUsize::new(0),
+                dirty: AtomicUsize::new(0),
+            }
+        }
+    }
+
+    /// The bitmap of an idle arena.
+    fn all(&self) -> u64 {
+        let segments = if cfg!(segment_pool_loom) {
+            2
+        } else {
+            self.span.per_arena()
+        };
+        u64::MAX >> (64 - segments)
+    }
+
+    /// The first free segment of the first arena that has one, so that the last arenas get a chance to become idle.
+    fn claim(&self) -> Option<Claimed> {
+        self.entries()
+            .find_map(|entry| self.claim_from(entry))
+            .or_else(|| self.map())
+    }
+
+    fn claim_from(&self, entry: &Entry) -> Option<Claimed> {
+        let mut free = if cfg!(segment_pool_loom) {
+            self.all()
+        } else {
+            entry.free.guess()
+        };
+        while free != 0 {
+            let bit = free & free.wrapping_neg();
+            // Acquire: from the `release` of the segment, and from `publish` the base. Relaxed on failure:
+            // only another guess.
+            match entry.free.compare_exchange_weak(
+                free,
+                free & !bit,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    entry.alive.used();
+                    self.count_claimed(entry, free, bit);
+                    // Relaxed: published before the bit that was won, and fixed while a bit is held.
+                    let base = entry.base.load(Ordering::Relaxed);
+                    return Some(self.slice(entry, base, bit.trailing_zeros()));
+                }
+                Err(current) => free = current,
+            }
+        }
+        None
+    }
+
+    fn slice(&self, entry: &Entry, base: *mut u8, index: u32) -> Claimed {
+        let memory = base.wrapping_add((index as usize) << self.span.shift());
+        Claimed {
+            memory: NonNull::new(memory).expect("an arena with free segments is mapped"),
+            arena: NonNull::from(entry).cast::<ArenaId>(),
+        }
+    }
+
+    fn count_claimed(&self, entry: &Entry, free_before: u64, bit: u64) {
+        if free_before == self.all() {
+            // Relaxed: a count that decides nothing but how soon memory goes back.
+            self.idle.fetch_sub(1, Ordering::Relaxed);
+        }
+        // Relaxed: the bit of a segment is changed only by who holds the segment.
+        if entry.dirty.fetch_and(!bit, Ordering::Relaxed) & bit != 0 {
+            // Relaxed: as `idle`.
+            self.dirty.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there are so many free segments, or the system maps what is missing at this moment. One arena need not be
+    /// asked for twice.
+    ///
+    /// More would be refused arena by arena, when the headers of the segments before have taken the machine's memory.
+    fn has_or_may_map(&self, segments: usize) -> bool {
+        let in_an_arena = self.span.per_arena();
+        if segments <= in_an_arena {
+            return true;
+        }
+        // Relaxed: a guess of what need not be mapped.
+        let free = |entry: &Entry| entry.free.load(Ordering::Relaxed).count_ones() as usize;
+        let free: usize = self.entries().map(free).sum();
+        let arenas = segments.saturating_sub(free).div_ceil(in_an_arena);
+        arenas <= 1 || os::may_map(arenas * ARENA_BYTES)
+    }
+
+    /// Maps an arena, keeps its first segment and publishes the others.
+    fn map(&self) -> Option<Claimed> {
+        let base = os::map(ARENA_BYTES, ARENA_BYTES)?;
+        let known = hardened::arena_mapped(base, self.span);
+        let Some(entry) = known.then(|| self.file(base)).flatten() else {
+            hardened::arena_unmapped(base);
+            // SAFETY: mapped above and not used.
+            unsafe { os::unmap(base, ARENA_BYTES, ARENA_BYTES) };
+            return None;
+        };
+        // Release: publishes the base to `claim_from`.
+        entry.free.fetch_or(self.all() & !1, Ordering::Release);
+        Some(self.slice(entry, base.as_ptr(), 0))
+    }
+
+    /// Puts a base into a vacant entry.
+    fn file(&self, base: NonNull<u8>) -> Option<&Entry> {
+        let mut block = &self.first;
+        loop {
+            let vacant = block.entries.iter().find(|entry| entry.occupy(base));
+            if vacant.is_some() {
+                return vacant;
+            }
+            block = block.next_or_new()?;
+        }
+    }
+
+    unsafe fn release(&self, claimed: Claimed) {
+        // SAFETY: the arena is that of a claimed segment, filed in this table, which is never freed.
+        let entry = unsafe { claimed.arena.cast::<Entry>().as_ref() };
+        let index = (claimed.memory.addr().get() & (ARENA_BYTES - 1)) >> self.span.shift();
+        let bit = 1 << index;
+        // SAFETY: the caller gives the segment up.
+        unsafe { self.purge_or_keep(entry, claimed.memory, bit) };
+        entry.alive.used();
+        self.publish_free(entry, bit);
+    }
+
+    /// Frees a segment that the caller held, and the arena if it is idle and one too many.
+    fn publish_free(&self, entry: &Entry, bit: u64) {
+        // Release: the memory, to the next claimer and to `retire`. Who finds the arena idle here acquires in `retire`.
+        let free = entry.free.fetch_or(bit, Ordering::Release) | bit;
+        if free == self.all() {
+            // Relaxed: as in `count_claimed`.
+            let idle_before = self.idle.fetch_add(1, Ordering::Relaxed) as isize;
+            if idle_before >= SPARE_ARENAS && !self.retire(entry) {
+                // Somebody claimed from this one, and another's release may have counted on it to go.
+                self.entries().any(|entry| self.retire(entry));
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The caller holds the segment, and nobody uses its memory.
+    unsafe fn purge_or_keep(&self, entry: &Entry, memory: NonNull<u8>, bit: u64) {
+        // Relaxed: as in `count_claimed`.
+        let dirty_before = self.dirty.fetch_add(1, Ordering::Relaxed);
+        if (dirty_before + 1) << self.span.shift() <= DIRTY_BYTES {
+            // Relaxed: as in `count_claimed`.
+            entry.dirty.fetch_or(bit, Ordering::Relaxed);
+            return;
+        }
+        // Relaxed: as in `count_claimed`.
+        self.dirty.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: guaranteed by the caller; a segment is whole pages.
+        unsafe { os::purge(memory, self.span.bytes()) };
+        events::note(Happened::Purged, ARENAS, self.span.bytes());
+    }
+
+    /// Gives an idle arena back to the operating system; false if it is not idle, or somebody claims from it first.
+    fn retire(&self, entry: &Entry) -> bool {
+        // Acquire: from every `release` in this arena, before its memory goes. Relaxed on failure: nothing was read.
+        let won = entry
+            .free
+            .compare_exchange(self.all(), 0, Ordering::Acquire, Ordering::Relaxed);
+        if won.is_err() {
+            return false;
+        }
+        entry.alive.ended();
+        // Relaxed (four times): every bit is held here, and the counts are as in `count_claimed`.
+        self.idle.fetch_sub(1, Ordering::Relaxed);
+        let dirty = entry.dirty.swap(0, Ordering::Relaxed).count_ones() as usize;
+        self.dirty.fetch_sub(dirty, Ordering::Relaxed);
+        let base = entry.base.load(Ordering::Relaxed);
+        // Release: the entry is vacant from here on; `occupy` acquires the state of its other words.
+        entry.base.store(ptr::null_mut(), Ordering::Release);
+        if let Some(base) = NonNull::new(base) {
+            hardened::arena_unmapped(base);
+            // SAFETY: mapped by `map`; no segment is in use and none can be claimed.
+            unsafe { os::unmap(base, ARENA_BYTES, ARENA_BYTES) };
+        }
+        true
+    }
+
+    fn trim(&self) {
+        for entry in self.entries() {
+            // Relaxed: a hint which segments are worth claiming.
+            let mut dirty = entry.dirty.load(Ordering::Relaxed);
+            while dirty != 0 {
+                self.purge_free(entry, dirty & dirty.wrapping_neg());
+                dirty &= dirty - 1;
+            }
+            self.retire(entry);
+        }
+    }
+
+    /// Claims this segment, if it is free, to purge it.
+    fn purge_free(&self, entry: &Entry, bit: u64) {
+        // Acquire: as in `claim_from`.
+        let free = entry.free.fetch_and(!bit, Ordering::Acquire);
+        if free & bit == 0 {
+            return;
+        }
+        entry.alive.used();
+        self.count_claimed(entry, free, bit);
+        // Relaxed: as in `claim_from`.
+        let base = entry.base.load(Ordering::Relaxed);
+        let claimed = self.slice(entry, base, bit.trailing_zeros());
+        // SAFETY: claimed above; a segment is whole pages.
+        unsafe { os::purge(claimed.memory, self.span.bytes()) };
+        events::note(Happened::Purged, ARENAS, self.span.bytes());
+        self.publish_free(entry, bit);
+    }
+
+    /// The vector may run foreign code, which maps and retires arenas like another thread: entries are never freed.
+    #[cfg(not(segment_pool_loom))]
+    fn add_usage(&self, usage: &mut Usage) {
+        for entry in self.entries() {
+            // Relaxed (three times): numbers to look at, the base too.
+            let base = entry.base.load(Ordering::Relaxed).addr();
+            let free = entry.free.load(Ordering::Relaxed).count_ones() as usize;
+            let dirty = entry.dirty.load(Ordering::Relaxed).count_ones() as usize;
+            if base != 0 {
+                usage.bases.push(base);
+                usage.free_bytes += free << self.span.shift();
+                usage.dirty_bytes += dirty << self.span.shift();
+            }
+        }
+    }
+
+    fn mapped(&self) -> usize {
+        // Relaxed: a number to look at.
+        self.entries()
+            .filter(|entry| !entry.base.load(Ordering::Relaxed).is_null())
+            .count()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        core::iter::successors(Some(&self.first), |block| block.next())
+            .flat_map(|block| &block.entries)
+    }
+}
+
+impl Block {
+    const_fn! {
+        fn new() -> Self {
+            Self {
+                entries: entries(),
+                next: AtomicPtr::new(ptr::null_mut()),
+            }
+        }
+    }
+
+    fn next(&self) -> Option<&Self> {
+        // Acquire: from the Release in `next_or_new`, the block's contents.
+        let next = NonNull::new(self.next.load(Ordering::Acquire))?;
+        // SAFETY: blocks are never freed while the table is in use.
+        Some(unsafe { next.as_ref() })
+    }
+
+    fn next_or_new(&self) -> Option<&Self> {
+        if let Some(next) = self.next() {
+            return Some(next);
+        }
+        let new = os::map(size_of::<Self>(), align_of::<Self>())?.cast::<Self>();
+        // SAFETY: mapped above, large enough.
+        unsafe { new.write(Self::new()) };
+        let null = ptr::null_mut();
+        // Release: publishes the block. Relaxed on failure: `next` acquires the other thread's.
+        let won =
+            self.next
+                .compare_exchange(null, new.as_ptr(), Ordering::Release, Ordering::Relaxed);
+        if won.is_err() {
+            // SAFETY: mapped above and never published.
+            unsafe { os::unmap(new.cast(), size_of::<Self>(), align_of::<Self>()) };
+        }
+        self.next()
+    }
+}
+
+#[cfg(not(segment_pool_loom))]
+const fn entries() -> [Entry; BLOCK_ENTRIES] {
+    [const { Entry::new() }; BLOCK_ENTRIES]
+}
+
+#[cfg(segment_pool_loom)]
+fn entries() -> [Entry; BLOCK_ENTRIES] {
+    core::array::from_fn(|_| Entry::new())
+}
+
+impl Entry {
+    const_fn! {
+        fn new() -> Self {
+            Self {
+                alive: Alive::new(),
+                free: AtomicU64::new(0),
+                dirty: AtomicU64::new(0),
+                base: AtomicPtr::new(ptr::null_mut()),
+            }
+        }
+    }
+
+    /// Files an arena here if there is none.
+    fn occupy(&self, base: NonNull<u8>) -> bool {
+        // Acquire: from `retire`, whose changes of this entry come before those of its next arena. Relaxed on
+        // failure: nothing was read.
+        self.base
+            .compare_exchange(
+                ptr::null_mut(),
+                base.as_ptr(),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+}
+
+#[cfg(all(test, not(segment_pool_loom)))]
+mod tests;

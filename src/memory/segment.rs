@@ -1,0 +1,523 @@
+//! The header of a segment: identity, owner's part, remote part, each on cache lines of its own.
+//!
+//! ```text
+//! line 0    identity   span, stride, bin, capacity, arena      written by the claimer, then fixed; read by any thread
+//!           owners     which heap owns it, and which pool      written by an owner, read by any thread
+//! line 1    owner      slots at home, bump position, links     owner only
+//! line 2-3  remote     RemoteWord, inbox link                  any thread
+//! then the slots, the first one aligned for every layout of the stride
+//!
+//! With the feature `hardened` a line before these is the shield, and a byte per slot lies before the first one.
+//! ```
+//!
+//! A segment is as large as it is aligned, so masking a slot's address finds its header. The pointer that is masked
+//! comes from the arena's mapping, never from a reference to a value, and so may reach the header.
+//!
+//! A slot is *at home* when it is on its segment's own list. Always holds, for the owner:
+//! `home <= bumped <= capacity`; slots neither at home nor beyond the bump position are alive, in one of the bin's
+//! lists, in an outbox, or on the remote list; when `home == bumped` there are none of these, and the segment is
+//! empty.
+
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+
+use crossbeam_utils::CachePadded;
+
+use crate::ground::checker;
+use crate::ground::layout::{Span, first_slot};
+use crate::ground::sync::{Alive, AtomicPtr, Cell, Ordering, UnsafeCell};
+use crate::hardened::{Order, Shield};
+use crate::memory::remote::{Node, Purge, Pushed, RemoteWord, Taken};
+use crate::slot::free_list;
+use crate::slot::{self, Offset, SlotPtr};
+
+/// A heap or a pool, as far as a segment knows its owners: an address.
+#[derive(Debug)]
+pub(crate) struct OwnerId(());
+
+/// The segments of one heap, or, if it is `wide`, of all heaps of one pool. Null is of none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Circle {
+    pub(crate) wide: bool,
+    pub(crate) owner: *mut OwnerId,
+}
+
+/// The arena that a segment was claimed from, as far as a segment knows it: an address.
+#[derive(Debug)]
+pub(crate) struct ArenaId(());
+
+/// Memory claimed for a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claimed {
+    /// As large and as aligned as the span; contents arbitrary.
+    pub(crate) memory: NonNull<u8>,
+    /// Where to release it.
+    pub(crate) arena: NonNull<ArenaId>,
+}
+
+/// The header.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Segment {
+    shield: Shield,
+    /// Its heap and its pool, as a [`Circle`] asks.
+    owners: [AtomicPtr<OwnerId>; 2],
+    alive: Alive,
+    identity: Identity,
+    owner: OwnerPart,
+    remote: CachePadded<RemotePart>,
+}
+
+/// What a segment is while it is in use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity {
+    /// Its size and alignment.
+    pub(crate) span: Span,
+    /// Bytes from one slot to the next.
+    pub(crate) stride: usize,
+    /// Which bin of its heap it serves.
+    pub(crate) bin: usize,
+    /// Slots in it.
+    pub(crate) capacity: usize,
+    /// Bytes from the header to the first slot.
+    first: usize,
+    arena: NonNull<ArenaId>,
+}
+
+/// Owner only.
+#[derive(Debug)]
+#[repr(align(64))]
+struct OwnerPart {
+    /// Neighbours in the bin's list; `next` also links loose segments on their way to the arena.
+    prev: Cell<Option<SegmentRef>>,
+    next: Cell<Option<SegmentRef>>,
+    /// Slots at home.
+    home: Cell<Option<SlotPtr>>,
+    home_len: Cell<usize>,
+    /// Slots ever handed out: those beyond were never touched.
+    bumped: Cell<usize>,
+}
+
+/// Any thread.
+#[derive(Debug)]
+struct RemotePart {
+    word: RemoteWord,
+    /// The next segment in the inbox: written by whoever turned QUEUED on, read by the owner before it takes.
+    inbox_link: UnsafeCell<*mut Segment>,
+}
+
+/// Bytes of the header.
+const HEADER_BYTES: usize = size_of::<Segment>();
+
+/// A segment in use. Whoever makes one promises that the segment is in use for as long as the copy is used; the
+/// header it leads to is written through cells and atomics only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub(crate) struct SegmentRef(NonNull<Segment>);
+
+impl Deref for SegmentRef {
+    type Target = Segment;
+
+    #[inline(always)]
+    fn deref(&self) -> &Segment {
+        // SAFETY: the maker promised that the segment is in use, so its header is initialised, and every field that
+        // changes meanwhile is a cell or an atomic.
+        let segment = unsafe { self.0.as_ref() };
+        segment.alive.used();
+        segment
+    }
+}
+
+/// Bytes from a segment's start to its first slot: the header, and what the shield keeps for each slot.
+const fn head_bytes(stride: usize) -> usize {
+    let room = Span::of(stride).bytes() - HEADER_BYTES;
+    first_slot(HEADER_BYTES + Shield::states_bytes(room, stride), stride)
+}
+
+/// Slots in a segment of this stride.
+pub(crate) const fn capacity(stride: usize) -> usize {
+    if cfg!(segment_pool_loom) {
+        return 2;
+    }
+    (Span::of(stride).bytes() - head_bytes(stride)) / stride
+}
+
+impl SegmentRef {
+    /// The segment of a slot.
+    ///
+    /// # Safety
+    ///
+    /// `slot` is a slot of a segment of this span that is in use, with the provenance of the arena.
+    #[inline(always)]
+    pub(crate) unsafe fn of(slot: SlotPtr, span: Span) -> Self {
+        let header = slot.as_ptr().map_addr(|addr| addr & !(span.bytes() - 1));
+        // SAFETY: a segment never starts at address zero.
+        Self(unsafe { NonNull::new_unchecked(header.cast()) })
+    }
+
+    /// Writes the header of a segment that was just claimed.
+    ///
+    /// # Safety
+    ///
+    /// The memory was claimed for `Span::of(stride)`, and only the caller uses it.
+    pub(crate) unsafe fn init(
+        claimed: Claimed,
+        heap: *mut OwnerId,
+        pool: *mut OwnerId,
+        bin: usize,
+        stride: usize,
+    ) -> Self {
+        let header = claimed.memory.cast::<Segment>();
+        let identity = Identity {
+            span: Span::of(stride),
+            stride,
+            bin,
+            capacity: capacity(stride),
+            first: head_bytes(stride),
+            arena: claimed.arena,
+        };
+        let Identity {
+            first, capacity, ..
+        } = identity;
+        let memory = claimed.memory;
+        // SAFETY: the caller owns the memory; what the shield keeps lies between the header and the first slot.
+        let shield = unsafe { Shield::new(memory, HEADER_BYTES, first, stride, capacity, bin) };
+        // SAFETY: the caller owns the memory, which is larger than a header.
+        unsafe { header.write(Segment::new([heap, pool], identity, shield)) };
+        // SAFETY: the slots begin behind the header.
+        let slots = unsafe { claimed.memory.add(HEADER_BYTES) };
+        checker::shut(slots, identity.span.bytes() - HEADER_BYTES);
+        Self(header)
+    }
+
+    /// Ends the segment: the memory it was made in, to be released or made a segment again.
+    pub(crate) fn end(self) -> Claimed {
+        self.alive.ended();
+        self.shield.end();
+        Claimed {
+            memory: self.0.cast(),
+            arena: self.identity.arena,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn addr(self) -> usize {
+        self.0.addr().get()
+    }
+
+    #[inline(always)]
+    fn at(self, bytes: usize) -> SlotPtr {
+        // SAFETY: the callers stay within the segment, whose mapping the header pointer may reach as a whole.
+        unsafe { self.0.byte_add(bytes).cast() }
+    }
+
+    /// The slot's place in its segment.
+    #[inline(always)]
+    pub(crate) fn offset_of(slot: SlotPtr, span: Span) -> Offset {
+        Offset::new((slot.addr().get() & (span.bytes() - 1)) >> span.offset_shift())
+    }
+
+    /// The slot at a place.
+    #[inline]
+    pub(crate) fn slot_at(self, offset: Offset) -> SlotPtr {
+        self.slots()(offset)
+    }
+
+    /// Finds the slots at many places.
+    #[inline]
+    pub(crate) fn slots(self) -> impl Fn(Offset) -> SlotPtr {
+        let shift = self.identity.span.offset_shift();
+        move |offset| self.at(offset.units() << shift)
+    }
+
+    /// The number of a slot, for checks.
+    pub(crate) fn index_of(self, slot: SlotPtr) -> Option<usize> {
+        let bytes = (slot.addr().get() - self.0.addr().get()).checked_sub(self.identity.first)?;
+        let exact = bytes % self.identity.stride == 0;
+        exact.then_some(bytes / self.identity.stride)
+    }
+
+    /// Puts a slot at home; true when the segment is now empty.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the segment and gives up one of its slots.
+    #[inline]
+    pub(crate) unsafe fn bring_home(self, slot: SlotPtr) -> bool {
+        let owner = &self.owner;
+        // SAFETY: the caller gives the slot up.
+        unsafe { slot::set_link(slot, owner.home.get()) };
+        owner.home.set(Some(slot));
+        owner.home_len.set(owner.home_len.get() + 1);
+        owner.home_len.get() == owner.bumped.get()
+    }
+
+    /// Takes at most `most` linked slots, from home or else from beyond the bump position, where a run of them is
+    /// linked in the order of addresses. Owner only.
+    pub(crate) fn take_run(self, most: usize) -> Option<(SlotPtr, usize)> {
+        match self.owner.home.get() {
+            Some(head) => Some(self.take_home(head, most)),
+            None if self.owner.bumped.get() < self.identity.capacity => Some(self.bump(most)),
+            None => None,
+        }
+    }
+
+    fn take_home(self, head: SlotPtr, most: usize) -> (SlotPtr, usize) {
+        let owner = &self.owner;
+        let len = owner.home_len.get().min(most);
+        let all = len == owner.home_len.get();
+        let rest = if all {
+            None
+        } else {
+            // SAFETY: the owner's list has more than `len` slots, and `len` is not 0, for the list has a head.
+            unsafe { free_list::cut(head, len) }
+        };
+        owner.home.set(rest);
+        owner.home_len.set(owner.home_len.get() - len);
+        (head, len)
+    }
+
+    fn bump(self, most: usize) -> (SlotPtr, usize) {
+        let Identity {
+            stride,
+            capacity,
+            first,
+            ..
+        } = self.identity;
+        let from = self.owner.bumped.get();
+        let page = if cfg!(segment_pool_loom) {
+            1
+        } else {
+            (4096 / stride).max(1)
+        };
+        let len = most.min(page).min(capacity - from);
+        let order = Order::new(len);
+        let slot = |place: usize| self.at(first + (from + order.at(place)) * stride);
+        let mut link = None;
+        for place in (0..len).rev() {
+            // SAFETY: the slot was never handed out and lies within the capacity.
+            unsafe { slot::prepare(slot(place), stride) };
+            // SAFETY: as above.
+            unsafe { slot::set_link(slot(place), link) };
+            link = Some(slot(place));
+        }
+        self.owner.bumped.set(from + len);
+        (slot(0), len)
+    }
+
+    /// Frees a chain of slots to the segment's owner, or begins a purge if these are the last ones and `purges` says
+    /// so.
+    ///
+    /// # Safety
+    ///
+    /// The chain's carriers hold `count` slots of this segment that the caller gives up, `tail` is the oldest.
+    pub(crate) unsafe fn push_remote(
+        self,
+        head: Offset,
+        tail: SlotPtr,
+        count: usize,
+        purges: impl FnMut(usize) -> bool,
+    ) -> Pushed {
+        self.remote.word.push(head, count, purges, |next| {
+            // SAFETY: until the push succeeds the carriers are the caller's.
+            unsafe { slot::set_carrier_next(tail, self.identity.stride, next) }
+        })
+    }
+
+    /// Says that the pages of the slots are gone.
+    ///
+    /// # Safety
+    ///
+    /// The caller's push began the purge, and it gave the pages back.
+    pub(crate) unsafe fn finish_purge(self, purge: Purge) -> Pushed {
+        self.remote.word.finish_purge(purge)
+    }
+
+    /// The whole pages, of so many bytes, that hold nothing but slots; possibly none.
+    fn slot_pages(self, page: usize) -> (NonNull<u8>, usize) {
+        let before = self.identity.first.next_multiple_of(page);
+        let before = before.min(self.identity.span.bytes());
+        (self.at(before).cast(), self.identity.span.bytes() - before)
+    }
+
+    /// Makes a segment whose slots were purged one whose slots were never handed out.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the segment and took PURGED.
+    pub(crate) unsafe fn reset(self) {
+        let owner = &self.owner;
+        debug_assert!(owner.home.get().is_none() && owner.bumped.get() == self.identity.capacity);
+        owner.bumped.set(0);
+        self.each_slot(slot::erase);
+    }
+
+    /// Gives the whole pages of the slots, of so many bytes each, back; what they held is lost.
+    ///
+    /// # Safety
+    ///
+    /// Every slot is free, and nobody else may touch any of them.
+    pub(crate) unsafe fn purge(self, page: usize, purge: unsafe fn(NonNull<u8>, usize)) {
+        let (pages, bytes) = self.slot_pages(page);
+        self.each_slot(slot::erase);
+        // SAFETY: guaranteed by the caller; the range is whole pages of the segment's.
+        unsafe { purge(pages, bytes) };
+    }
+
+    /// Has the whole pages of the slots, of so many bytes each, provided now.
+    ///
+    /// # Safety
+    ///
+    /// No slot was handed out yet.
+    pub(crate) unsafe fn touch(self, page: usize, touch: unsafe fn(NonNull<u8>, usize)) {
+        let (pages, bytes) = self.slot_pages(page);
+        checker::open(pages, bytes);
+        // SAFETY: guaranteed by the caller; the range is whole pages of the segment's.
+        unsafe { touch(pages, bytes) };
+        checker::shut(pages, bytes);
+    }
+
+    /// In the models only, where slots are few and watched.
+    fn each_slot(self, visit: impl Fn(SlotPtr)) {
+        if cfg!(segment_pool_loom) {
+            let Identity {
+                first,
+                stride,
+                capacity,
+                ..
+            } = self.identity;
+            (0..capacity).for_each(|index| visit(self.at(first + index * stride)));
+        }
+    }
+
+    /// Takes the remote list.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the segment and took it out of the inbox.
+    pub(crate) unsafe fn take_remote(self) -> Taken {
+        self.remote.word.take()
+    }
+}
+
+impl Segment {
+    fn new(owners: [*mut OwnerId; 2], identity: Identity, shield: Shield) -> Self {
+        Self {
+            shield,
+            owners: owners.map(AtomicPtr::new),
+            alive: Alive::new(),
+            identity,
+            owner: OwnerPart {
+                prev: Cell::new(None),
+                next: Cell::new(None),
+                home: Cell::new(None),
+                home_len: Cell::new(0),
+                bumped: Cell::new(0),
+            },
+            remote: CachePadded::new(RemotePart {
+                word: RemoteWord::new(),
+                inbox_link: UnsafeCell::new(ptr::null_mut()),
+            }),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether it is one of the circle's, which is the asker's own heap or pool, or null.
+    #[inline(always)]
+    pub(crate) fn is_in(&self, circle: Circle) -> bool {
+        // Relaxed: a thread finds its own heap here only if it, or the heap's owner before it, wrote that; any other
+        // value only says "not mine". The pool was written before any slot was handed out.
+        self.owners[usize::from(circle.wide)].load(Ordering::Relaxed) == circle.owner
+    }
+
+    /// The heap, for the question whether it is the asker's own.
+    #[inline(always)]
+    pub(crate) fn heap(&self) -> *mut OwnerId {
+        self.owners[0].load(Ordering::Relaxed) // Relaxed: as in `is_in`
+    }
+
+    /// The pool.
+    pub(crate) fn pool(&self) -> *mut OwnerId {
+        self.owners[1].load(Ordering::Relaxed) // Relaxed: as in `is_in`
+    }
+
+    /// The heap, to be used. The caller holds a slot of the segment, or the segment out of an inbox.
+    pub(crate) fn heap_to_enter(&self) -> *mut OwnerId {
+        // Acquire: from the Release in `set_heap`, the making of that heap; and after a push, a heap that owned the
+        // segment then or later.
+        self.owners[0].load(Ordering::Acquire)
+    }
+
+    /// The segment before it in a list, if the list has two ends. Owner only.
+    pub(crate) fn prev(&self) -> &Cell<Option<SegmentRef>> {
+        &self.owner.prev
+    }
+
+    /// The segment after it in a list. Owner only.
+    pub(crate) fn next(&self) -> &Cell<Option<SegmentRef>> {
+        &self.owner.next
+    }
+
+    /// Moves the segment to another heap. By an owner of both.
+    pub(crate) fn set_heap(&self, heap: *mut OwnerId) {
+        // Release: to `heap_to_enter`.
+        self.owners[0].store(heap, Ordering::Release);
+    }
+
+    /// Whether there is a slot to take without asking anybody. Owner only.
+    pub(crate) fn has_room(&self) -> bool {
+        self.owner.home.get().is_some() || self.owner.bumped.get() < self.identity.capacity
+    }
+
+    /// Whether no slot is anywhere but at home. Owner only.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.owner.home_len.get() == self.owner.bumped.get()
+    }
+
+    pub(crate) fn bumped(&self) -> usize {
+        self.owner.bumped.get()
+    }
+
+    /// The slots at home, as many as the list says it has, for a damaged one may have no end. Owner only.
+    pub(crate) fn home(&self) -> impl Iterator<Item = SlotPtr> {
+        free_list::chain(self.owner.home.get()).take(self.owner.home_len.get())
+    }
+
+    pub(crate) fn remote_word(&self) -> &RemoteWord {
+        &self.remote.word
+    }
+}
+
+// SAFETY: the link is in the remote part, written below only; headers are aligned far beyond 4.
+unsafe impl Node for Segment {
+    unsafe fn set_inbox_link(this: NonNull<Self>, next: *mut Self) {
+        // SAFETY: the caller turned QUEUED on, so the segment is in use.
+        let link = unsafe { &this.as_ref().remote.inbox_link };
+        // SAFETY: whoever turned QUEUED on has the link to itself.
+        link.with_mut(|link| unsafe { link.write(next) });
+    }
+
+    unsafe fn inbox_link(this: NonNull<Self>) -> *mut Self {
+        // SAFETY: QUEUED is on, so the segment is in use.
+        let link = unsafe { &this.as_ref().remote.inbox_link };
+        // SAFETY: the caller took the node and has not turned QUEUED off, so nobody writes the link.
+        link.with(|link| unsafe { link.read() })
+    }
+}
+
+impl From<NonNull<Segment>> for SegmentRef {
+    /// As for any maker of a reference: the segment is in use as long as the copy is used.
+    fn from(segment: NonNull<Segment>) -> Self {
+        Self(segment)
+    }
+}
+
+impl From<SegmentRef> for NonNull<Segment> {
+    fn from(segment: SegmentRef) -> Self {
+        segment.0
+    }
+}

@@ -1,0 +1,106 @@
+//! Mappings of their own, for values too large or too aligned for segments.
+//!
+//! ```text
+//! | header: the pool, if it is a SegmentPool | ... | value |
+//! ^ start of the mapping                           ^ at a fixed distance, the larger of 64 bytes and the alignment
+//! ```
+//!
+//! Whoever drops the value unmaps it. To its pool such a value is as good as a segment: a reference, and one towards
+//! the limit.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use crate::ground::os;
+use crate::hardened::Cookie;
+use crate::heap::pool_core::Large;
+use crate::heap::registry::{self, RegistryRef};
+use crate::thread;
+
+struct Header {
+    /// The pool that counts the value.
+    pool: Option<RegistryRef>,
+    cookie: Cookie,
+}
+
+const HEADER_BYTES: usize = 64;
+
+/// Bytes that a mapping for this layout takes, in whole pages; `None` if there can be none.
+pub(crate) fn mapping_bytes(layout: Layout) -> Option<usize> {
+    os::in_pages(layout.size().checked_add(distance(layout))?)
+}
+
+const fn distance(layout: Layout) -> usize {
+    if layout.align() > HEADER_BYTES {
+        layout.align()
+    } else {
+        HEADER_BYTES
+    }
+}
+
+/// Maps storage for a value of a pool, or of the default pool. `None` when memory is refused or the pool's limit is
+/// reached.
+#[cold]
+pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
+    let storage = try_map(layout, pool);
+    if storage.is_none() {
+        thread::tell_of_refusal(pool.unwrap_or_else(registry::default).core().name);
+    }
+    storage
+}
+
+fn try_map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
+    if !pool.is_none_or(|pool| pool.core().admit(1)) {
+        return None;
+    }
+    let map =
+        |bytes| thread::with_room_for(bytes, || os::map(bytes, layout.align())).zip(Some(bytes));
+    let Some((mapping, bytes)) = mapping_bytes(layout).and_then(map) else {
+        pool.inspect(|pool| pool.core().note_starved());
+        // SAFETY: admitted above.
+        unsafe { dismiss(pool) };
+        return None;
+    };
+    large(pool).add(bytes);
+    let cookie = Cookie::new(mapping.addr().get());
+    // SAFETY: mapped above, larger than a header.
+    unsafe { mapping.cast::<Header>().write(Header { pool, cookie }) };
+    // SAFETY: the mapping ends `layout.size()` bytes behind that.
+    Some(unsafe { mapping.add(distance(layout)) })
+}
+
+/// Unmaps storage.
+///
+/// # Safety
+///
+/// It came from [`map`] for this layout, and the caller gives it up.
+#[cold]
+pub(crate) unsafe fn unmap(storage: NonNull<u8>, layout: Layout) {
+    let bytes = mapping_bytes(layout).expect("the value was mapped");
+    // SAFETY: the mapping begins so many bytes before the storage, whose pointer may reach all of it.
+    let mapping = unsafe { storage.sub(distance(layout)) };
+    // SAFETY: `map` wrote the header.
+    let Header { pool, cookie } = unsafe { mapping.cast::<Header>().read() };
+    cookie.check(mapping.addr().get());
+    // SAFETY: mapped with these numbers.
+    unsafe { os::unmap(mapping, bytes, layout.align()) };
+    large(pool).remove(bytes);
+    // SAFETY: the reference of the value that is gone.
+    unsafe { dismiss(pool) };
+}
+
+/// Where the pool counts such values.
+fn large<'a>(pool: Option<RegistryRef>) -> &'a Large {
+    &pool.unwrap_or_else(registry::default).core().large
+}
+
+/// # Safety
+///
+/// The pool admitted the value, which is gone.
+unsafe fn dismiss(pool: Option<RegistryRef>) {
+    if let Some(pool) = pool {
+        pool.core().dismiss(1);
+        // SAFETY: guaranteed by the caller.
+        unsafe { pool.give_up(1) };
+    }
+}

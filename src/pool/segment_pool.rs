@@ -1,0 +1,516 @@
+//! `SegmentPool<T>`: a pool of one type.
+
+use core::alloc::Layout;
+use core::any::type_name;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use crate::ground::error::AllocErrorKind;
+use crate::ground::layout::{Route, Span, pool_stride, route};
+use crate::ground::panics;
+use crate::heap::registry::{Handle, RegistryRef};
+use crate::insight::leaks::LeakReport;
+use crate::insight::report::Report;
+use crate::insight::snapshot::Snapshot;
+use crate::insight::stats::{Census, ClassStats, Stats};
+use crate::memory::segment::capacity;
+use crate::pool::builder::{Limits, SegmentPoolBuilder};
+use crate::pool::large;
+use crate::pool::route::storage_for;
+use crate::thread;
+
+/// A pool of one type: isolated, and counted by itself.
+///
+/// Its boxes come from segments that hold nothing but this pool's values, so they lie closer together than the size
+/// classes of the default pool allow, and never next to strangers. Any thread may allocate; each gets segments of its
+/// own. The boxes are ordinary [`PoolBox`](crate::PoolBox)es: they may be dropped anywhere, and stay valid when the
+/// pool is dropped; then each segment goes when its last box goes, and the rest when every thread that used the pool
+/// has allocated or freed some more, idled, or ended. A leaked box keeps its segment for ever.
+///
+/// Values of no size take no memory, and values larger than 128 KiB, or aligned beyond 4 KiB, get a mapping of their
+/// own each.
+///
+/// A pool can be limited: see [`builder`](Self::builder).
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::{PoolBox, SegmentPool};
+///
+/// struct Packet([u8; 100]);
+///
+/// static PACKETS: SegmentPool<Packet> = SegmentPool::new();
+///
+/// let packet: PoolBox<Packet> = PACKETS.alloc(Packet([0; 100]));
+/// std::thread::spawn(move || drop(packet)).join().unwrap();
+/// assert_eq!(PACKETS.stats().allocations, 1);
+/// ```
+pub struct SegmentPool<T> {
+    pub(super) handle: Handle,
+    pub(super) limits: Limits,
+    pub(super) name: Option<&'static str>,
+    pub(super) on_leak: Option<fn(&LeakReport)>,
+    pub(super) values: PhantomData<fn(T) -> T>,
+}
+
+impl<T> SegmentPool<T> {
+    pub(super) const LAYOUT: Layout = Layout::new::<T>();
+
+    /// Bytes of one segment of the pool: 64 KiB, 512 KiB or 4 MiB. 0 if its values lie in no segments, because they have no size,
+    /// or a mapping each.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// type Packets = SegmentPool<[u8; 1500]>;
+    /// static PACKETS: Packets = Packets::builder().max_bytes(2 * Packets::SEGMENT_BYTES).build();
+    /// assert_eq!(Packets::SEGMENT_BYTES, 512 << 10);
+    /// # let _ = &PACKETS;
+    /// ```
+    pub const SEGMENT_BYTES: usize = match route(Self::LAYOUT) {
+        Route::Class(_, span) => span.bytes(),
+        Route::Zero | Route::Own => 0,
+    };
+
+    /// Values that fit into one segment; 0 if they lie in no segments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// type Packets = SegmentPool<[u8; 1500]>;
+    /// let pool = Packets::builder().max_segments(1).build();
+    /// let packets: Vec<_> = (0..).map_while(|_| pool.try_alloc([0; 1500]).ok()).collect();
+    /// assert_eq!(packets.len(), Packets::SLOTS_PER_SEGMENT);
+    /// ```
+    pub const SLOTS_PER_SEGMENT: usize = match route(Self::LAYOUT) {
+        Route::Class(..) => capacity(pool_stride(Self::LAYOUT)),
+        Route::Zero | Route::Own => 0,
+    };
+
+    /// Whether the values lie in slots, neither without memory nor in mappings of their own.
+    pub(crate) const HAS_SLOTS: bool = matches!(route(Self::LAYOUT), Route::Class(..));
+
+    /// A pool without memory: the first allocation gets some.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// static EVENTS: SegmentPool<(u64, f32)> = SegmentPool::new();
+    ///
+    /// assert_eq!(EVENTS.stats().segments, 0);
+    /// assert_eq!(EVENTS.alloc((7, 0.5)).0, 7);
+    /// assert_eq!(EVENTS.stats().segments, 1);
+    /// ```
+    #[must_use]
+    pub const fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Makes a pool with a name or with limits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{AllocErrorKind, SegmentPool};
+    ///
+    /// static SMALL: SegmentPool<[u64; 8]> = SegmentPool::builder().max_bytes(1 << 20).build();
+    ///
+    /// let mut boxes = Vec::new();
+    /// let refused = loop {
+    ///     match SMALL.try_alloc([boxes.len() as u64; 8]) {
+    ///         Ok(boxed) => boxes.push(boxed),
+    ///         Err(refused) => break refused,
+    ///     }
+    /// };
+    /// assert_eq!(refused.kind(), AllocErrorKind::LimitReached);
+    /// assert_eq!(refused.into_inner(), [boxes.len() as u64; 8]); // nothing is lost
+    /// boxes.pop();
+    /// assert!(SMALL.try_alloc([0; 8]).is_ok());
+    /// ```
+    #[must_use]
+    pub const fn builder() -> SegmentPoolBuilder<T> {
+        SegmentPoolBuilder {
+            limits: Limits::NONE,
+            name: None,
+            on_leak: None,
+            values: PhantomData,
+        }
+    }
+
+    /// Brings every free slot that this thread's heap, or one that no thread holds, has in its lists home, and gives
+    /// empty segments back, as [`trim`](crate::trim) does for the default pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// drop((0..100_000).map(|n| pool.alloc(n)).collect::<Vec<_>>());
+    /// pool.trim();
+    /// assert_eq!(pool.stats().segments, 0);
+    /// ```
+    pub fn trim(&self) {
+        if let Some(registry) = self.registry() {
+            thread::trim_pool(registry);
+            thread::tell();
+        }
+    }
+
+    /// Maps segments for at least `slots` further values of this thread, so that they need nothing of the operating
+    /// system but the first touch of each page. Values with a mapping of their own cannot be reserved for, and those
+    /// without size need not.
+    ///
+    /// It reserves for all of them or for none: what it had mapped when it failed goes back. Cost: some 4 KiB of memory and
+    /// a microsecond or two per segment. If that takes more than one arena of 4 MiB, it first asks the system whether it may
+    /// have the whole.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`](AllocErrorKind::OutOfMemory) when the system refuses memory,
+    /// [`LimitReached`](AllocErrorKind::LimitReached) when the pool's limit allows less, and
+    /// [`CapacityOverflow`](AllocErrorKind::CapacityOverflow) for more than `isize::MAX` bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// pool.reserve(10_000)?;
+    /// let before = pool.stats().segments;
+    /// let boxes: Vec<_> = (0..10_000).map(|n| pool.alloc(n)).collect();
+    /// assert_eq!(pool.stats().segments, before);
+    /// # Ok::<(), segment_pool::AllocErrorKind>(())
+    /// ```
+    pub fn reserve(&self, slots: usize) -> Result<(), AllocErrorKind> {
+        self.map_ahead(slots, false)
+    }
+
+    /// As [`reserve`](Self::reserve), and touches the pages too.
+    ///
+    /// # Errors
+    ///
+    /// As `reserve`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// pool.prefault(10_000)?;
+    /// assert_eq!(*pool.alloc(7), 7);
+    /// # Ok::<(), segment_pool::AllocErrorKind>(())
+    /// ```
+    pub fn prefault(&self, slots: usize) -> Result<(), AllocErrorKind> {
+        self.map_ahead(slots, true)
+    }
+
+    fn map_ahead(&self, slots: usize, touch: bool) -> Result<(), AllocErrorKind> {
+        if !matches!(route(Self::LAYOUT), Route::Class(..)) {
+            return Ok(());
+        }
+        let stride = pool_stride(Self::LAYOUT);
+        let segments = slots.div_ceil(capacity(stride));
+        let bytes = segments.checked_mul(Span::of(stride).bytes());
+        if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
+            return Err(AllocErrorKind::CapacityOverflow);
+        }
+        if segments > self.limit() {
+            thread::tell_of_refusal(self.name());
+            return Err(AllocErrorKind::LimitReached);
+        }
+        let pool = self
+            .registry_or_create()
+            .ok_or(AllocErrorKind::OutOfMemory)?;
+        thread::map_ahead(pool, segments, touch)
+    }
+
+    /// As [`take`](Self::take), with the reason of a refusal.
+    #[inline(always)]
+    pub(crate) fn try_take(&self) -> Result<NonNull<T>, AllocErrorKind> {
+        self.take().ok_or_else(|| self.refusal())
+    }
+
+    #[cold]
+    pub(crate) fn refusal(&self) -> AllocErrorKind {
+        match self.registry() {
+            Some(pool) if pool.core().refused_by_limit() => AllocErrorKind::LimitReached,
+            _ => AllocErrorKind::OutOfMemory,
+        }
+    }
+
+    /// The name that the builder was given, or that of the type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// static PACKETS: SegmentPool<[u8; 100]> = SegmentPool::builder().name("packets").build();
+    /// assert_eq!(PACKETS.name(), "packets");
+    /// assert_eq!(SegmentPool::<u32>::new().name(), "u32");
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name.unwrap_or_else(type_name::<T>)
+    }
+
+    /// What the pool did so far. Cost: a few loads per heap.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// let kept = pool.alloc(1);
+    /// drop(pool.alloc(2));
+    /// let stats = pool.stats();
+    /// assert_eq!((stats.allocations, stats.local_frees, stats.live()), (2, 1, 1));
+    /// # drop(kept);
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let unused = Stats {
+            name: self.name,
+            ..Stats::default()
+        };
+        self.registry()
+            .map_or(unused, |pool| Stats::of(pool, self.name))
+    }
+
+    /// The pool's [`Stats`], by size of slot, beside what the process holds. Cost: see [`memory`](crate::memory()).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let pool = SegmentPool::builder().name("packets").build();
+    /// let _packets: Vec<_> = (0..1000).map(|n| pool.alloc([n; 100])).collect();
+    /// println!("{}", pool.report());
+    /// ```
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let classes = self.registry().map(ClassStats::of).unwrap_or_default();
+        Report::new(self.name(), self.stats(), classes)
+    }
+
+    /// What is where: the state of each slot, as [`snapshot`](crate::snapshot()) says of the default pool.
+    ///
+    /// # Panics
+    ///
+    /// If a list is damaged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::{SegmentPool, SlotState};
+    ///
+    /// let pool = SegmentPool::new();
+    /// let mut boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
+    /// boxes.truncate(7);
+    /// assert_eq!(pool.snapshot().count(SlotState::Live), 7);
+    /// pool.trim();
+    /// assert_eq!(pool.snapshot().count(SlotState::AtHand), 0); // the free ones went home
+    /// ```
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let name = self.name();
+        self.registry()
+            .map_or_else(|| Snapshot::unused(name), |pool| Snapshot::of(pool, name))
+    }
+
+    /// How many values of the pool are alive, as far as its threads have noticed: see [`Stats`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// let boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
+    /// assert_eq!(pool.live(), 10);
+    /// drop(boxes);
+    /// assert_eq!(pool.live(), 0);
+    /// ```
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.stats().live()
+    }
+
+    /// The values that were not dropped, if there are any. It first brings home what this thread may bring home, as
+    /// [`trim`](Self::trim) does, so that what was dropped does not count.
+    ///
+    /// For a pool in a `static`, which is never dropped, call this at the end of the program or of a test. Values of no
+    /// size are not counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// static ORDERS: SegmentPool<u64> = SegmentPool::builder().name("orders").build();
+    ///
+    /// let order = ORDERS.alloc(1);
+    /// let report = ORDERS.leaks().unwrap();
+    /// assert_eq!(report.to_string(), "pool orders: 1 value of type u64 is alive");
+    /// drop(order);
+    /// assert_eq!(ORDERS.leaks(), None);
+    /// ```
+    #[must_use]
+    pub fn leaks(&self) -> Option<LeakReport> {
+        let report = self.leaks_untold();
+        thread::tell();
+        report
+    }
+
+    fn leaks_untold(&self) -> Option<LeakReport> {
+        let pool = self.registry()?;
+        LeakReport::of(pool, self.name(), type_name::<T>())
+    }
+
+    /// Drops the pool, and says whether all of its values were dropped before. Those that were not stay valid, as ever.
+    /// What [`on_leak`](SegmentPoolBuilder::on_leak) set is not called.
+    ///
+    /// # Errors
+    ///
+    /// When values are alive; see [`LeakReport`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// let pool = SegmentPool::new();
+    /// let boxed = pool.alloc(String::from("forgotten"));
+    /// let report = pool.close().unwrap_err();
+    /// assert_eq!((report.live, report.type_name), (1, "alloc::string::String"));
+    /// assert_eq!(*boxed, "forgotten");
+    /// ```
+    pub fn close(mut self) -> Result<(), LeakReport> {
+        self.on_leak = None;
+        match self.leaks() {
+            None => Ok(()),
+            Some(report) => Err(report),
+        }
+    }
+
+    /// Checks the pool's lists, as [`validate`](crate::validate) does those of the default pool.
+    ///
+    /// # Panics
+    ///
+    /// If a list is damaged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::new();
+    /// let boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
+    /// assert_eq!(pool.validate().live, 10);
+    /// drop(boxes);
+    /// let census = pool.validate();
+    /// assert_eq!((census.live, census.free), (0, census.capacity));
+    /// ```
+    #[must_use]
+    pub fn validate(&self) -> Census {
+        self.registry().map(Census::of).unwrap_or_default()
+    }
+
+    /// Storage for a value; `None` when memory is refused.
+    #[inline(always)]
+    pub(crate) fn take(&self) -> Option<NonNull<T>> {
+        match const { route(Self::LAYOUT) } {
+            Route::Zero => Some(NonNull::dangling()),
+            Route::Class(..) => thread::take_from(self.registry_or_create()?).map(storage_for::<T>),
+            Route::Own => {
+                let pool = self.registry_or_create()?;
+                large::map(Self::LAYOUT, Some(pool)).map(NonNull::cast)
+            }
+        }
+    }
+
+    /// Segments, or values with a mapping of their own, that the pool may have.
+    fn limit(&self) -> usize {
+        self.limits.of(Self::LAYOUT)
+    }
+
+    #[inline(always)]
+    pub(super) fn registry(&self) -> Option<RegistryRef> {
+        self.handle.get()
+    }
+
+    #[inline(always)]
+    pub(crate) fn registry_or_create(&self) -> Option<RegistryRef> {
+        let create = || RegistryRef::create(pool_stride(Self::LAYOUT), self.limit(), self.name());
+        self.handle
+            .get_or_create(|| thread::with_room_for(0, create))
+    }
+}
+
+impl<T> SegmentPoolBuilder<T> {
+    /// The pool, without memory yet.
+    ///
+    /// # Panics
+    ///
+    /// If a limit allows no value, because it is below one segment or below the mapping of one large value. In a `static` or a
+    /// `const` that is an error of the compiler. The size of a segment is [`SegmentPool::SEGMENT_BYTES`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = segment_pool::SegmentPool::builder().max_segments(100).build();
+    /// assert_eq!(*pool.alloc(7), 7);
+    /// ```
+    #[must_use]
+    pub const fn build(self) -> SegmentPool<T> {
+        self.limits.expect_room_for_one(SegmentPool::<T>::LAYOUT);
+        SegmentPool {
+            handle: Handle::new(),
+            limits: self.limits,
+            name: self.name,
+            on_leak: self.on_leak,
+            values: PhantomData,
+        }
+    }
+}
+
+impl<T> Drop for SegmentPool<T> {
+    fn drop(&mut self) {
+        let Some(registry) = self.registry() else {
+            return;
+        };
+        let on_leak = self.on_leak;
+        let leaked = on_leak.and_then(|on_leak| Some((on_leak, self.leaks_untold()?)));
+        // SAFETY: the handle's reference.
+        unsafe { thread::close(registry) };
+        // Foreign code comes last, a subscriber and the user's function: it may use pools, and the function may panic.
+        thread::tell();
+        if let Some((on_leak, report)) = leaked {
+            report_leak(on_leak, &report);
+        }
+    }
+}
+
+/// Calls the user's function. A second panic, out of a destructor that runs because of the first, would abort the process.
+fn report_leak(on_leak: fn(&LeakReport), report: &LeakReport) {
+    if std::thread::panicking() {
+        panics::contain(|| on_leak(report));
+    } else {
+        on_leak(report);
+    }
+}
+
+impl<T> Default for SegmentPool<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> fmt::Debug for SegmentPool<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentPool")
+            .field("name", &self.name())
+            .field("stats", &self.stats())
+            .finish()
+    }
+}

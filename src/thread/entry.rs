@@ -1,0 +1,342 @@
+//! The entry points of a thread: a slot is taken, a slot is given back, and what programs call by name.
+//!
+//! The fast paths touch the thread's own lists and nothing else. Whatever needs more is a call out of line, to `slow` or `heaps`.
+//!
+//! No user code runs in here, so nothing is ever seen half changed. With the feature `tracing`, a subscriber does: as the last thing
+//! before an entry point returns ([`tell`]), and not in `leave`, `put_back`, `collect` and `trim_pool`, whose callers are at work, nor in
+//! what sends a batch. Its panics do not get out of there, so no entry point unwinds.
+
+use core::cell::Cell;
+
+use crate::ground::error::AllocErrorKind;
+use crate::ground::events::{self, Happened};
+use crate::ground::layout::Span;
+use crate::heap::HeapRef;
+use crate::heap::handover::{self};
+use crate::heap::registry::{self, RegistryRef};
+use crate::memory::segment::SegmentRef;
+use crate::slot::{self, SlotPtr};
+use crate::thread::heaps::{CLOSINGS, of_pool};
+use crate::thread::local::{LOCAL, Local};
+use crate::thread::slow::refill;
+
+/// A slot of the default pool; `None` when memory is refused.
+#[inline(always)]
+pub(crate) fn take(class: usize) -> Option<SlotPtr> {
+    LOCAL.with(|local| {
+        let slot = local.heap.get().bin(class).take();
+        if slot.is_some() {
+            slot
+        } else {
+            local.take_slow(class)
+        }
+    })
+}
+
+/// A slot of another pool.
+#[inline(always)]
+pub(crate) fn take_from(pool: RegistryRef) -> Option<SlotPtr> {
+    LOCAL.with(|local| {
+        let heap = local.recent.get();
+        if heap.pool_ptr() != pool.core_ptr() {
+            return take_from_another(pool);
+        }
+        take_or_refill(heap)
+    })
+}
+
+/// A slot of another pool than the one this thread used last.
+#[inline(never)]
+fn take_from_another(pool: RegistryRef) -> Option<SlotPtr> {
+    LOCAL.with(|local| match local.held.find(pool) {
+        Some(heap) => {
+            local.look_first_in(heap);
+            take_or_refill(heap)
+        }
+        None => local.take_from_slow(pool),
+    })
+}
+
+/// A slot of this thread's heap of a pool of one type.
+#[inline(always)]
+fn take_or_refill(heap: HeapRef) -> Option<SlotPtr> {
+    let slot = heap.bin(0).take();
+    if slot.is_some() {
+        slot
+    } else {
+        refill(heap, 0)
+    }
+}
+
+/// Gives a slot back, wherever it came from.
+///
+/// # Safety
+///
+/// The caller gives up a slot of a segment of this span, and if that is the default pool's, of this class.
+#[inline(always)]
+pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { slot::take_back(slot, span, class) };
+    // SAFETY: guaranteed by the caller.
+    let segment = unsafe { SegmentRef::of(slot, span) };
+    LOCAL.with(|local| {
+        // SAFETY: the caller gives the slot up, and it is of this class if it is the default pool's; any other has one bin.
+        if unsafe { local.first[class].get().keep(segment, slot) } {
+            return;
+        }
+        // SAFETY: guaranteed by the caller.
+        unsafe { give_elsewhere(segment, slot, span, class) };
+    });
+}
+
+/// Frees a slot that the bin looked at first does not keep. Out of line, so that the common path stays small.
+///
+/// # Safety
+///
+/// As for [`give`], and the slot is of this segment.
+#[inline(never)]
+unsafe fn give_elsewhere(segment: SegmentRef, slot: SlotPtr, span: Span, class: usize) {
+    LOCAL.with(|local| {
+        let offset = SegmentRef::offset_of(slot, span);
+        // SAFETY: guaranteed by the caller.
+        if unsafe { !local.outbox.join(segment, offset) } {
+            // SAFETY: guaranteed by the caller; nobody took the slot.
+            unsafe { local.give_unkept(segment, slot, offset, class) };
+        }
+    });
+}
+
+/// Pushes this thread's open batches of remote frees to the segments they belong to.
+///
+/// A box dropped on another thread than the one it was made on waits, with up to 55 others of its segment, in a batch
+/// of the dropping thread until the batch is full or another segment needs its place. A thread that drops boxes and
+/// then has nothing to do for long should call this. When a thread ends its batches are pushed anyway.
+///
+/// A thread that drops very many such boxes, and has made such itself, keeps some for its own use: of a size at most three
+/// times 256 or 16 KiB, whichever is less, or six boxes. Those go home when it ends or calls [`trim`].
+///
+/// At most 32 batches are open, of at most 56 slots and 8 KiB each. Cost: a compare-and-swap per open batch.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::PoolBox;
+///
+/// let boxes: Vec<_> = (0..10).map(PoolBox::new).collect();
+/// std::thread::spawn(move || {
+///     drop(boxes);
+///     segment_pool::flush(); // the ten slots are back with the first thread from here on
+///     // ... wait for more work
+/// })
+/// .join()
+/// .unwrap();
+/// ```
+pub fn flush() {
+    LOCAL.with(Local::flush);
+    tell();
+}
+
+/// Calls `visit` with every heap that this thread holds. It runs no foreign code, which might change the list.
+pub(crate) fn for_each_held(mut visit: impl FnMut(HeapRef)) {
+    LOCAL.with(|local| local.held.iter().for_each(&mut visit));
+}
+
+/// Calls `visit` with every slot in this thread's open batches, and its stride. It runs no foreign code, which might send them.
+pub(crate) fn for_each_open(mut visit: impl FnMut(SlotPtr, usize)) {
+    LOCAL.with(|local| {
+        let slots = local.outbox.slots();
+        slots.for_each(|(segment, slot)| visit(slot, segment.identity().stride));
+    });
+}
+
+/// Whether this thread holds the heap.
+pub(crate) fn holds(heap: HeapRef) -> bool {
+    LOCAL.with(|local| heap.is_owned_by(local.token.get()))
+}
+
+/// Heaps of a pool that other threads hold. May lag.
+pub(crate) fn held_by_others(pool: RegistryRef) -> usize {
+    let held = |heap: &HeapRef| heap.is_held() && !holds(*heap);
+    pool.heaps().filter(held).count()
+}
+
+/// Lets other threads have what this thread does not need while it waits: pushes the open batches of remote frees and
+/// hands the thread's heaps to whoever needs them.
+///
+/// For threads that may sleep for long: call it before parking, in a worker's wait loop, or in tokio's
+/// `on_thread_park`. What other threads free of this thread's segments is then brought home by them, and their
+/// allocations may use its free slots. The next allocation takes the same heap back if nobody else did.
+///
+/// Cost: a compare-and-swap or two per pool that the thread used since the last call, and per open batch; a few loads
+/// when nothing happened.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::PoolBox;
+///
+/// let boxed = PoolBox::new(7);
+/// segment_pool::idle(); // before waiting for work
+/// assert_eq!(*boxed, 7); // boxes stay valid, as ever
+/// drop(boxed);
+/// ```
+pub fn idle() {
+    LOCAL.with(Local::idle);
+    tell();
+}
+
+/// Brings every free slot of this thread's heaps home and gives empty segments back: to the arenas, which give empty
+/// ones of theirs to the operating system.
+///
+/// The memory of boxes that are dropped in the order in which they were made, or the reverse, mostly goes back by itself.
+/// After dropping very many in random order it does not, for the few hundred free slots that a thread keeps at hand then lie
+/// in as many segments: call this then. The end of the thread does the same.
+///
+/// Cost: it looks at every free slot in the thread's lists.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::PoolBox;
+///
+/// drop((0..100_000).map(PoolBox::new).collect::<Vec<_>>());
+/// segment_pool::trim();
+/// assert_eq!(segment_pool::stats().segments, 0);
+/// ```
+pub fn trim() {
+    LOCAL.with(Local::make_room);
+    tell();
+}
+
+/// As [`trim`], for one pool, and for those of its heaps that no thread holds. Tells nothing yet.
+pub(crate) fn trim_pool(pool: RegistryRef) {
+    LOCAL.with(|local| {
+        local.flush();
+        // First those that nobody holds: what they kept may be this thread's, and what it kept of theirs is served at once.
+        handover::trim_abandoned(pool, &local.debts);
+        for_each_held(|heap| {
+            if of_pool(heap, pool) {
+                handover::trim(heap, &local.debts);
+            }
+        });
+        // Of handles no more than what came in.
+        for heap in pool.heaps().filter(|heap| holds(*heap)) {
+            handover::collect(heap, &local.debts);
+        }
+        local.debts.pay_all();
+    });
+    registry::trim_arenas();
+}
+
+/// Ends the holding of a heap that was acquired outside of the fast paths.
+///
+/// # Safety
+///
+/// As for [`handover::leave`].
+pub(crate) unsafe fn leave(heap: HeapRef) {
+    LOCAL.with(|local| {
+        // SAFETY: guaranteed by the caller.
+        unsafe { handover::leave(heap, &local.debts) };
+        local.debts.pay_all();
+    });
+}
+
+/// A slot for a handle that has a heap of its own, and gets it now if it has none.
+#[cold]
+pub(crate) fn take_for_handle(heap: &Cell<HeapRef>, pool: RegistryRef) -> Option<SlotPtr> {
+    LOCAL.with(|local| {
+        let slot = local.take_for_handle(heap, pool);
+        local.told(pool, slot)
+    })
+}
+
+/// Ends a handle's holding of a heap.
+///
+/// # Safety
+///
+/// The heap is from [`take_for_handle`], on this thread, and the handle does not use it any more.
+pub(crate) unsafe fn leave_for_handle(heap: HeapRef) {
+    LOCAL.with(Local::forget_pools);
+    // SAFETY: guaranteed by the caller.
+    unsafe { leave(heap) };
+    tell();
+}
+
+/// As [`leave`], with the heap's lists as they are.
+///
+/// # Safety
+///
+/// As for [`handover::leave`].
+pub(crate) unsafe fn put_back(heap: HeapRef) {
+    LOCAL.with(|local| {
+        // SAFETY: guaranteed by the caller.
+        unsafe { handover::lend(heap, &local.debts) };
+        // SAFETY: the reference of the heap.
+        unsafe { registry::registry_of(heap).give_up(1) };
+        local.debts.pay_all();
+    });
+}
+
+/// Serves everything that waits for a heap that this thread owns.
+pub(crate) fn collect(heap: HeapRef) {
+    LOCAL.with(|local| handover::collect(heap, &local.debts));
+}
+
+/// Drops the handle of a pool. Tells nothing yet.
+///
+/// # Safety
+///
+/// As for [`handover::close`].
+pub(crate) unsafe fn close(pool: RegistryRef) {
+    events::note(Happened::Closed, pool.core().name, 0);
+    LOCAL.with(|local| {
+        // SAFETY: guaranteed by the caller.
+        unsafe { handover::close(pool, &local.debts) };
+        local.debts.pay_all();
+    });
+    CLOSINGS.add();
+}
+
+/// Adds so many segments to this thread's heap of a pool, with their pages if `touch`: all of them, or none.
+pub(crate) fn map_ahead(
+    pool: RegistryRef,
+    segments: usize,
+    touch: bool,
+) -> Result<(), AllocErrorKind> {
+    LOCAL.with(|local| {
+        let add = |heap: HeapRef| heap.add_segments(0, segments, touch);
+        let mut mapped = local.with_some_heap(pool, add);
+        if mapped == Err(AllocErrorKind::OutOfMemory) {
+            registry::trim_arenas(); // and not the heaps, which may have reserved before
+            mapped = local.with_some_heap(pool, add);
+        }
+        if mapped.is_err() {
+            events::note(Happened::Refused, pool.core().name, 0);
+        }
+        local.tell();
+        mapped
+    })
+}
+
+/// Tries once more when the system refused so many bytes, after this thread gave back all that it can; unless that cannot be
+/// enough.
+pub(crate) fn with_room_for<R>(bytes: usize, attempt: impl Fn() -> Option<R>) -> Option<R> {
+    attempt().or_else(|| {
+        if bytes > registry::arena_bytes() {
+            return None;
+        }
+        LOCAL.with(Local::make_room);
+        attempt()
+    })
+}
+
+/// Tells what was noted on the slow paths. The caller is at work on no pool's state.
+pub(crate) fn tell() {
+    LOCAL.with(Local::tell);
+}
+
+/// Tells that a pool refused, and what was noted before.
+pub(crate) fn tell_of_refusal(pool: &'static str) {
+    events::note(Happened::Refused, pool, 0);
+    tell();
+}

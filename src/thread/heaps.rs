@@ -1,0 +1,205 @@
+//! The heaps of a thread: how it gets, finds, lends and leaves them, and what it does when it idles, ends, or runs out of memory.
+//!
+//! A thread that idles lends its heaps: it remembers them, with a reference to their pools, and takes one back by the next
+//! allocation from its pool, unless another thread has it then. When a pool is dropped, threads that hold heaps of it
+//! let go in one of their next slow paths, each of which looks at a few of the thread's heaps, or when they idle or trim.
+//!
+//! After the end (other thread-local values may be dropped later, and use the pool) an allocation borrows a heap for
+//! one slot, and a free is a batch of one.
+//!
+//! When the system refuses memory, the thread uses whatever it can reach, gives back all that is empty, and tries once more.
+
+use crate::ground::error::AllocErrorKind;
+use crate::ground::events::{self};
+use crate::heap::HeapRef;
+use crate::heap::bounded;
+use crate::heap::handover::{self};
+use crate::heap::registry::{self, Closings, RegistryRef};
+use crate::thread::local::{Local, Phase};
+
+use crate::slot::SlotPtr;
+
+/// Heaps that one slow path looks at when pools were closed.
+pub(super) const SWEPT_HEAPS: usize = 16;
+
+/// How many pools were ever closed.
+pub(super) static CLOSINGS: Closings = Closings::new();
+
+pub(super) fn of_pool(heap: HeapRef, pool: RegistryRef) -> bool {
+    registry::registry_of(heap) == pool
+}
+
+impl Local {
+    /// The thread's heap of a pool other than the default one.
+    pub(super) fn heap_of(&self, pool: RegistryRef) -> Option<HeapRef> {
+        self.held.find(pool).or_else(|| self.hold_one(pool))
+    }
+
+    /// A heap of a pool of which the thread holds none, to keep until the thread ends. `None` when memory is refused.
+    pub(super) fn hold_one(&self, pool: RegistryRef) -> Option<HeapRef> {
+        self.with_room(|| self.held.reserve().then_some(()))?;
+        let heap = self
+            .take_back(pool)
+            .or_else(|| self.with_room(|| pool.acquire(self.token())))?;
+        self.held.add(heap);
+        Some(heap)
+    }
+
+    /// The heap of a pool that the thread lent, if nobody else has it now.
+    pub(super) fn take_back(&self, pool: RegistryRef) -> Option<HeapRef> {
+        let lent = self
+            .lent
+            .iter()
+            .find(|lent| lent.get().is_some_and(|heap| of_pool(heap, pool)))?;
+        let heap = lent.take()?;
+        if !pool.adopt_one(heap) {
+            // SAFETY: the reference that the thread kept.
+            unsafe { pool.give_up(1) };
+            return None;
+        }
+        heap.set_owner(self.token());
+        Some(heap)
+    }
+
+    /// Works with a heap of a pool: the thread's own, or one for as long as this takes.
+    pub(super) fn with_some_heap(
+        &self,
+        pool: RegistryRef,
+        work: impl Fn(HeapRef) -> Result<(), AllocErrorKind>,
+    ) -> Result<(), AllocErrorKind> {
+        let done = if pool.core().is_bounded() {
+            bounded::with_heap(pool, &self.debts, work)
+        } else if self.has_ended() {
+            self.borrow(pool, |heap| Some(work(heap)))
+        } else {
+            self.heap_of(pool).map(work)
+        };
+        done.unwrap_or(Err(AllocErrorKind::OutOfMemory))
+    }
+
+    /// A slot for a thread that has ended.
+    pub(super) fn borrow_one(&self, pool: RegistryRef, bin: usize) -> Option<SlotPtr> {
+        self.borrow(pool, |heap| self.refill(heap, bin))
+    }
+
+    /// Has a heap for as long as this takes: for a thread that has ended.
+    pub(super) fn borrow<R>(
+        &self,
+        pool: RegistryRef,
+        work: impl FnOnce(HeapRef) -> Option<R>,
+    ) -> Option<R> {
+        let heap = self.with_room(|| pool.acquire(self.token()))?;
+        let done = work(heap);
+        // SAFETY: acquired above.
+        unsafe { handover::lend(heap, &self.debts) };
+        // SAFETY: the reference of the heap.
+        unsafe { pool.give_up(1) };
+        self.debts.pay_all();
+        done
+    }
+
+    /// Tries once more after [`make_room`](Self::make_room) when the system refused memory.
+    pub(super) fn with_room<R>(&self, attempt: impl Fn() -> Option<R>) -> Option<R> {
+        attempt().or_else(|| {
+            self.make_room();
+            attempt()
+        })
+    }
+
+    /// Gives to the system, or to its pools, all memory that nothing of this thread's is in.
+    #[cold]
+    pub(super) fn make_room(&self) {
+        self.let_go_of_closed(usize::MAX);
+        self.flush();
+        self.held
+            .iter()
+            .for_each(|heap| handover::trim(heap, &self.debts));
+        self.debts.pay_all();
+        registry::trim_arenas();
+    }
+
+    /// Lends a heap, or leaves it if the thread has lent as many as it may.
+    ///
+    /// # Safety
+    ///
+    /// As for [`handover::leave`].
+    pub(super) unsafe fn lend(&self, heap: HeapRef) {
+        let closed = registry::registry_of(heap).is_closed();
+        match self.lent.iter().find(|lent| lent.get().is_none()) {
+            Some(vacant) if !closed => {
+                vacant.set(Some(heap));
+                // SAFETY: guaranteed by the caller.
+                unsafe { handover::lend(heap, &self.debts) };
+            }
+            // SAFETY: guaranteed by the caller.
+            _ => unsafe { handover::leave(heap, &self.debts) },
+        }
+    }
+
+    /// Leaves the lent heaps for good that `leaves` says.
+    pub(super) fn leave_lent(&self, leaves: impl Fn(RegistryRef) -> bool) {
+        for lent in &self.lent {
+            let Some(heap) = lent
+                .get()
+                .filter(|heap| leaves(registry::registry_of(*heap)))
+            else {
+                continue;
+            };
+            lent.set(None);
+            let pool = registry::registry_of(heap);
+            if pool.adopt_one(heap) {
+                // SAFETY: adopted, with the reference that the thread kept.
+                unsafe { handover::leave(heap, &self.debts) };
+            } else {
+                // SAFETY: the reference that the thread kept.
+                unsafe { pool.give_up(1) };
+            }
+        }
+    }
+
+    /// Leaves the heaps of pools that were dropped, if any was since the last call. Looks at so many heaps at the most; the next
+    /// calls look at the others.
+    pub(super) fn let_go_of_closed(&self, most: usize) {
+        let closings = CLOSINGS.count();
+        if self.closings.replace(closings) != closings {
+            self.leave_lent(RegistryRef::is_closed);
+            self.held.begin_sweep();
+        }
+        for heap in core::iter::from_fn(|| self.held.sweep()).take(most) {
+            if registry::registry_of(heap).is_closed() {
+                self.held.remove(heap);
+                self.forget_pools();
+                // SAFETY: acquired by this thread and taken out of its variables.
+                unsafe { handover::leave(heap, &self.debts) };
+            }
+        }
+    }
+
+    pub(super) fn idle(&self) {
+        self.let_go_of_closed(SWEPT_HEAPS);
+        self.flush();
+        // SAFETY: called with heaps acquired by this thread, which no variable names as its own any more.
+        self.hand_over(|heap| unsafe { self.lend(heap) });
+    }
+
+    /// Pushes the open batches and leaves the heaps to others.
+    pub(super) fn end(&self) {
+        self.phase.set(Phase::Ended);
+        self.flush();
+        // SAFETY: as in `idle`.
+        self.hand_over(|heap| unsafe { handover::leave(heap, &self.debts) });
+        self.leave_lent(|_| true);
+        self.debts.pay_all();
+        events::forget();
+    }
+
+    /// Forgets every heap of the thread and calls `leave` with each.
+    pub(super) fn hand_over(&self, leave: impl Fn(HeapRef)) {
+        self.heap.set(HeapRef::EMPTY);
+        self.forget_pools();
+        while let Some(heap) = self.held.pop() {
+            leave(heap);
+        }
+        self.debts.pay_all();
+    }
+}

@@ -1,0 +1,149 @@
+//! What a thread has of its own: its heaps, its open batches, what it looks at first.
+//!
+//! Two thread-local variables. `LOCAL` has no destructor, so reaching it is one instruction and works as long as the
+//! thread runs, in any other destructor too. `GUARD` has nothing but the destructor; touching it once, with the first
+//! heap or the first remote free, gets [`Local::end`] called when the thread ends.
+
+use core::cell::Cell;
+
+use crate::ground::events::{self, Happened};
+use crate::ground::layout::CLASSES;
+use crate::ground::sync::{AtomicU64, Ordering};
+use crate::heap::handover::Debts;
+use crate::heap::outbox::Outbox;
+use crate::heap::registry::RegistryRef;
+use crate::heap::{BinRef, HeapRef};
+use crate::slot::SlotPtr;
+use crate::thread::held::Held;
+
+thread_local! {
+    pub(super) static LOCAL: Local = const { Local::new() };
+    static GUARD: Guard = const { Guard };
+}
+
+/// What a thread that has no token yet is called: no heap's owner is ever that.
+const NO_TOKEN: u64 = u64::MAX;
+
+/// Heaps that a thread may lend; it leaves the others for good when it idles.
+pub(super) const LENT_HEAPS: usize = 8;
+
+pub(super) struct Local {
+    /// The default pool's heap, or the placeholder.
+    pub(super) heap: Cell<HeapRef>,
+    pub(super) token: Cell<u64>,
+    pub(super) phase: Cell<Phase>,
+    /// All heaps of the thread.
+    pub(super) held: Held,
+    /// The heap of another pool that an allocation used last, or the placeholder.
+    pub(super) recent: Cell<HeapRef>,
+    /// The heap of another pool, a handle's too, that a free looked for last, or the placeholder.
+    pub(super) other: Cell<HeapRef>,
+    /// For each class of value, the bin that a free offers its slot first: one of `heap` or `other`, now or before, or the
+    /// placeholder's.
+    pub(super) first: [Cell<BinRef>; CLASSES],
+    /// Slots that others of the thread's bins kept since one of these was last changed.
+    pub(super) detours: Cell<u32>,
+    /// Heaps lent while the thread idles. The thread keeps its references to their pools.
+    pub(super) lent: [Cell<Option<HeapRef>>; LENT_HEAPS],
+    /// `CLOSINGS` when the thread last looked.
+    pub(super) closings: Cell<usize>,
+    pub(super) outbox: Outbox,
+    /// Heaps that the thread has to come back to.
+    pub(super) debts: Debts,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing to clean up yet.
+    Fresh,
+    /// The guard will clean up.
+    Guarded,
+    /// The guard has.
+    Ended,
+}
+
+struct Guard;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        LOCAL.with(Local::end);
+    }
+}
+
+impl Local {
+    pub(super) const fn new() -> Self {
+        Self {
+            heap: Cell::new(HeapRef::EMPTY),
+            token: Cell::new(NO_TOKEN),
+            phase: Cell::new(Phase::Fresh),
+            held: Held::new(),
+            recent: Cell::new(HeapRef::EMPTY),
+            other: Cell::new(HeapRef::EMPTY),
+            first: [const { Cell::new(BinRef::EMPTY) }; CLASSES],
+            detours: Cell::new(0),
+            lent: [const { Cell::new(None) }; LENT_HEAPS],
+            closings: Cell::new(0),
+            outbox: Outbox::new(),
+            debts: Debts::new(),
+        }
+    }
+
+    /// Whether the thread is past its end; if not, makes sure that the end will be noticed.
+    pub(super) fn has_ended(&self) -> bool {
+        if self.phase.get() == Phase::Fresh {
+            let guarded = GUARD.try_with(|_| ()).is_ok();
+            self.phase.set(if guarded {
+                Phase::Guarded
+            } else {
+                Phase::Ended
+            });
+        }
+        self.phase.get() == Phase::Ended
+    }
+
+    pub(super) fn token(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if self.token.get() == NO_TOKEN {
+            // Relaxed: only uniqueness matters.
+            self.token.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        self.token.get()
+    }
+
+    /// Sends the open batches and comes back to the heaps that were left too soon.
+    pub(super) fn flush(&self) {
+        self.outbox.flush(&self.debts);
+        self.debts.pay_all();
+    }
+
+    /// Tells of what happened on the way to a slot of a pool, or to none.
+    #[inline(always)]
+    pub(super) fn told(&self, pool: RegistryRef, slot: Option<SlotPtr>) -> Option<SlotPtr> {
+        if slot.is_none() {
+            events::note(Happened::Refused, pool.core().name, 0);
+        }
+        self.tell();
+        slot
+    }
+
+    /// Tells what was noted, unless the thread has ended: the subscriber's thread-locals may be gone then.
+    #[inline(always)]
+    pub(super) fn tell(&self) {
+        if self.phase.get() == Phase::Ended {
+            events::forget();
+        } else {
+            events::tell();
+        }
+    }
+
+    /// Allocations from this heap's pool, and frees, look here first from now on.
+    pub(super) fn look_first_in(&self, heap: HeapRef) {
+        self.recent.set(heap);
+        self.other.set(heap);
+    }
+
+    pub(super) fn forget_pools(&self) {
+        self.look_first_in(HeapRef::EMPTY);
+        self.first.iter().for_each(|first| first.set(BinRef::EMPTY));
+    }
+}

@@ -1,0 +1,277 @@
+//! The slow paths of a thread: where a slot comes from when the free list is empty, and where one goes that it does not keep.
+
+use core::cell::Cell;
+
+use crate::heap::bounded;
+use crate::heap::handover::{self};
+use crate::heap::registry::{self, RegistryRef};
+use crate::heap::{BinRef, HeapRef};
+use crate::memory::segment::SegmentRef;
+use crate::slot::{Offset, SlotPtr};
+use crate::thread::heaps::{CLOSINGS, SWEPT_HEAPS};
+use crate::thread::local::{LOCAL, Local, Phase};
+
+/// Slots that other bins of a thread's kept than those asked first, with the last of which its bin becomes one of these. Two
+/// pools of values of one class, freed by turns, would otherwise change places at every free.
+const DETOURS: u32 = 32;
+
+#[cold]
+#[inline(never)]
+pub(super) fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
+    LOCAL.with(|local| {
+        let marked = local.take_marked(heap, bin);
+        if marked.is_some() {
+            return marked;
+        }
+        local.let_go_of_closed(SWEPT_HEAPS);
+        let slot = local.refill(heap, bin);
+        local.told(registry::registry_of(heap), slot)
+    })
+}
+
+/// Frees a slot of this thread's heap.
+///
+/// # Safety
+///
+/// The caller gives up a slot of the segment, which is of this heap.
+unsafe fn give_own(heap: HeapRef, segment: SegmentRef, slot: SlotPtr) {
+    let index = segment.identity().bin;
+    // SAFETY: guaranteed by the caller.
+    if unsafe { heap.bin(index).give(slot) } {
+        stash(heap, index);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn stash(heap: HeapRef, bin: usize) {
+    LOCAL.with(|local| {
+        local.stash(heap, bin);
+        local.tell();
+    });
+}
+
+impl Local {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take_slow(&self, class: usize) -> Option<SlotPtr> {
+        let marked = self.take_marked(self.heap.get(), class);
+        if marked.is_some() {
+            return marked;
+        }
+        let slot = self.take_slowly(class);
+        self.told(registry::default(), slot)
+    }
+
+    pub(super) fn take_slowly(&self, class: usize) -> Option<SlotPtr> {
+        self.let_go_of_closed(SWEPT_HEAPS);
+        if self.heap.get() == HeapRef::EMPTY {
+            let pool = registry::default();
+            if self.has_ended() {
+                return self.borrow_one(pool, class);
+            }
+            self.heap.set(self.hold_one(pool)?);
+        }
+        self.refill(self.heap.get(), class)
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn take_from_slow(&self, pool: RegistryRef) -> Option<SlotPtr> {
+        let slot = self.take_from_slowly(pool);
+        self.told(pool, slot)
+    }
+
+    pub(super) fn take_from_slowly(&self, pool: RegistryRef) -> Option<SlotPtr> {
+        if pool.core().is_bounded() {
+            return self.take_bounded(pool);
+        }
+        self.let_go_of_closed(SWEPT_HEAPS);
+        if self.has_ended() {
+            return self.borrow_one(pool, 0);
+        }
+        let heap = self.heap_of(pool)?;
+        self.look_first_in(heap);
+        self.refill(heap, 0)
+    }
+
+    /// A slot of a bounded pool, of which the thread holds no heap.
+    pub(super) fn take_bounded(&self, pool: RegistryRef) -> Option<SlotPtr> {
+        self.let_go_of_closed(SWEPT_HEAPS);
+        self.debts.pay(handover::TENURE_SLOTS);
+        let slot = bounded::take(pool, &self.debts);
+        if slot.is_some() || pool.core().is_full() {
+            return slot;
+        }
+        self.make_room();
+        bounded::take(pool, &self.debts)
+    }
+
+    pub(super) fn take_for_handle(
+        &self,
+        heap: &Cell<HeapRef>,
+        pool: RegistryRef,
+    ) -> Option<SlotPtr> {
+        if pool.core().is_bounded() {
+            return self.take_bounded(pool);
+        }
+        self.let_go_of_closed(SWEPT_HEAPS);
+        let marked = self.take_marked(heap.get(), 0);
+        if marked.is_some() {
+            return marked;
+        }
+        let ended = self.has_ended();
+        if heap.get() == HeapRef::EMPTY {
+            heap.set(self.with_room(|| pool.acquire(self.token()))?);
+        }
+        let slot = self.refill(heap.get(), 0);
+        if ended {
+            self.debts.pay_all(); // no later end does
+        }
+        slot
+    }
+
+    /// A slot of those that are marked in a bin whose free list is empty, unless the thread has other things to do on a slow
+    /// path. There is nothing to tell of this one.
+    #[inline(always)]
+    pub(super) fn take_marked(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
+        let free = self.closings.get() == CLOSINGS.count() && self.debts.are_paid();
+        if free {
+            heap.bin(bin).take_marked()
+        } else {
+            None
+        }
+    }
+
+    /// A slot from a bin, whose free list may have some after its heap was adopted.
+    pub(super) fn refill(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
+        self.debts.pay(handover::TENURE_SLOTS);
+        let slot = heap.bin(bin).take();
+        slot.or_else(|| handover::refill(heap, bin, &self.debts))
+            .or_else(|| self.refill_at_last(heap, bin))
+    }
+
+    /// Before an allocation fails because the system refuses memory: a slot from all that this thread can reach.
+    #[cold]
+    pub(super) fn refill_at_last(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
+        self.flush();
+        handover::collect(heap, &self.debts);
+        let slot = heap.bin(bin).take(); // what came in meanwhile lies in the list that is filled next
+        slot.or_else(|| handover::refill_from_others(heap, bin, &self.debts))
+            .or_else(|| {
+                self.make_room();
+                handover::refill(heap, bin, &self.debts)
+            })
+    }
+
+    /// Frees a slot that the bin looked at first does not keep, and that joins no open batch.
+    ///
+    /// # Safety
+    ///
+    /// The caller gives up the slot, which is at this offset of the segment and, if of the default pool, of this class.
+    #[inline(never)]
+    pub(super) unsafe fn give_unkept(
+        &self,
+        segment: SegmentRef,
+        slot: SlotPtr,
+        offset: Offset,
+        class: usize,
+    ) {
+        for (heap, bin) in [(self.heap.get(), class), (self.other.get(), 0)] {
+            // SAFETY: the caller gives the slot up, and a pool of one type has one bin.
+            if unsafe { heap.bin(bin).keep(segment, slot) } {
+                return self.take_detour(class, heap.bin_ref(bin));
+            }
+            if heap.id() == segment.heap() {
+                // SAFETY: the caller gives the slot up, and the segment is of this heap.
+                return unsafe { give_own(heap, segment, slot) };
+            }
+        }
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.give_to_stranger(segment, slot, offset) };
+    }
+
+    /// A bin of this thread's kept a slot of the class, but was not the first to be asked. It will be, if that happens often.
+    pub(super) fn take_detour(&self, class: usize, bin: BinRef) {
+        let detours = self.detours.get() + 1;
+        let first = &self.first[class];
+        if detours == DETOURS || first.get() == BinRef::EMPTY {
+            first.set(bin);
+            self.detours.set(0);
+        } else {
+            self.detours.set(detours);
+        }
+    }
+
+    /// Frees a slot of another thread's heap that opens a batch or fills one, or a slot of a heap of this thread's that
+    /// it did not use last.
+    ///
+    /// # Safety
+    ///
+    /// As for [`give_unkept`](Self::give_unkept).
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn give_to_stranger(
+        &self,
+        segment: SegmentRef,
+        slot: SlotPtr,
+        offset: Offset,
+    ) {
+        // SAFETY: the caller holds a slot of the segment.
+        let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
+        if heap.is_owned_by(self.token.get()) {
+            debug_assert!(registry::registry_of(heap) != registry::default());
+            self.other.set(heap);
+            // SAFETY: the caller gives the slot up, and the segment is of this heap.
+            return unsafe { give_own(heap, segment, slot) };
+        }
+        if heap.is_of_bounded_pool() {
+            // SAFETY: guaranteed by the caller; the segment is of this heap.
+            return unsafe { self.give_bounded(heap, segment, slot, offset) };
+        }
+        let note = |segment, slots| self.note_sent(segment, slots);
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.outbox.add(segment, offset, &self.debts, note) };
+        self.debts.pay(handover::TENURE_SLOTS);
+        if self.phase.get() != Phase::Guarded && self.has_ended() {
+            self.flush();
+        }
+        self.tell();
+    }
+
+    /// Frees a slot of a bounded pool.
+    ///
+    /// # Safety
+    ///
+    /// As for [`bounded::give`].
+    pub(super) unsafe fn give_bounded(
+        &self,
+        heap: HeapRef,
+        segment: SegmentRef,
+        slot: SlotPtr,
+        offset: Offset,
+    ) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { bounded::give(heap, segment, slot, offset, &self.debts) };
+        if self.has_ended() {
+            self.debts.pay_all(); // no later end does
+        } else {
+            self.debts.pay(handover::TENURE_SLOTS);
+        }
+        self.tell();
+    }
+
+    /// Tells the thread's own bin for such slots that a batch of them is sent home.
+    pub(super) fn note_sent(&self, segment: SegmentRef, slots: usize) {
+        let (mine, pool) = ([self.heap.get(), self.other.get()], segment.pool());
+        if let Some(heap) = mine.into_iter().find(|heap| heap.pool_id() == pool) {
+            heap.bin(segment.identity().bin).note_sent(slots, pool);
+        }
+    }
+
+    pub(super) fn stash(&self, heap: HeapRef, bin: usize) {
+        self.debts.pay(handover::TENURE_SLOTS);
+        handover::stash(heap, bin, &self.debts);
+        self.let_go_of_closed(SWEPT_HEAPS);
+    }
+}
