@@ -1,13 +1,13 @@
 //! `Box` from per-thread segments of fixed-size slots, freed lock-free from any thread.
 //!
 //! [`PoolBox::new`] is used like `Box::new`, with any type and without set-up. On its home thread an allocation and a
-//! drop are a pop and a push on a free list: no atomic read-modify-write, no lock, no system call. A box dropped on
-//! another thread goes back in a batch, by one compare-and-swap for up to 56 boxes. For programs that make and drop many
-//! small values: requests, messages, tree nodes, orders, futures.
+//! drop are mostly a pop and a push on a free list: no atomic read-modify-write and no system call. A box dropped on
+//! another thread goes back in a batch of up to 56, by one or two compare-and-swaps. No path takes a lock. For programs that
+//! make and drop many small values: requests, messages, tree nodes, orders, futures.
 //!
 //! | | |
 //! |---|---|
-//! | [`PoolBox`] | used like `Box`: 8 bytes, owns its value, may be dropped on any thread |
+//! | [`PoolBox`] | used like `Box`: as large as a pointer, owns its value, may be dropped on any thread |
 //! | [`PoolArc`], [`PoolWeak`] | used like `Arc` and `Weak` |
 //! | [`SegmentPool`] | a pool of one's own for one type: kept apart, counted by itself, limited if need be |
 //! | [`coerce!`] | boxes of trait objects and slices, on stable Rust |
@@ -51,8 +51,8 @@
 //! no limit on their number. When a thread ends, its memory is left to the others; boxes stay valid.
 //!
 //! A thread that waits for long should call [`idle`] before: others may then use its free slots, and bring home what they
-//! free of its memory. Until it does, up to 1 MiB of what others freed waits for it, and whatever shares a segment with a
-//! live value. In tokio that is one line:
+//! free of its memory. Until it does, up to 1 MiB and one segment of what others freed waits for it in each pool, and
+//! whatever shares a segment with a live value. In tokio that is one line:
 //!
 //! ```
 //! # #[cfg(not(miri))] {
@@ -94,8 +94,8 @@
 //! | `hardened` | misuse by unsafe code is found, and ends the process |
 //!
 //! The feature `hardened` makes misuse by unsafe code (a box freed twice, a pointer freed that is no box's, a write to a
-//! free slot or beyond a value) an abort with a message instead of undefined behaviour. What it finds, what not, and what
-//! it costs is in the file SECURITY.md.
+//! free slot or beyond a value) an abort with a message where it finds it. What it finds, what not, and what it costs is in
+//! the file SECURITY.md.
 //!
 //! # Where is my memory?
 //!
@@ -127,8 +127,14 @@
 //! payload is dropped. So allocating and freeing never unwind because of it. (If the payload's destructor panics as well,
 //! the payload of that is leaked.) The events that follow are told all the same, also while another panic unwinds.
 //!
-//! Memory that the operating system refuses is an error in every `try_` function, with the value in it, and
-//! [`handle_alloc_error`](std::alloc::handle_alloc_error) in the others. Nothing else fails, and nothing waits.
+//! Memory that the operating system or a pool's limit refuses is an error in every `try_` function, with the value in it if one
+//! was given, and [`handle_alloc_error`](std::alloc::handle_alloc_error) in the others. Slices longer than any memory are refused
+//! as such, and about 2^31 handles to one [`PoolArc`] abort. Nothing else fails.
+//!
+//! A slow path, on which a free list is filled or emptied or a batch is sent, may make system calls, and bring home what other
+//! threads freed: of a heap, the thread's own or one that no thread has, at most 1024 slots and the rest of the last segment's.
+//! It takes no lock. An allocation from a pool with a limit waits while another thread is at work on that pool
+//! ([`SegmentPoolBuilder`] says how long). The [`design`] page says of how many heaps (*Work of a call*).
 //!
 //! The program's global allocator may use boxes and pools in each of its calls, and may take its memory from them; but not where
 //! neither unix nor Windows provides the mappings, for there they come from that allocator.
@@ -138,7 +144,8 @@
 //! The protocols between threads are checked with loom on the crate's own types: every word, segment and heap, not a copy
 //! of them. Each model and test has been seen failing with the bug it is for. Random operations are compared with a
 //! model, [`validate`] counts each slot once, the bounds of what is held back are measured, and the layers of the
-//! source are enforced by a test. It runs on x86-64 Linux; for other systems it is compiled, not run.
+//! source are enforced by a test. That was done on x86-64 Linux; the CI workflow has jobs for Arm Linux, macOS and Windows that have
+//! not run so far, and for other systems the library is compiled.
 //!
 //! # Performance
 //!

@@ -3,6 +3,7 @@
 #![cfg(not(segment_pool_loom))]
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::{Debug, Display};
 use std::marker::PhantomData;
@@ -190,4 +191,61 @@ fn no_slot_has_a_header() {
     addresses.sort_unstable();
     let neighbours = addresses.windows(2).filter(|pair| pair[1] - pair[0] == 16);
     assert!(neighbours.count() >= 3980, "16 bytes from one to the next");
+}
+
+// --- What is counted, and where values lie --------------------------------------------------------------------------
+
+#[test]
+fn a_value_with_a_mapping_of_its_own_is_counted_as_large_and_one_without_size_is_not() {
+    #[repr(align(8192))]
+    struct Aligned(#[expect(dead_code)] u8);
+    let (large, aligned, nothing) = (SegmentPool::new(), SegmentPool::new(), SegmentPool::new());
+    let boxes = (
+        large.alloc([0_u8; (128 << 10) + 1]),
+        aligned.alloc(Aligned(7)),
+        nothing.alloc(()),
+    );
+    for stats in [large.stats(), aligned.stats()] {
+        assert_eq!((stats.large, stats.live(), stats.segments), (1, 1, 0));
+        assert!(stats.large_bytes > 0);
+    }
+    assert_eq!(nothing.stats(), Stats::default());
+    drop(boxes);
+    assert_eq!((large.stats().large, aligned.stats().large), (0, 0));
+}
+
+/// The segments, 64 KiB for values of this size, that boxes lie in.
+fn segments<T>(boxes: &[PoolBox<T>]) -> BTreeSet<usize> {
+    boxes
+        .iter()
+        .map(|b| (&raw const **b).addr() >> 16)
+        .collect()
+}
+
+#[test]
+fn a_pools_values_share_segments_with_no_others() {
+    type Value = [u64; 5];
+    let pools = [SegmentPool::new(), SegmentPool::new()];
+    let (mut ours, mut others, mut strangers) = (vec![], vec![], vec![]);
+    for n in 0..5000 {
+        let value: Value = [n; 5];
+        ours.push(pools[0].alloc(value));
+        others.push(pools[1].alloc(value));
+        strangers.push(PoolBox::new(value));
+    }
+    let lie = [&ours, &others, &strangers].map(|boxes| segments(boxes));
+    assert!(
+        lie[0].is_disjoint(&lie[1]) && lie[0].is_disjoint(&lie[2]) && lie[1].is_disjoint(&lie[2])
+    );
+}
+
+/// 131 bytes take 136 in a pool of their own, and 144 in the default pool.
+#[test]
+#[cfg_attr(feature = "hardened", ignore = "there each slot has a canary")]
+fn a_pool_of_one_type_packs_by_eight_bytes() {
+    let pool = SegmentPool::new();
+    let boxes: Vec<_> = (0..400).map(|n| pool.alloc([n as u8; 131])).collect();
+    let mut addresses: Vec<_> = boxes.iter().map(|b| (&raw const **b).addr()).collect();
+    addresses.sort_unstable();
+    assert!(addresses.windows(2).all(|pair| pair[1] - pair[0] == 136));
 }

@@ -29,16 +29,18 @@ pub use self::weak::PoolWeak;
 ///
 /// # Guarantees
 ///
-/// * As large as a pointer to `T` (8 bytes for a sized `T`), and so is `Option<PoolArc<T>>`. In its slot a value takes 8
-///   bytes more (an `Arc` takes 16), rounded up to its alignment.
+/// * As large as a pointer to `T`, and so is `Option<PoolArc<T>>`. In its slot a value takes 8 bytes more (an `Arc` takes
+///   two words), rounded up to its alignment.
 /// * The value does not move until the last handle is dropped, or the value is taken out.
 /// * `Send` and `Sync` if `T` is both; covariant in `T`. Handles may be cloned and dropped on any thread.
-/// * The value is dropped with the last [`PoolArc`], on its thread; the slot is freed with the last handle of either
-///   kind, and goes home as that of a [`PoolBox`](crate::PoolBox) does. Also if the value's `Drop` panics.
+/// * The value is dropped with the last [`PoolArc`], by the thread that drops it; the slot is freed with the last handle of
+///   either kind, and goes home as that of a [`PoolBox`](crate::PoolBox) does. Also if the value's `Drop` panics.
 /// * Valid until then: after the thread that made it has ended, after its pool was dropped, inside destructors of
 ///   thread-local values.
-/// * More than 2^31 handles of a kind abort the process. So many can only have been forgotten.
-/// * Dropping the last handle takes one atomic read-modify-write, and no operation waits for another.
+/// * The process aborts when a value has 2^31 handles of a kind and gets another. (To those of weak handles counts one of all
+///   strong ones.) So many can only have been forgotten.
+/// * Cloning and dropping a handle takes one atomic read-modify-write; dropping the last [`PoolArc`] of a value that has a
+///   [`PoolWeak`] takes two. No operation waits for another thread.
 ///
 /// # Examples
 ///

@@ -40,10 +40,10 @@ pub(crate) use self::vacant::Vacant;
 ///
 /// # Guarantees
 ///
-/// **Size.** As large as a pointer to `T` (8 bytes for a sized `T`), and so is `Option<PoolBox<T>>`. A value has its slot
-/// for itself and shares no header with it; a value of no size takes no memory.
+/// **Size.** As large as a pointer to `T`, and so is `Option<PoolBox<T>>`. A slot holds the value and no header; a value of
+/// no size takes no memory, and one above 128 KiB, or aligned beyond 4 KiB, has a mapping of its own, with a header.
 ///
-/// **Address.** The value does not move until it is dropped or taken out, and is aligned as `T` asks, whatever that is.
+/// **Address.** The value does not move until it is dropped or taken out, and is aligned as `T` asks.
 /// Moving the box, sending it, coercing or pinning it does not touch the value.
 ///
 /// **Pinning.** The slot of a pinned value is not used again before the value was dropped. A box that is forgotten or
@@ -66,8 +66,8 @@ pub(crate) use self::vacant::Vacant;
 /// User code (destructors, closures, `Clone`) may allocate, free, and send boxes to other threads: no lock is held and no
 /// list is half changed while it runs.
 ///
-/// **Unwinding.** Whatever a constructor or conversion calls may panic: no slot is lost, and no value dropped twice. Freeing
-/// a slot never unwinds, so a drop does only if the value's does.
+/// **Unwinding.** Code of yours that a constructor or conversion calls may panic: no slot is lost, and no value is dropped
+/// twice. Freeing a slot never unwinds, so a drop does only if the value's does.
 ///
 /// # Examples
 ///

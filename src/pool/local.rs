@@ -16,15 +16,16 @@ use crate::pool::segment_pool::SegmentPool;
 use crate::slot::SlotPtr;
 use crate::thread;
 
-/// A handle of a [`SegmentPool`] for one thread, made by [`SegmentPool::local`]: it allocates without looking up which
-/// thread asks.
+/// A handle of a [`SegmentPool`] for one thread, made by [`SegmentPool::local`]: an allocation that finds a free slot does not
+/// look up which thread asks.
 ///
 /// It has slots of its own, apart from those that [`SegmentPool::alloc`] uses on the same thread, so it is for loops and
 /// workers that allocate much, and not for one box here and there. What it made are boxes as any other: they may go to other
-/// threads, and outlive the handle. With the handle its free slots go to the other threads of the pool.
+/// threads, and outlive the handle. With the handle its free slots go to the other threads of the pool. Values that have no
+/// slots (of no size, or with a mapping of their own) come from the pool itself.
 ///
 /// [`trim`](crate::trim), [`idle`](crate::idle) and [`validate`](SegmentPool::validate) leave the handle's slots alone. A
-/// handle that is leaked keeps its free slots for ever.
+/// handle that is leaked keeps its free slots for ever, and memory of its pool beyond the pool's end.
 ///
 /// A handle of a pool with a limit has no slots of its own: it allocates as the pool does.
 ///

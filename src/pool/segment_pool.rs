@@ -22,14 +22,15 @@ use crate::thread;
 
 /// A pool of one type: isolated, and counted by itself.
 ///
-/// Its boxes come from segments that hold nothing but this pool's values, so they lie closer together than the size
-/// classes of the default pool allow, and never next to strangers. Any thread may allocate; each gets segments of its
-/// own. The boxes are ordinary [`PoolBox`](crate::PoolBox)es: they may be dropped anywhere, and stay valid when the
-/// pool is dropped; then each segment goes when its last box goes, and the rest when every thread that used the pool
-/// has allocated or freed some more, idled, or ended. A leaked box keeps its segment for ever.
+/// Its boxes come from segments that hold nothing but this pool's values. They lie as close together as their size, a multiple of
+/// 8 bytes (of 64 above 1 KiB), allows, which may be closer than in the size class of the default pool. Any thread may
+/// allocate; each gets segments of its own. The boxes are ordinary [`PoolBox`](crate::PoolBox)es: they may be dropped
+/// anywhere, and stay valid when the pool is dropped; then each segment goes when its last box goes, and the rest when
+/// every thread that used the pool has allocated or freed some more, idled, or ended. A leaked box keeps its segment for
+/// ever.
 ///
-/// Values of no size take no memory, and values larger than 128 KiB, or aligned beyond 4 KiB, get a mapping of their
-/// own each.
+/// Values of no size take no memory, and are not counted. Values larger than 128 KiB, or aligned beyond 4 KiB, get a mapping
+/// of their own each, and are counted as [`large`](Stats::large).
 ///
 /// A pool can be limited: see [`builder`](Self::builder).
 ///
