@@ -115,7 +115,8 @@ unsafe fn give_elsewhere(segment: SegmentRef, slot: SlotPtr, span: Span, class: 
 /// A thread that drops very many such boxes, and has made such itself, keeps some for its own use: of a size at most three
 /// times 256 or 16 KiB, whichever is less, or six boxes. Those go home when it ends or calls [`trim`].
 ///
-/// At most 32 batches are open, of at most 56 slots and 8 KiB each. Cost: a compare-and-swap per open batch.
+/// At most 32 batches are open, of at most 56 slots and 8 KiB each. Cost: one or two compare-and-swaps per open batch; and where
+/// no thread has the heap that the slots belong to, what was freed there is brought home.
 ///
 /// # Examples
 ///
@@ -167,8 +168,8 @@ pub(crate) fn held_by_others(pool: RegistryRef) -> usize {
 /// `on_thread_park`. What other threads free of this thread's segments is then brought home by them, and their
 /// allocations may use its free slots. The next allocation takes the same heap back if nobody else did.
 ///
-/// Cost: a compare-and-swap or two per pool that the thread used since the last call, and per open batch; a few loads
-/// when nothing happened.
+/// Cost: as of [`flush`], and a compare-and-swap or two per pool that the thread used since the last call; a few loads when
+/// nothing happened. Of more than eight pools, it brings the free slots of those beyond home.
 ///
 /// # Examples
 ///
