@@ -2,7 +2,7 @@
 //!
 //! [`PoolBox::new`] is used like `Box::new`, with any type and without set-up. On its home thread an allocation and a
 //! drop are mostly a pop and a push on a free list: no atomic read-modify-write and no system call. A box dropped on
-//! another thread goes back in a batch of up to 56, by one or two compare-and-swaps. No path takes a lock. For programs that
+//! another thread goes back in a batch of up to 56, by one or two compare-and-swaps. Neither takes a lock. For programs that
 //! make and drop many small values: requests, messages, tree nodes, orders, futures.
 //!
 //! | | |
