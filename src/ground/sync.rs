@@ -9,6 +9,11 @@
 //! * [`Counter`]: a number only the owner writes and anybody may read, a little stale.
 
 #[cfg(not(segment_pool_loom))]
+use core::time::Duration;
+#[cfg(not(segment_pool_loom))]
+use std::time::Instant;
+
+#[cfg(not(segment_pool_loom))]
 pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 #[cfg(segment_pool_loom)]
 pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -21,13 +26,29 @@ pub(crate) use loom::thread::yield_now;
 #[cfg(not(segment_pool_loom))]
 pub(crate) use std::thread::yield_now;
 
+/// The looks of a wait for other threads, numbered from 0, until so much time has passed. The first do not ask for the time.
+#[cfg(not(segment_pool_loom))]
+pub(crate) fn looks(patience: Duration) -> impl Iterator<Item = usize> {
+    let mut start = None;
+    let mut in_time = move || start.get_or_insert_with(Instant::now).elapsed() < patience;
+    (0..).take_while(move |look| *look < SPINS || in_time())
+}
+#[cfg(segment_pool_loom)]
+pub(crate) fn looks(_patience: core::time::Duration) -> impl Iterator<Item = usize> {
+    0..100
+}
+
+/// Pauses of a wait that do not give the processor away.
+#[cfg(not(segment_pool_loom))]
+const SPINS: usize = 32;
+
 /// Lets other threads go on, the longer the more often it was called before in the same wait.
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn pause(before: usize) {
     match before {
-        0..32 => (0..=before).for_each(|_| core::hint::spin_loop()),
-        32..10_000 => yield_now(),
-        _ => std::thread::sleep(core::time::Duration::from_micros(50)),
+        0..SPINS => (0..=before).for_each(|_| core::hint::spin_loop()),
+        SPINS..10_000 => yield_now(),
+        _ => std::thread::sleep(Duration::from_micros(50)),
     }
 }
 #[cfg(segment_pool_loom)]
@@ -200,5 +221,16 @@ pub(crate) mod slots_touched {
 
     pub(crate) fn total() -> u64 {
         TOUCHED.get()
+    }
+}
+
+#[cfg(all(test, not(segment_pool_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_by_the_clock_but_not_before_it_spun() {
+        assert!(looks(Duration::ZERO).eq(0..SPINS));
+        assert!(looks(Duration::MAX).take(20_000).eq(0..20_000));
     }
 }

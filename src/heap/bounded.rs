@@ -2,21 +2,23 @@
 //!
 //! Free slots in the lists of a thread's own heap are out of reach for every other thread, also while that thread sleeps. A
 //! bound would then refuse a value although slots are free. So no thread keeps a heap of a bounded pool: it adopts one, takes
-//! or frees a slot, and abandons it again. Most such pools have one heap. They get another only if all they have stay busy for
-//! [`BUSY_LOOKS`] looks; an allocation looks through all of them.
+//! or frees a slot, and abandons it again. Most such pools have one heap. They get another only if two threads are the first at the
+//! same time, or all they have stay busy for [`BUSY_LOOKS`] looks; an allocation looks through all of them.
 //!
 //! ```text
 //! take    adopt, pop or refill, abandon     two read-modify-writes while no other thread uses the heap
 //! give    adopt, push, abandon              likewise; while another does: a batch of one slot to the remote list
 //! ```
 //!
-//! An allocation fails only after a look that saw every heap of the pool, found neither a free slot nor room for a segment, and
-//! began while no remote free was under way. That is one whose segment may be missing from the pending list still: other frees
-//! to the same segment have returned by then, and rely on it.
+//! An allocation fails only after a look for which it had every heap of the pool at once, found neither a free slot nor room for a
+//! segment, and saw, when it had them, that no remote free was under way. That is one whose segment may be missing from the
+//! pending list still: other frees to the same segment have returned by then, and rely on it. Heaps looked into one after the
+//! other would not do: a slot may be freed in the first behind the look, and one taken from the second before it.
 //!
-//! So an allocation may wait for operations of other threads that are under way. The wait ends after [`LOOKS`] looks, about two
-//! seconds: a thread that was stopped in the middle of an operation, or that a child of `fork` lacks, stops no other for ever.
-//! A free never waits.
+//! So an allocation may wait for operations of other threads that are under way. The wait ends after [`PATIENCE`]: a thread that
+//! was stopped in the middle of an operation, or that a child of `fork` lacks, stops no other for ever. A free never waits.
+
+use core::time::Duration;
 
 use crate::ground::sync;
 use crate::heap::batch::OpenBatch;
@@ -28,8 +30,8 @@ use crate::slot::{Offset, SlotPtr};
 
 /// Looks, with pauses between them, at heaps that are busy before the pool gets another one.
 const BUSY_LOOKS: usize = if cfg!(segment_pool_loom) { 2 } else { 64 };
-/// Looks before an allocation fails although none of them saw everything.
-const LOOKS: usize = if cfg!(segment_pool_loom) { 100 } else { 40_000 };
+/// How long an allocation looks before it fails although no look saw everything.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The token of no thread: the heap has no owning thread, but for an operation.
 const NOBODY: u64 = 0;
@@ -46,7 +48,7 @@ enum Look {
 
 /// A free slot; `None` when there is none, and the bound or the system refuses memory for more. The caller keeps the pool alive.
 pub(crate) fn take(pool: RegistryRef, debts: &Debts) -> Option<SlotPtr> {
-    for look in 0..LOOKS {
+    for look in sync::looks(PATIENCE) {
         match look_through(pool, debts) {
             Look::Found(slot) => return Some(slot),
             Look::Exhausted => return None,
@@ -100,16 +102,33 @@ pub(crate) unsafe fn give(
     }
 }
 
+/// Looks into the heaps one by one, and then, if none had a slot, into all of them at one moment.
 fn look_through(pool: RegistryRef, debts: &Debts) -> Look {
-    let mut sure = !pool.core().has_frees_under_way() && pool.heaps().next().is_some();
-    for heap in pool.heaps() {
-        if !pool.borrow_one(heap) {
-            sure = false;
-        } else if let Some(slot) = park_after(heap, debts, take_from) {
-            return Look::Found(slot);
-        }
+    let mut adopted = pool.heaps().filter(|heap| pool.borrow_one(*heap));
+    match adopted.find_map(|heap| park_after(heap, debts, take_from)) {
+        Some(slot) => Look::Found(slot),
+        None => look_at_once(pool, debts),
     }
-    if sure { Look::Exhausted } else { Look::Unsure }
+}
+
+/// Looks into all heaps while this thread has all of them. Slots are freed meanwhile, and none is taken: so if none is found, there
+/// was a moment at which none was free.
+fn look_at_once(pool: RegistryRef, debts: &Debts) -> Look {
+    let adopted = pool
+        .heaps()
+        .take_while(|heap| pool.borrow_one(*heap))
+        .count();
+    let sure = adopted > 0 && !pool.core().has_frees_under_way();
+    let slot = pool.heaps().take(adopted).find_map(take_from);
+    // After the look: if the limit was reached by a segment of a new heap, that is listed now.
+    let all = pool.heaps().nth(adopted).is_none();
+    let heaps = pool.heaps().take(adopted);
+    heaps.for_each(|heap| handover::park(heap, 0, debts));
+    match slot {
+        Some(slot) => Look::Found(slot),
+        None if sure && all => Look::Exhausted,
+        None => Look::Unsure,
+    }
 }
 
 /// One more heap, adopted by the caller.

@@ -213,11 +213,12 @@ impl Heap {
         &self.own.outgoing
     }
 
-    /// Counts a segment that the caller is about to complete; false if it should purge the segment instead.
+    /// Counts a segment that the caller is about to complete; false if it should purge the segment instead. In a bounded pool it
+    /// should not: a purge hides slots whose frees have returned, and no thread has the heap for long.
     pub(crate) fn count_completed(&self, bytes: usize) -> bool {
         // Relaxed (twice): a hint.
         let before = self.mail.completed.fetch_add(bytes, Ordering::Relaxed);
-        let counted = before < COMPLETED_BYTES;
+        let counted = before < COMPLETED_BYTES || self.is_of_bounded_pool();
         if !counted {
             self.mail.completed.fetch_sub(bytes, Ordering::Relaxed);
         }

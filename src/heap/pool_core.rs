@@ -19,7 +19,7 @@ pub(crate) struct PoolCore {
     pub(crate) refs: AtomicUsize,
     /// Segments, or values with a mapping of their own, that the pool may have.
     pub(crate) limit: usize,
-    /// Those it has; may be one too many for each thread that is just being refused.
+    /// Those it has, and those that a thread is asking the system for.
     pub(crate) in_use: AtomicUsize,
     /// Whether the system ever refused memory for the pool; if not, its limit did.
     pub(crate) starved: AtomicUsize,
@@ -140,7 +140,8 @@ impl PoolCore {
 
     /// Whether slots that were freed may be out of reach still.
     pub(crate) fn has_frees_under_way(&self) -> bool {
-        // Acquire: from `end_free`. What it does not see has not returned, or is in the inbox.
+        // Acquire: from `end_free`. Asked by who has the heaps: a free that it does not see is in the inbox, or no free that
+        // returned before relies on it.
         self.frees_under_way.load(Ordering::Acquire) != 0
     }
 

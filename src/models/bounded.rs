@@ -146,3 +146,117 @@ fn a_free_against_a_request() {
         pool.close();
     });
 }
+
+/// Takes all four slots of a pool with a bound of two segments, in one heap.
+fn fill_two(pool: Pool) -> [Value; 4] {
+    let values = [(); 4].map(|()| take(pool).unwrap());
+    assert!(take(pool).is_none());
+    values
+}
+
+/// The pool's first heap, which the caller has for a moment, as a look or any other operation does.
+fn borrow_first(pool: Pool) -> HeapRef {
+    let heap = pool.registry.heaps().next().unwrap();
+    assert!(pool.registry.borrow_one(heap));
+    heap
+}
+
+fn park(heap: HeapRef) {
+    with_debts(|debts| handover::park(heap, 0, debts));
+}
+
+/// One slot is free, in the second heap. A thread frees one in the first heap and takes one, while that heap is in use. At each
+/// moment there is a slot for this thread's request. Catches: a request that looks into the heaps one after the other, and comes to
+/// the second when its slot is taken, after it was in the first before that had one.
+#[test]
+fn a_slot_in_another_heap_each_time() {
+    model(|| {
+        let pool = Pool::with_limit(2);
+        let [a1, a2] = [(); 2].map(|()| take(pool).unwrap());
+        let first = borrow_first(pool);
+        let [b1, b2] = [(); 2].map(|()| take(pool).unwrap());
+        park(first);
+        give(b1);
+        let other = thread::spawn(move || {
+            give(a1);
+            let first = pool.registry.heaps().next().unwrap();
+            let borrowed = pool.registry.borrow_one(first);
+            let taking = thread::spawn(move || take(pool).unwrap());
+            if borrowed {
+                park(first);
+            }
+            taking.join().unwrap()
+        });
+        let mine = take(pool).unwrap();
+        let theirs = other.join().unwrap();
+        [mine, theirs, a2, b2].into_iter().for_each(give);
+        pool.close();
+    });
+}
+
+/// The same in one heap: the slot that was freed waits for another thread's free, which began after the request. Catches: a request
+/// that asks whether frees are under way before it has the heap.
+#[test]
+fn a_slot_that_waits_for_a_later_free() {
+    model(|| {
+        let pool = Pool::with_limit(2);
+        let [a1, a2, b1, b2] = fill_two(pool);
+        give(b2);
+        let first = borrow_first(pool);
+        let freeing = giver(a1);
+        let other = thread::spawn(move || {
+            give(a2);
+            park(first);
+            take(pool).unwrap()
+        });
+        let mine = take(pool).unwrap();
+        let theirs = other.join().unwrap();
+        freeing.join().unwrap();
+        [mine, theirs, b1].into_iter().for_each(give);
+        pool.close();
+    });
+}
+
+/// Three slots were freed, and three are asked for, while the fourth is freed. Catches: a free that purges its segment, and hides
+/// the slots of it that were freed before.
+#[test]
+fn a_slot_in_a_segment_that_is_purged() {
+    model(|| {
+        let pool = Pool::with_limit(2);
+        let [a1, a2, b1, b2] = fill_two(pool);
+        let first = borrow_first(pool);
+        [a1, a2, b1].into_iter().for_each(give);
+        let freeing = giver(b2);
+        let other = thread::spawn(move || {
+            park(first);
+            [(); 2].map(|()| take(pool).unwrap())
+        });
+        let mine = take(pool).unwrap();
+        let [x, y] = other.join().unwrap();
+        freeing.join().unwrap();
+        [mine, x, y].into_iter().for_each(give);
+        pool.close();
+    });
+}
+
+/// A free that ended is seen whole. Catches: a request that finds no free under way, and no slot of the last one.
+#[test]
+fn no_free_under_way_means_that_they_are_seen() {
+    model(|| {
+        let pool = pool();
+        let freed = loom::sync::Arc::new(loom::cell::UnsafeCell::new(false));
+        pool.registry.core().begin_free();
+        let other = {
+            let freed = freed.clone();
+            thread::spawn(move || {
+                freed.with_mut(|freed| unsafe { *freed = true });
+                pool.registry.core().end_free();
+            })
+        };
+        if !pool.registry.core().has_frees_under_way() {
+            assert!(freed.with(|freed| unsafe { *freed }));
+        }
+        other.join().unwrap();
+        pool.close();
+    });
+}
