@@ -340,6 +340,7 @@ pub(crate) mod refusal {
     }
 
     /// Has the thread do this after so many more mappings, in the midst of the next one.
+    #[cfg(all(unix, not(miri)))]
     pub(crate) fn interrupt_after(mappings: usize, work: impl FnOnce() + 'static) {
         INTERRUPTION.set(Some((mappings, Box::new(work))));
     }
