@@ -117,9 +117,7 @@ fn a_handle_of_a_full_pool_says_so_and_is_served_later() {
 
 /// What `build` says.
 fn panics<T>(build: impl FnOnce() -> SegmentPool<T>) -> String {
-    let panic = catch_unwind(AssertUnwindSafe(build))
-        .err()
-        .expect("it panics");
+    let panic = catch_unwind(AssertUnwindSafe(build)).expect_err("it panics");
     let text = panic.downcast_ref::<String>().cloned();
     text.unwrap_or_else(|| panic.downcast_ref::<&str>().unwrap().to_string())
 }
