@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const NOBODY: u64 = 0;
 
 /// What one look at all heaps of a pool says.
-enum Look {
+pub(crate) enum Look {
     /// A slot, which is the caller's.
     Found(SlotPtr),
     /// No slot is free, and there is no memory for more.
@@ -113,7 +113,7 @@ fn look_through(pool: RegistryRef, debts: &Debts) -> Look {
 
 /// Looks into all heaps while this thread has all of them. Slots are freed meanwhile, and none is taken: so if none is found, there
 /// was a moment at which none was free.
-fn look_at_once(pool: RegistryRef, debts: &Debts) -> Look {
+pub(crate) fn look_at_once(pool: RegistryRef, debts: &Debts) -> Look {
     let adopted = pool
         .heaps()
         .take_while(|heap| pool.borrow_one(*heap))

@@ -5,7 +5,7 @@ use loom::thread;
 use super::{Pool, STRIDE, Value, close, join, model, with_debts};
 use crate::ground::layout::Span;
 use crate::heap::HeapRef;
-use crate::heap::bounded;
+use crate::heap::bounded::{self, Look};
 use crate::heap::handover;
 use crate::memory::segment::SegmentRef;
 use crate::slot;
@@ -217,24 +217,27 @@ fn a_slot_that_waits_for_a_later_free() {
     });
 }
 
-/// Three slots were freed, and three are asked for, while the fourth is freed. Catches: a free that purges its segment, and hides
-/// the slots of it that were freed before.
+/// A slot that was freed waits in the inbox of a heap that was left too soon. A look at all heaps comes to it while the last slot of
+/// its segment is freed, and other segments were completed. Catches: a free that purges the segment, and hides the slot.
 #[test]
-fn a_slot_in_a_segment_that_is_purged() {
+fn a_look_and_the_last_slot_of_a_segment() {
     model(|| {
-        let pool = Pool::with_limit(2);
-        let [a1, a2, b1, b2] = fill_two(pool);
-        let first = borrow_first(pool);
-        [a1, a2, b1].into_iter().for_each(give);
-        let freeing = giver(b2);
-        let other = thread::spawn(move || {
-            park(first);
-            [(); 2].map(|()| take(pool).unwrap())
-        });
-        let mine = take(pool).unwrap();
-        let [x, y] = other.join().unwrap();
-        freeing.join().unwrap();
-        [mine, x, y].into_iter().for_each(give);
+        let pool = pool();
+        let [a, b] = fill(pool);
+        let heap = borrow_first(pool);
+        give(a);
+        assert!(heap.count_completed(1)); // as for another segment that is about to be pushed
+        assert!(heap.inbox().try_abandon_with_list());
+        let other = giver(b);
+        match with_debts(|debts| bounded::look_at_once(pool.registry, debts)) {
+            Look::Found(slot) => {
+                slot::erase(slot);
+                give(Value(slot));
+            }
+            Look::Unsure => {}
+            Look::Exhausted => panic!("a slot was free all the time"),
+        }
+        other.join().unwrap();
         pool.close();
     });
 }
@@ -257,6 +260,22 @@ fn no_free_under_way_means_that_they_are_seen() {
             assert!(freed.with(|freed| unsafe { *freed }));
         }
         other.join().unwrap();
+        pool.close();
+    });
+}
+
+/// Two threads reserve two segments each, and there is room for two. Catches: both fail, each because of what the other counted.
+#[test]
+fn two_reservations_and_room_for_one() {
+    model(|| {
+        let pool = Pool::with_limit(2);
+        let reserve = move || {
+            let add = |heap: HeapRef| heap.add_segments(0, 2, false);
+            with_debts(|debts| bounded::with_heap(pool.registry, debts, add)).unwrap()
+        };
+        let other = thread::spawn(reserve);
+        let mine = reserve();
+        assert_ne!(mine.is_ok(), other.join().unwrap().is_ok());
         pool.close();
     });
 }
