@@ -270,7 +270,7 @@ impl Sketch {
         self.astray.make_room(slack.beyond(astray));
     }
 
-    /// Runs no foreign code: between two heaps nothing changes hands.
+    /// Runs no foreign code, which might idle or flush between two heaps: what is astray stays so.
     fn take(&mut self, pool: RegistryRef) -> Result<(), Stop> {
         let mut room = Ok(());
         each_astray(pool, |astray| {
@@ -301,30 +301,31 @@ impl Sketch {
 
     /// Owner only.
     fn draw(&mut self, heap: HeapRef, holder: Holder) -> Result<(), Stop> {
-        let before = Size {
-            segments: self.outlines.len(),
-            slots: self.slots.len(),
-        };
-        let slots = look::outline(heap, &mut self.outlines)?;
-        let outlines = &self.outlines[before.segments..];
-        self.heaps.push(Seen {
-            holder,
-            segment_count: outlines.len(),
-            drawn: Size {
-                segments: outlines.len(),
-                slots,
-            },
-        })?;
-        self.slots.push_many(SlotState::Untouched, slots)?;
-        self.after.clear();
-        self.after.push_many(SlotState::Untouched, slots)?;
-        let seen = &mut self.slots[before.slots..];
+        let (segments, slots) = (self.outlines.len(), self.slots.len());
+        self.lay_out(heap, holder)?;
+        let outlines = &self.outlines[segments..];
+        let seen = &mut self.slots[slots..];
         look::draw(heap, outlines, seen)?;
         note_astray(outlines, seen, &self.astray);
         thread::collect(heap);
         look::draw(heap, outlines, &mut self.after)?;
         note_arrived(seen, &self.after);
         Ok(())
+    }
+
+    /// Adds a heap with its segments, and their slots for now as they are when a segment is new. Owner only.
+    fn lay_out(&mut self, heap: HeapRef, holder: Holder) -> Result<(), Stop> {
+        let before = self.outlines.len();
+        let slots = look::outline(heap, &mut self.outlines)?;
+        let segments = self.outlines.len() - before;
+        self.slots.push_many(SlotState::Untouched, slots)?;
+        self.after.clear();
+        self.after.push_many(SlotState::Untouched, slots)?;
+        self.heaps.push(Seen {
+            holder,
+            segment_count: segments,
+            drawn: Size { segments, slots },
+        })
     }
 
     /// The values that the user gets. Foreign code may run, and all that was seen stays as it was seen.

@@ -339,7 +339,7 @@ impl Census {
         census
     }
 
-    /// Runs no foreign code: between two heaps nothing changes hands.
+    /// Runs no foreign code, which might idle or trim between two heaps: each is visited once.
     fn count(pool: RegistryRef, canvas: &mut Canvas) -> Result<Self, Stop> {
         let mut census = Self::default();
         let mut visited = Ok(());
@@ -415,12 +415,10 @@ impl Canvas {
     /// For the largest heap of the pool.
     fn make_room(&mut self, pool: RegistryRef, slack: Slack) {
         let sizes = || pool.heaps().map(Size::of);
-        let [segments, slots] = [
-            sizes().map(|size| size.segments).max(),
-            sizes().map(|size| size.slots).max(),
-        ];
-        self.outlines.make_room(slack.beyond(segments.unwrap_or(0)));
-        self.slots.make_room(slack.beyond(slots.unwrap_or(0)));
+        let segments = sizes().map(|size| size.segments).max().unwrap_or(0);
+        let slots = sizes().map(|size| size.slots).max().unwrap_or(0);
+        self.outlines.make_room(slack.beyond(segments));
+        self.slots.make_room(slack.beyond(slots));
     }
 
     /// Owner only.
