@@ -136,8 +136,7 @@
 //! It takes no lock. An allocation from a pool with a limit waits while another thread is at work on that pool
 //! ([`SegmentPoolBuilder`] says how long). The [`design`] page says of how many heaps (*Work of a call*).
 //!
-//! The program's global allocator may use boxes and pools in each of its calls, and may take its memory from them; but not where
-//! neither unix nor Windows provides the mappings, for there they come from that allocator.
+//! The program's global allocator may use boxes and pools in each of its calls, and may take its memory from them.
 //!
 //! # How it is tested
 //!

@@ -1,7 +1,8 @@
 //! Map, unmap and purge: nothing else talks to the operating system.
 //!
 //! Fresh memory reads as zero and costs nothing until it is touched. On unix it comes from `mmap`, on Windows from
-//! `VirtualAlloc`, elsewhere and in Miri from `std::alloc`, where purging does nothing.
+//! `VirtualAlloc`, elsewhere and in Miri from `std::alloc::System`, where purging does nothing: not from
+//! the program's global allocator, which may use pools itself.
 //!
 //! Giving back cannot fail for the caller. A unix may refuse to unmap a part of a mapping, and then the range waits here for
 //! the next mapping of its size (`os/kept`). Windows has no such refusal: a reservation goes whole, so nothing is split.
@@ -229,6 +230,7 @@ mod platform {
 mod platform {
     use core::alloc::Layout;
     use core::ptr::NonNull;
+    use std::alloc::{GlobalAlloc, System};
 
     pub(super) const fn page_bytes() -> usize {
         4 << 10
@@ -237,14 +239,14 @@ mod platform {
     pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
         let layout = Layout::from_size_align(bytes, align).ok()?;
         // SAFETY: no caller maps zero bytes.
-        NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) })
+        NonNull::new(unsafe { System.alloc_zeroed(layout) })
     }
 
     pub(super) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
         // SAFETY: the caller got the memory from `map` with these numbers, which it checked.
         let layout = unsafe { Layout::from_size_align_unchecked(bytes, align) };
         // SAFETY: as above.
-        unsafe { std::alloc::dealloc(memory.as_ptr(), layout) }
+        unsafe { System.dealloc(memory.as_ptr(), layout) }
     }
 
     pub(super) unsafe fn purge(_memory: NonNull<u8>, _bytes: usize) {}

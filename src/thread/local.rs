@@ -91,12 +91,10 @@ impl Local {
     /// Whether the thread is past its end; if not, makes sure that the end will be noticed.
     pub(super) fn has_ended(&self) -> bool {
         if self.phase.get() == Phase::Fresh {
-            let guarded = GUARD.try_with(|_| ()).is_ok();
-            self.phase.set(if guarded {
-                Phase::Guarded
-            } else {
-                Phase::Ended
-            });
+            self.phase.set(Phase::Guarded); // before it is: to register a destructor may allocate, and come back in here
+            if GUARD.try_with(|_| ()).is_err() {
+                self.phase.set(Phase::Ended);
+            }
         }
         self.phase.get() == Phase::Ended
     }
