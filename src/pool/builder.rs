@@ -73,7 +73,7 @@ impl Limits {
 /// slot that one thread frees, any thread gets, whatever the first does afterwards. That has a price. No thread keeps slots for
 /// itself, so an allocation and a drop take two atomic read-modify-writes each, and while several threads are at work on the
 /// pool at the same moment, an allocation waits for its turn, as at a short lock; a drop does not wait. An allocation that finds
-/// the limit reached also waits for drops that are under way. These waits end after some seconds at the most, should a thread be
+/// the limit reached also waits for drops that are under way. These waits end after two seconds at the most, should a thread be
 /// stopped in the middle of its work on the pool.
 ///
 /// # Examples
