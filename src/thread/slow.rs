@@ -120,14 +120,12 @@ impl Local {
         if marked.is_some() {
             return marked;
         }
-        let ended = self.has_ended();
+        _ = self.has_ended(); // so that the end is noticed
         if heap.get() == HeapRef::EMPTY {
             heap.set(self.with_room(|| pool.acquire(self.token()))?);
         }
         let slot = self.refill(heap.get(), 0);
-        if ended {
-            self.debts.pay_all(); // no later end does
-        }
+        self.pay_debts();
         slot
     }
 
@@ -253,11 +251,7 @@ impl Local {
     ) {
         // SAFETY: guaranteed by the caller.
         unsafe { bounded::give(heap, segment, slot, offset, &self.debts) };
-        if self.has_ended() {
-            self.debts.pay_all(); // no later end does
-        } else {
-            self.debts.pay(handover::TENURE_SLOTS);
-        }
+        self.pay_debts();
         self.tell();
     }
 
@@ -269,9 +263,19 @@ impl Local {
         }
     }
 
+    /// Comes back to heaps that were left too soon: a little, or to the end if the thread is past its own, for then nothing comes
+    /// after this.
+    fn pay_debts(&self) {
+        if self.has_ended() {
+            self.debts.pay_all();
+        } else {
+            self.debts.pay(handover::TENURE_SLOTS);
+        }
+    }
+
     pub(super) fn stash(&self, heap: HeapRef, bin: usize) {
-        self.debts.pay(handover::TENURE_SLOTS);
         handover::stash(heap, bin, &self.debts);
         self.let_go_of_closed(SWEPT_HEAPS);
+        self.pay_debts();
     }
 }

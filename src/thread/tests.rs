@@ -26,6 +26,10 @@ impl Thread {
         self.run(|| LOCAL.with(Local::end));
     }
 
+    pub(crate) fn owe_a_visit(&self, heap: HeapRef) {
+        self.0.debts.owe_a_visit(heap);
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.0.phase.get() == Phase::Ended
     }
