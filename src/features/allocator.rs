@@ -30,7 +30,7 @@ use crate::pool::route;
 /// program enables it, this crate's feature `allocator-api2` does not compile (error E0658).
 ///
 /// `allocator_api2::boxed::Box<T, Segments>` is as large as a [`PoolBox`](crate::PoolBox). By its documentation it is unique as
-/// `&mut T` is: a pointer to its value is not valid any more after the box moved, as one to a `PoolBox`'s is.
+/// `&mut T` is: a pointer to its value is not valid any more when the box has moved. One to a `PoolBox`'s value is.
 ///
 /// # Examples
 ///
