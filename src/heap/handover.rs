@@ -213,17 +213,26 @@ unsafe fn serve(heap: HeapRef, outgoing: &Outgoing, debts: &Debts) {
 }
 
 /// Heaps that a thread left before it had served all that came in while it had them. It comes back to each: a little in
-/// every slow path, and to the end when it flushes, idles or ends. Each is held by a reference to its pool.
+/// every slow path, and to the end when it flushes, idles or ends. Each is held by a reference to its pool. A thread past its
+/// end notes none, for no later step need come: it serves each heap to the end at once.
 #[derive(Debug)]
 pub(crate) struct Debts {
     heaps: [Cell<Option<HeapRef>>; 4],
+    /// Whether the thread is past its end.
+    closed: Cell<bool>,
 }
 
 impl Debts {
     pub(crate) const fn new() -> Self {
         Self {
             heaps: [const { Cell::new(None) }; 4],
+            closed: Cell::new(false),
         }
+    }
+
+    /// Says that the thread is past its end.
+    pub(crate) fn close(&self) {
+        self.closed.set(true);
     }
 
     /// Notes a heap that the caller has for a moment, with a reference to its pool.
@@ -231,7 +240,8 @@ impl Debts {
         if self.heaps.iter().any(|debt| debt.get() == Some(heap)) {
             return Owed::Before;
         }
-        let Some(vacant) = self.heaps.iter().find(|debt| debt.get().is_none()) else {
+        let vacant = self.heaps.iter().find(|debt| debt.get().is_none());
+        let Some(vacant) = vacant.filter(|_| !self.closed.get()) else {
             return Owed::Never;
         };
         registry_of(heap).count_held();
@@ -271,7 +281,7 @@ enum Owed<'a> {
     Before,
     /// It is from now on.
     Now(&'a Cell<Option<HeapRef>>),
-    /// There was no room: it must be served to the end.
+    /// There was no room, or the thread is past its end: it must be served to the end.
     Never,
 }
 

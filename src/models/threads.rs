@@ -6,7 +6,7 @@ use super::{
     Pool, alloc, churn, close, end, free_all_remotely, join, lend_for_now, model, push,
     take_back_and_end, with_debts,
 };
-use crate::heap::handover;
+use crate::heap::handover::{self, Debts};
 use crate::heap::outbox::Outbox;
 
 /// A pusher leaves a heap while another's segment waits there, in a pool that nobody will look at any more: it comes
@@ -211,6 +211,30 @@ fn late_allocation_borrows_a_heap_against_push() {
         late.free_remotely();
         pusher.join().unwrap();
         with_debts(|debts| handover::trim_abandoned(pool.registry, debts));
+        pool.close();
+    });
+}
+
+/// A thread past its end brings a kept slot home to an abandoned heap, while another pushes there: it owes nothing after.
+/// Catches: a debt of a thread that need take no further step.
+#[test]
+fn a_thread_past_its_end_owes_nothing() {
+    model(|| {
+        let pool = Pool::new();
+        let heap = pool.acquire(1);
+        let [a, b, c] = [alloc(heap), alloc(heap), alloc(heap)];
+        b.free_at_home(heap);
+        let mine = pool.acquire(2);
+        churn(mine);
+        end(heap);
+        let pusher = push(c);
+        a.free_at_home(mine); // what a wide circle does
+        let debts = Debts::new();
+        debts.close();
+        handover::trim(mine, &debts); // as `stash` and `collect` do, it passes on what is another's
+        assert!(debts.are_paid());
+        end(mine);
+        pusher.join().unwrap();
         pool.close();
     });
 }

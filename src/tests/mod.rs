@@ -4,7 +4,6 @@ mod audit;
 mod batches;
 #[cfg(not(feature = "hardened"))] // which finds the misuse itself
 mod damage;
-mod ended;
 #[cfg(all(unix, not(miri)))]
 mod kept;
 mod model;

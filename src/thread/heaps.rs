@@ -15,7 +15,7 @@ use crate::heap::HeapRef;
 use crate::heap::bounded;
 use crate::heap::handover::{self};
 use crate::heap::registry::{self, Closings, RegistryRef};
-use crate::thread::local::{Local, Phase};
+use crate::thread::local::Local;
 
 use crate::slot::SlotPtr;
 
@@ -94,7 +94,6 @@ impl Local {
         unsafe { handover::lend(heap, &self.debts) };
         // SAFETY: the reference of the heap.
         unsafe { pool.give_up(1) };
-        self.debts.pay_all();
         done
     }
 
@@ -184,7 +183,7 @@ impl Local {
 
     /// Pushes the open batches and leaves the heaps to others.
     pub(super) fn end(&self) {
-        self.phase.set(Phase::Ended);
+        self.note_end();
         self.flush();
         // SAFETY: as in `idle`.
         self.hand_over(|heap| unsafe { handover::leave(heap, &self.debts) });

@@ -93,10 +93,16 @@ impl Local {
         if self.phase.get() == Phase::Fresh {
             self.phase.set(Phase::Guarded); // before it is: to register a destructor may allocate, and come back in here
             if GUARD.try_with(|_| ()).is_err() {
-                self.phase.set(Phase::Ended);
+                self.note_end();
             }
         }
         self.phase.get() == Phase::Ended
+    }
+
+    /// From here on nothing is left for a later step.
+    pub(super) fn note_end(&self) {
+        self.phase.set(Phase::Ended);
+        self.debts.close();
     }
 
     pub(super) fn token(&self) -> u64 {

@@ -120,13 +120,11 @@ impl Local {
         if marked.is_some() {
             return marked;
         }
-        _ = self.has_ended(); // so that the end is noticed
+        self.has_ended(); // so that the end is noticed, also of a thread that has nothing but the handle
         if heap.get() == HeapRef::EMPTY {
             heap.set(self.with_room(|| pool.acquire(self.token()))?);
         }
-        let slot = self.refill(heap.get(), 0);
-        self.pay_debts();
-        slot
+        self.refill(heap.get(), 0)
     }
 
     /// A slot of those that are marked in a bin whose free list is empty, unless the thread has other things to do on a slow
@@ -249,9 +247,10 @@ impl Local {
         slot: SlotPtr,
         offset: Offset,
     ) {
+        self.has_ended(); // before, so that the end is noticed
         // SAFETY: guaranteed by the caller.
         unsafe { bounded::give(heap, segment, slot, offset, &self.debts) };
-        self.pay_debts();
+        self.debts.pay(handover::TENURE_SLOTS);
         self.tell();
     }
 
@@ -263,19 +262,9 @@ impl Local {
         }
     }
 
-    /// Comes back to heaps that were left too soon: a little, or to the end if the thread is past its own, for then nothing comes
-    /// after this.
-    fn pay_debts(&self) {
-        if self.has_ended() {
-            self.debts.pay_all();
-        } else {
-            self.debts.pay(handover::TENURE_SLOTS);
-        }
-    }
-
     pub(super) fn stash(&self, heap: HeapRef, bin: usize) {
+        self.debts.pay(handover::TENURE_SLOTS);
         handover::stash(heap, bin, &self.debts);
         self.let_go_of_closed(SWEPT_HEAPS);
-        self.pay_debts();
     }
 }

@@ -26,10 +26,6 @@ impl Thread {
         self.run(|| LOCAL.with(Local::end));
     }
 
-    pub(crate) fn owe_a_visit(&self, heap: HeapRef) {
-        self.0.debts.owe_a_visit(heap);
-    }
-
     pub(crate) fn has_ended(&self) -> bool {
         self.0.phase.get() == Phase::Ended
     }
@@ -75,4 +71,13 @@ fn exchange(parked: &Local) {
         // SAFETY: a `Local` is made of cells, which only this thread uses; it uses none of them just now.
         unsafe { ptr::swap(local.cast_mut(), parked.cast_mut()) }
     });
+}
+
+#[test]
+fn a_thread_past_its_end_notes_no_debts() {
+    let closed = || LOCAL.with(|local| local.debts.are_closed());
+    let thread = Thread::start();
+    assert!(!thread.run(closed));
+    thread.end();
+    assert!(thread.run(closed));
 }

@@ -1,4 +1,4 @@
-use super::{Debts, Owed};
+use super::Debts;
 use crate::heap::HeapRef;
 
 impl Debts {
@@ -6,8 +6,7 @@ impl Debts {
         self.heaps.iter().filter_map(|debt| debt.get())
     }
 
-    /// Owes the heap a visit, as if it had been left too soon.
-    pub(crate) fn owe_a_visit(&self, heap: HeapRef) {
-        assert!(matches!(self.owe(heap), Owed::Now(_)));
+    pub(crate) fn are_closed(&self) -> bool {
+        self.closed.get()
     }
 }
