@@ -102,13 +102,16 @@ pub(crate) unsafe fn give(
     }
 }
 
-/// Looks into the heaps one by one, and then, if none had a slot, into all of them at one moment.
+/// Looks into all heaps at one moment. If there are several, it looks into one after the other before, which is enough for a
+/// request that finds a slot, and leaves the others to other threads.
 fn look_through(pool: RegistryRef, debts: &Debts) -> Look {
-    let mut adopted = pool.heaps().filter(|heap| pool.borrow_one(*heap));
-    match adopted.find_map(|heap| park_after(heap, debts, take_from)) {
-        Some(slot) => Look::Found(slot),
-        None => look_at_once(pool, debts),
+    if pool.heaps().nth(1).is_some() {
+        let mut adopted = pool.heaps().filter(|heap| pool.borrow_one(*heap));
+        if let Some(slot) = adopted.find_map(|heap| park_after(heap, debts, take_from)) {
+            return Look::Found(slot);
+        }
     }
+    look_at_once(pool, debts)
 }
 
 /// Looks into all heaps while this thread has all of them. Slots are freed meanwhile, and none is taken: so if none is found, there
