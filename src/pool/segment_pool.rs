@@ -193,6 +193,9 @@ impl<T> SegmentPool<T> {
 
     /// As [`reserve`](Self::reserve), and touches the pages too.
     ///
+    /// Of a pool with a limit, other threads' allocations wait until it is done, and fail after two seconds: prefault before the
+    /// threads start, or in steps. A million pages take about a second.
+    ///
     /// # Errors
     ///
     /// As `reserve`.
