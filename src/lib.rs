@@ -163,7 +163,7 @@
         dead_code,
         unreachable_pub,
         clippy::modulo_one,
-        reason = "the models do not reach the public surface, and have an outbox of one batch"
+        reason = "the models do not reach the public surface, and have an remote_buffer of one batch"
     )
 )]
 
@@ -198,7 +198,7 @@ pub use self::{
     insight::look::SlotState,
     insight::report::{Memory, Report, memory, report},
     insight::snapshot::{HeapSnapshot, Holder, SegmentSnapshot, Snapshot, snapshot},
-    insight::stats::{Census, ClassStats, Stats, stats, validate},
+    insight::stats::{ClassStats, Stats, Validation, stats, validate},
     pool::local::LocalPool,
     pool::{SegmentPool, SegmentPoolBuilder},
     thread::{flush, idle, trim},

@@ -51,7 +51,7 @@ fn values_of_every_kind() {
 }
 
 #[test]
-fn values_with_a_mapping_of_their_own() {
+fn values_with_a_dedicated_mapping() {
     for _ in 0..3 {
         let big = PoolBox::new([7_u8; 200_000]);
         assert_eq!(PoolBox::into_inner(big)[199_999], 7);

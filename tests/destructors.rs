@@ -49,8 +49,8 @@ fn a_drop_that_panics_loses_no_slot() {
     for cookie in 0..10_000 {
         assert_eq!(explode(pool.alloc(Bomb::new(cookie))), cookie);
     }
-    let (stats, census) = (pool.stats(), pool.validate());
-    assert_eq!((census.live, census.segments), (0, 1));
+    let (stats, validation) = (pool.stats(), pool.validate());
+    assert_eq!((validation.live, validation.segments), (0, 1));
     assert_eq!((stats.allocations, stats.local_frees), (10_000, 10_000));
 }
 

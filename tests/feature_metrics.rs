@@ -104,6 +104,6 @@ fn a_recorder_may_use_pools() {
     let boxed = PoolBox::new(String::from("kept"));
     metrics::with_local_recorder(&Allocating, segment_pool::metrics::publish);
     assert_eq!(*boxed, "kept");
-    let census = segment_pool::validate();
-    assert_eq!(census.free + census.live, census.capacity);
+    let validation = segment_pool::validate();
+    assert_eq!(validation.free + validation.live, validation.capacity);
 }

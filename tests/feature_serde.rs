@@ -75,8 +75,8 @@ fn what_pools_say_of_themselves_is_serialized_field_by_field() {
     let slot = if cfg!(feature = "hardened") { 112 } else { 104 };
     assert_eq!(report["classes"][0]["slot_bytes"], slot);
     assert!(report["memory"]["arenas"].as_u64() >= Some(1));
-    let census = serde_json::to_value(pool.validate()).unwrap();
-    assert_eq!(census["live"], 10);
+    let validation = serde_json::to_value(pool.validate()).unwrap();
+    assert_eq!(validation["live"], 10);
     let leaks = serde_json::to_value(pool.leaks()).unwrap();
     assert_eq!(leaks["type_name"], "[i32; 25]");
 }

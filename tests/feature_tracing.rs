@@ -116,7 +116,7 @@ impl Subscriber for Listener {
 fn nothing() {}
 
 #[test]
-fn the_life_of_a_pool_is_told() {
+fn the_life_of_a_pool_is_emitted() {
     let listener = Listener::new(nothing);
     let hear = |work: &mut dyn FnMut()| listener.hear("life", work);
     let pool = SegmentPool::builder().name("life").build();
@@ -137,7 +137,7 @@ fn the_life_of_a_pool_is_told() {
 }
 
 #[test]
-fn equal_events_are_told_once_with_their_number() {
+fn equal_events_are_emitted_once_with_their_number() {
     let pool = SegmentPool::builder().name("many").build();
     let boxes = fill(&pool, 100 * 63);
     let listener = Listener::new(nothing);
@@ -150,7 +150,7 @@ fn equal_events_are_told_once_with_their_number() {
 }
 
 #[test]
-fn a_refusal_is_told_before_the_value_comes_back() {
+fn a_refusal_is_emitted_before_the_value_comes_back() {
     let pool = SegmentPool::builder().name("full").max_segments(1).build();
     let boxes = fill(&pool, 63);
     let listener = Listener::new(nothing);
@@ -176,7 +176,7 @@ fn a_refusal_is_told_before_the_value_comes_back() {
 }
 
 #[test]
-fn pages_given_back_are_told() {
+fn pages_given_back_are_emitted() {
     let pool = SegmentPool::builder().name("purged").build();
     let boxes = fill(&pool, 40 * 63);
     let listener = Listener::new(nothing);
@@ -226,7 +226,7 @@ fn make_use_of_pools() {
 }
 
 #[test]
-fn a_subscriber_may_use_the_pool_it_is_told_of() {
+fn a_subscriber_may_use_the_pool_it_is_emitted_of() {
     let listener = Listener::new(make_use_of_pools);
     let told = listener.hear("shared", || {
         for round in 0..10 {
@@ -250,9 +250,9 @@ fn a_subscriber_may_use_the_pool_it_is_told_of() {
     });
     assert!(told.len() > 10, "{told:?}");
     let _ = SHARED.leaks();
-    let (stats, census) = (SHARED.stats(), SHARED.validate());
+    let (stats, validation) = (SHARED.stats(), SHARED.validate());
     assert_eq!(
-        (stats.live(), stats.segments, census.capacity),
+        (stats.live(), stats.segments, validation.capacity),
         (0, 0, 0),
         "{stats}"
     );
@@ -265,10 +265,10 @@ type Boxes = Vec<PoolBox<Kilobyte>>;
 
 /// What a subscriber does comes after what it was told of, and after what the caller asked for.
 #[test]
-fn a_census_and_a_picture_are_done_before_a_subscriber_changes_the_pool() {
+fn a_validation_and_a_snapshot_are_done_before_a_subscriber_changes_the_pool() {
     let listener = Listener::new(|| KEPT.lock().unwrap().extend(fill(&WATCHED, 5)));
     let mut looks: [(&str, &dyn Fn() -> usize); 2] = [
-        ("census", &|| WATCHED.validate().live),
+        ("validation", &|| WATCHED.validate().live),
         ("picture", &|| WATCHED.snapshot().count(SlotState::Live)),
     ];
     for (look, live) in &mut looks {
@@ -317,18 +317,18 @@ fn a_subscriber_may_free_remotely_while_a_thread_keeps_slots() {
     let goods = GOODS.lock().unwrap().iter().flatten().count();
     owner.end();
     assert_eq!(TRADED.leaks().map(|report| report.live), Some(goods as u64));
-    let census = TRADED.validate();
-    assert_eq!(census.live, goods);
+    let validation = TRADED.validate();
+    assert_eq!(validation.live, goods);
 }
 
 /// As a program has one: for all threads, and without the guard against events in events that `tracing` gives others.
 #[test]
-fn what_a_subscriber_causes_is_not_told() {
+fn what_a_subscriber_causes_is_not_emitted() {
     thread_local! {
         static DEPTH: Cell<u32> = const { Cell::new(0) };
     }
 
-    in_own_process("what_a_subscriber_causes_is_not_told", || {
+    in_own_process("what_a_subscriber_causes_is_not_emitted", || {
         let listener = Listener::new(|| {
             assert_eq!(DEPTH.replace(1), 0, "told while it was told");
             drop(fill(&SHARED, 2000));
@@ -365,7 +365,7 @@ fn a_subscriber_that_panics_hears_the_next_event() {
 }
 
 #[test]
-fn what_happens_while_a_panic_unwinds_is_told() {
+fn what_happens_while_a_panic_unwinds_is_emitted() {
     let listener = Listener::new(panic_always);
     let told = listener.hear("unwinds", || {
         let made = panic::catch_unwind(AssertUnwindSafe(|| {
@@ -395,7 +395,7 @@ fn on_leak_is_called_though_the_subscriber_panics() {
 
 /// A subscriber with a thread-local of its own, which goes before the pools are left: made later.
 #[test]
-fn the_end_of_a_thread_is_not_told() {
+fn the_end_of_a_thread_is_not_emitted() {
     struct Buffer(Cell<u32>);
 
     impl Drop for Buffer {
@@ -406,7 +406,7 @@ fn the_end_of_a_thread_is_not_told() {
         static BUFFER: Buffer = const { Buffer(Cell::new(0)) };
     }
 
-    in_own_process("the_end_of_a_thread_is_not_told", || {
+    in_own_process("the_end_of_a_thread_is_not_emitted", || {
         let listener = Listener::new(|| BUFFER.with(|buffer| buffer.0.set(buffer.0.get() + 1)));
         tracing::subscriber::set_global_default(listener.clone()).unwrap();
         let pool: &SegmentPool<Kilobyte> = &SHARED;

@@ -39,7 +39,10 @@ mod stories {
                 "a child makes boxes beside those of others",
                 a_child_makes_boxes,
             ),
-            ("a child sends what waits in the outbox", a_child_flushes),
+            (
+                "a child sends what waits in the remote-free buffer",
+                a_child_flushes,
+            ),
             ("a child adopts what threads had left", abandoned_heaps),
             ("a child uses a bounded pool that was in use", bounded_pool),
         ];

@@ -17,7 +17,7 @@ use std::thread;
 use calling_allocator::{
     CallingAllocator, DEEDS, Deed, act_at, acting_at, deeds_done, drop_all_kept,
 };
-use segment_pool::{Census, Holder, PoolArc, PoolBox, SegmentPool, SlotState};
+use segment_pool::{Holder, PoolArc, PoolBox, SegmentPool, SlotState, Validation};
 
 #[global_allocator]
 static GLOBAL: CallingAllocator = CallingAllocator;
@@ -39,7 +39,7 @@ const DROPPED: u64 = 3;
 static ABROAD: AtomicPtr<Value> = AtomicPtr::new(ptr::null_mut());
 static DOOMED: AtomicPtr<SegmentPool<Value>> = AtomicPtr::new(ptr::null_mut());
 
-fn drop_a_strangers() {
+fn drop_a_remote_value() {
     let found = ABROAD.swap(ptr::null_mut(), Ordering::AcqRel);
     if !found.is_null() {
         // SAFETY: out of `into_raw`, and the swap took it away.
@@ -60,7 +60,7 @@ const MORE_DEEDS: [(&str, Deed); 8] = [
         let thread = thread::spawn(|| drop(PoolBox::new([7_u64; 50])));
         thread.join().unwrap();
     }),
-    ("drops a stranger's", drop_a_strangers),
+    ("drops a stranger's", drop_a_remote_value),
     ("drops a pool", drop_a_pool),
     ("trims a pool", || POOL.trim()),
     ("looks for leaks", || _ = POOL.leaks()),
@@ -71,7 +71,7 @@ const MORE_DEEDS: [(&str, Deed); 8] = [
 
 /// Gives the allocator what it may drop.
 fn provide() {
-    drop_a_strangers();
+    drop_a_remote_value();
     drop_a_pool();
     let doomed = Box::new(SegmentPool::new());
     drop((0..50).map(|n| doomed.alloc([n; 100])).collect::<Vec<_>>());
@@ -159,19 +159,27 @@ impl Scene {
     /// Nothing is lost.
     fn end(self) {
         drop((self.large, self.small));
-        drop_a_strangers();
+        drop_a_remote_value();
         drop_a_pool();
         drop_all_kept();
         POOL.trim();
-        let (stats, census) = (POOL.stats(), POOL.validate());
+        let (stats, validation) = (POOL.stats(), POOL.validate());
         assert_eq!((stats.live(), stats.segments), (0, 0), "{stats}");
-        assert_eq!((census.live, census.capacity), (0, 0), "{census}");
+        assert_eq!(
+            (validation.live, validation.capacity),
+            (0, 0),
+            "{validation}"
+        );
         assert_adds_up(segment_pool::validate());
     }
 }
 
-fn assert_adds_up(census: Census) {
-    assert_eq!(census.free + census.live, census.capacity, "{census}");
+fn assert_adds_up(validation: Validation) {
+    assert_eq!(
+        validation.free + validation.live,
+        validation.capacity,
+        "{validation}"
+    );
 }
 
 /// Those that the test has, and those in open batches.
@@ -183,13 +191,13 @@ fn assert_all_alive(live: usize) {
 // --- Looks ----------------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_census_counts_each_slot_once() {
+fn a_validation_counts_each_slot_once() {
     Scene::set().with_every_deed(|| {
         assert_adds_up(segment_pool::validate());
-        let census = POOL.validate();
-        assert_adds_up(census);
-        assert_all_alive(census.live);
-        assert_eq!(census.heaps as u64, POOL.stats().heaps, "{census}");
+        let validation = POOL.validate();
+        assert_adds_up(validation);
+        assert_all_alive(validation.live);
+        assert_eq!(validation.heaps as u64, POOL.stats().heaps, "{validation}");
     });
 }
 

@@ -11,7 +11,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, RwLockReadGuard};
 
-use segment_pool::{AllocError, Census, PoolBox, SegmentPool, Stats};
+use segment_pool::{AllocError, PoolBox, SegmentPool, Stats, Validation};
 use static_assertions::{assert_eq_size, assert_impl_all, assert_not_impl_any};
 
 // --- Sizes and niches -----------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ assert_not_impl_any!(PoolBox<u8>: Copy);
 assert_impl_all!(AllocError<Vec<u8>>: Error, Send, Sync, Clone);
 assert_not_impl_any!(AllocError<Neither>: Send, Sync);
 assert_impl_all!(Stats: Copy, Debug, Display, Default, Send, Sync);
-assert_impl_all!(Census: Copy, Debug, Display, Default, Send, Sync);
+assert_impl_all!(Validation: Copy, Debug, Display, Default, Send, Sync);
 
 // --- Variance and lifetimes -----------------------------------------------------------------------------------------
 
@@ -120,10 +120,10 @@ fn a_pool_may_be_a_constant_or_a_static() {
 fn overhead<const BYTES: usize>() -> usize {
     let pool = SegmentPool::new();
     let _in_use = pool.alloc([0_u8; BYTES]);
-    let (stats, census) = (pool.stats(), pool.validate());
-    assert_eq!((stats.segments, census.segments), (1, 1));
+    let (stats, validation) = (pool.stats(), pool.validate());
+    assert_eq!((stats.segments, validation.segments), (1, 1));
     let segment = stats.segment_bytes as usize;
-    let slots = census.capacity * BYTES; // whole units, so a stride is a size
+    let slots = validation.capacity * BYTES; // whole units, so a stride is a size
     assert!(slots < segment);
     (segment - slots) * 10_000 / segment
 }
@@ -196,7 +196,7 @@ fn no_slot_has_a_header() {
 // --- What is counted, and where values lie --------------------------------------------------------------------------
 
 #[test]
-fn a_value_with_a_mapping_of_its_own_is_counted_as_large_and_one_without_size_is_not() {
+fn a_value_with_a_dedicated_mapping_is_counted_as_large_and_one_without_size_is_not() {
     #[repr(align(8192))]
     struct Aligned(#[expect(dead_code)] u8);
     let (large, aligned, nothing) = (SegmentPool::new(), SegmentPool::new(), SegmentPool::new());
@@ -226,14 +226,14 @@ fn segments<T>(boxes: &[PoolBox<T>]) -> BTreeSet<usize> {
 fn a_pools_values_share_segments_with_no_others() {
     type Value = [u64; 5];
     let pools = [SegmentPool::new(), SegmentPool::new()];
-    let (mut ours, mut others, mut strangers) = (vec![], vec![], vec![]);
+    let (mut ours, mut others, mut remote_frees) = (vec![], vec![], vec![]);
     for n in 0..5000 {
         let value: Value = [n; 5];
         ours.push(pools[0].alloc(value));
         others.push(pools[1].alloc(value));
-        strangers.push(PoolBox::new(value));
+        remote_frees.push(PoolBox::new(value));
     }
-    let lie = [&ours, &others, &strangers].map(|boxes| segments(boxes));
+    let lie = [&ours, &others, &remote_frees].map(|boxes| segments(boxes));
     assert!(
         lie[0].is_disjoint(&lie[1]) && lie[0].is_disjoint(&lie[2]) && lie[1].is_disjoint(&lie[2])
     );

@@ -70,7 +70,7 @@ fn adoptions_and_abandonments_are_counted() {
     hold(&pool);
     assert_eq!(owners(pool.stats()), (1, 0, 1, 1), "adopted");
     segment_pool::idle();
-    assert_eq!(owners(pool.stats()), (1, 1, 1, 2), "lent");
+    assert_eq!(owners(pool.stats()), (1, 1, 1, 2), "parked");
     hold(&pool);
     assert_eq!(owners(pool.stats()), (1, 0, 2, 2), "taken back");
     pool.trim();
@@ -94,7 +94,7 @@ fn spare_segments_are_counted_by_their_bytes() {
 }
 
 #[test]
-fn values_with_a_mapping_of_their_own_are_alive_too() {
+fn values_with_a_dedicated_mapping_are_alive_too() {
     let pool = SegmentPool::<[u8; 200_000]>::new();
     let boxes = [pool.alloc([1; 200_000]), pool.alloc([2; 200_000])];
     let stats = pool.stats();
@@ -206,8 +206,8 @@ fn resident_memory_is_what_was_touched() {
 
 #[cfg(all(target_os = "linux", not(miri)))]
 #[test]
-fn free_segments_that_kept_their_pages_are_told() {
-    in_own_process("free_segments_that_kept_their_pages_are_told", || {
+fn free_segments_that_kept_their_pages_are_emitted() {
+    in_own_process("free_segments_that_kept_their_pages_are_emitted", || {
         let pool = SegmentPool::new();
         let keep = pool.alloc([7; KILOBYTE]);
         let fill_and_end = || drop(fill(&pool, 20 * IN_A_SEGMENT));
@@ -266,7 +266,7 @@ fn a_picture_of_a_threads_own_heap() {
     let trimmed = pool.snapshot();
     places[5..8]
         .iter()
-        .for_each(|&place| expected[place] = SlotState::Home);
+        .for_each(|&place| expected[place] = SlotState::Returned);
     assert_eq!(trimmed.heaps[0].segments[0].slots[..20], expected);
     assert_eq!(trimmed.count(SlotState::AtHand), 0);
 }
@@ -286,7 +286,7 @@ fn what_another_thread_freed_is_in_flight_once() {
 }
 
 #[test]
-fn a_segment_that_completed_is_in_flight_as_a_whole() {
+fn a_fully_freed_segment_is_in_flight_as_a_whole() {
     let pool = SegmentPool::new();
     // More than 1 MiB of completed segments: the others are purged where they are.
     let boxes = fill(&pool, 40 * IN_A_SEGMENT);
@@ -455,9 +455,9 @@ fn pictures_while_threads_run_lose_nothing() {
         }
     });
     POOL.trim();
-    let (stats, census) = (POOL.stats(), POOL.validate());
+    let (stats, validation) = (POOL.stats(), POOL.validate());
     assert_eq!(
-        (stats.live(), stats.segments, census.capacity),
+        (stats.live(), stats.segments, validation.capacity),
         (0, 0, 0),
         "{stats}"
     );

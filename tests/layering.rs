@@ -34,7 +34,7 @@ const STOREYS: [(&str, &[&str]); 12] = [
         "heap",
         &[
             "batch",
-            "marks",
+            "deferred",
             "lists",
             "bin",
             "pool_core",
@@ -43,7 +43,7 @@ const STOREYS: [(&str, &[&str]); 12] = [
             "registry",
             "handover",
             "bounded",
-            "outbox",
+            "remote_buffer",
         ],
     ),
     ("thread", &["held", "local", "heaps", "slow", "entry"]),

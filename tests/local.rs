@@ -137,7 +137,7 @@ fn a_handle_works_in_a_destructor_after_the_threads_end() {
 }
 
 #[test]
-fn values_without_memory_and_with_mappings_of_their_own_have_no_slots() {
+fn values_without_memory_and_with_dedicated_mappings_have_no_slots() {
     let nothing = SegmentPool::<()>::new();
     let _: PoolBox<()> = nothing.local().alloc(());
     let large = SegmentPool::<[u64; 50_000]>::new();

@@ -105,7 +105,7 @@ fn fill_and_measure<const WORDS: usize>(table: &mut Table<WORDS>) -> Figures {
 /// One thread makes and drops the values, goes on, trims, and ends.
 ///
 /// While it goes on after dropping them at random, the few free slots it keeps at hand lie in nearly every segment.
-fn dropped_at_home<const WORDS: usize>(order: Order) {
+fn dropped_by_owner<const WORDS: usize>(order: Order) {
     let thread = thread::spawn(move || {
         let indices = order.indices();
         let mut table = table();
@@ -158,12 +158,12 @@ macro_rules! memory_is_back {
 }
 
 memory_is_back! {
-    at_home_as_made_16: dropped_at_home, 2, AsMade;
-    at_home_in_reverse_16: dropped_at_home, 2, Reverse;
-    at_home_at_random_16: dropped_at_home, 2, Random;
-    at_home_as_made_64: dropped_at_home, 8, AsMade;
-    at_home_in_reverse_64: dropped_at_home, 8, Reverse;
-    at_home_at_random_64: dropped_at_home, 8, Random;
+    local_as_made_16: dropped_by_owner, 2, AsMade;
+    local_in_reverse_16: dropped_by_owner, 2, Reverse;
+    local_at_random_16: dropped_by_owner, 2, Random;
+    local_as_made_64: dropped_by_owner, 8, AsMade;
+    local_in_reverse_64: dropped_by_owner, 8, Reverse;
+    local_at_random_64: dropped_by_owner, 8, Random;
     elsewhere_as_made_16: dropped_elsewhere_before_the_owner_ends, 2, AsMade;
     elsewhere_in_reverse_16: dropped_elsewhere_before_the_owner_ends, 2, Reverse;
     elsewhere_at_random_16: dropped_elsewhere_before_the_owner_ends, 2, Random;
@@ -208,7 +208,7 @@ fn a_pool_that_is_gone_leaves_nothing_mapped() {
 }
 
 #[test]
-fn a_mapping_of_its_own_is_unmapped_even_if_the_value_panics() {
+fn a_dedicated_mapping_is_unmapped_even_if_the_value_panics() {
     struct Bomb([u8; 200_000]);
 
     impl Drop for Bomb {
@@ -218,7 +218,7 @@ fn a_mapping_of_its_own_is_unmapped_even_if_the_value_panics() {
     }
 
     in_own_process(
-        "a_mapping_of_its_own_is_unmapped_even_if_the_value_panics",
+        "a_dedicated_mapping_is_unmapped_even_if_the_value_panics",
         || {
             on_a_large_stack(|| {
                 let taken = address_space_taken(|| {

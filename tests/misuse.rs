@@ -60,16 +60,16 @@ macro_rules! misuses {
 }
 
 /// Where the slots come from that this thread misuses.
-enum Home {
+enum Owner {
     Here,
     Elsewhere(Worker),
     Ended,
 }
 
-use Home::{Ended, Here};
+use Owner::{Ended, Here};
 
-fn elsewhere() -> Home {
-    Home::Elsewhere(Worker::start())
+fn elsewhere() -> Owner {
+    Owner::Elsewhere(Worker::start())
 }
 
 /// Pointers to values, which may be sent as they are.
@@ -78,8 +78,8 @@ struct Pointers(Vec<*mut Value>);
 // SAFETY: the values are.
 unsafe impl Send for Pointers {}
 
-impl Home {
-    /// Runs a job where the slots are at home; on a thread that has ended then, if that is where.
+impl Owner {
+    /// Runs a job where the slots are at owner; on a thread that has ended then, if that is where.
     fn run<R: Send + 'static>(&self, job: impl FnOnce() -> R + Send + 'static) -> R {
         match self {
             Here => job(),
@@ -123,29 +123,29 @@ fn flip(word: *mut u16, bit: u32) {
 
 // --- Freed twice ----------------------------------------------------------------------------------------------------
 
-fn double_free(home: Home) {
-    let pointer = home.make_one();
+fn double_free(owner: Owner) {
+    let pointer = owner.make_one();
     free(pointer);
     free(pointer);
 }
 
-/// Since the first free the slot went home, to a segment that another value keeps.
-fn double_free_of_what_came_home(home: Home) {
-    let pointers = home.make(2);
+/// Since the first free the slot went owner, to a segment that another value keeps.
+fn double_free_of_a_returned_slot(owner: Owner) {
+    let pointers = owner.make(2);
     free(pointers[0]);
     flush();
-    home.run(trim);
+    owner.run(trim);
     free(pointers[0]);
 }
 
 misuses! {
-    double_free_at_home: DOUBLE_FREE, || double_free(Here);
+    double_free_by_the_owner: DOUBLE_FREE, || double_free(Here);
     double_free_elsewhere: DOUBLE_FREE, || double_free(elsewhere());
     double_free_after_the_owner_ended: DOUBLE_FREE, || double_free(Ended);
-    double_free_of_what_is_at_home: DOUBLE_FREE, || double_free_of_what_came_home(Here);
-    double_free_of_what_came_from_elsewhere: DOUBLE_FREE, || double_free_of_what_came_home(elsewhere());
-    double_free_of_what_is_nobodys: DOUBLE_FREE, || double_free_of_what_came_home(Ended);
-    double_free_of_what_was_lent: DOUBLE_FREE, || {
+    double_free_of_a_slot_on_its_segments_list: DOUBLE_FREE, || double_free_of_a_returned_slot(Here);
+    double_free_of_what_came_from_elsewhere: DOUBLE_FREE, || double_free_of_a_returned_slot(elsewhere());
+    double_free_of_what_is_nobodys: DOUBLE_FREE, || double_free_of_a_returned_slot(Ended);
+    double_free_of_what_was_parked: DOUBLE_FREE, || {
         let pointer = Here.make_one();
         free(pointer);
         idle();
@@ -164,12 +164,12 @@ misuses! {
         free(pointer);
     };
     double_free_by_two_others: DOUBLE_FREE, || {
-        let home = elsewhere();
-        let pointer = home.make(2)[0];
+        let owner = elsewhere();
+        let pointer = owner.make(2)[0];
         let pointers = Pointers(vec![pointer]);
         thread::spawn(move || { let p = pointers; free(p.0[0]) }).join().unwrap();
         free(pointer);
-        drop(home);
+        drop(owner);
     };
 
     /// Two at once, and neither before the other: one of them finds it.
@@ -189,8 +189,8 @@ misuses! {
 
     /// The first free was the last of its segment's slots, whose pages went back to the system.
     double_free_of_what_was_purged: DOUBLE_FREE, || {
-        let home = elsewhere();
-        let pointers = home.make(100 * MANY);
+        let owner = elsewhere();
+        let pointers = owner.make(100 * MANY);
         pointers.iter().copied().for_each(free);
         flush();
         free(pointers[50 * MANY]);
@@ -206,22 +206,22 @@ misuses! {
 
 // --- Never made -----------------------------------------------------------------------------------------------------
 
-fn free_into_a_value(home: Home) {
-    let pointer = home.make_one();
+fn free_into_a_value(owner: Owner) {
+    let pointer = owner.make_one();
     free(pointer.wrapping_byte_add(8));
 }
 
-fn free_as_another_type(home: Home) {
-    let pointer = home.make_one();
+fn free_as_another_type(owner: Owner) {
+    let pointer = owner.make_one();
     // SAFETY: a lie.
     drop(unsafe { PoolBox::from_raw(pointer.cast::<[u64; 15]>()) });
 }
 
 misuses! {
-    foreign_pointer_into_a_value_at_home: FOREIGN_POINTER, || free_into_a_value(Here);
+    foreign_pointer_into_a_value_by_the_owner: FOREIGN_POINTER, || free_into_a_value(Here);
     foreign_pointer_into_a_value_elsewhere: FOREIGN_POINTER, || free_into_a_value(elsewhere());
     foreign_pointer_into_a_value_after_the_owner_ended: FOREIGN_POINTER, || free_into_a_value(Ended);
-    foreign_pointer_of_another_type_at_home: FOREIGN_POINTER, || free_as_another_type(Here);
+    foreign_pointer_of_another_type_by_the_owner: FOREIGN_POINTER, || free_as_another_type(Here);
     foreign_pointer_of_another_type_elsewhere: FOREIGN_POINTER, || free_as_another_type(elsewhere());
     foreign_pointer_of_another_type_after_the_owner_ended: FOREIGN_POINTER, || free_as_another_type(Ended);
 
@@ -259,17 +259,17 @@ misuses! {
 
 // --- Written after the free -----------------------------------------------------------------------------------------
 
-fn write_after_free(home: Home, word: usize) {
-    let pointer = home.make_one();
+fn write_after_free(owner: Owner, word: usize) {
+    let pointer = owner.make_one();
     free(pointer);
     write(pointer, word);
-    home.use_all();
+    owner.use_all();
 }
 
 /// Many are freed, so few from each page that their segments stay, and when their batches are sent, one in each is
 /// written to.
-fn write_into_the_lists(home: Home, word: usize) {
-    let pointers = home.make(MANY);
+fn write_into_the_lists(owner: Owner, word: usize) {
+    let pointers = owner.make(MANY);
     let freed: Vec<_> = pointers.into_iter().step_by(2).collect();
     freed.iter().copied().for_each(free);
     flush();
@@ -277,22 +277,22 @@ fn write_into_the_lists(home: Home, word: usize) {
         .iter()
         .step_by(32)
         .for_each(|pointer| write(*pointer, word));
-    home.use_all();
+    owner.use_all();
 }
 
 misuses! {
-    write_after_free_at_home: WRITE_AFTER_FREE, || write_after_free(Here, 0);
-    write_after_free_at_home_further_on: WRITE_AFTER_FREE, || write_after_free(Here, 5);
-    write_after_free_at_home_at_the_end: WRITE_AFTER_FREE, || write_after_free(Here, 7);
+    write_after_free_by_the_owner: WRITE_AFTER_FREE, || write_after_free(Here, 0);
+    write_after_free_by_the_owner_further_on: WRITE_AFTER_FREE, || write_after_free(Here, 5);
+    write_after_free_by_the_owner_at_the_end: WRITE_AFTER_FREE, || write_after_free(Here, 7);
     write_after_free_elsewhere: WRITE_AFTER_FREE, || write_after_free(elsewhere(), 0);
     write_after_free_elsewhere_further_on: WRITE_AFTER_FREE, || write_after_free(elsewhere(), 5);
     write_after_free_after_the_owner_ended: WRITE_AFTER_FREE, || write_after_free(Ended, 0);
     write_after_free_after_the_owner_ended_further_on: WRITE_AFTER_FREE, || write_after_free(Ended, 5);
 
     write_into_a_free_list: WRITE_AFTER_FREE, || write_into_the_lists(Here, 0);
-    write_into_a_depot: WRITE_AFTER_FREE, || write_into_the_lists(Here, 1);
+    write_into_a_full_magazine: WRITE_AFTER_FREE, || write_into_the_lists(Here, 1);
     write_into_a_remote_list: WRITE_AFTER_FREE, || write_into_the_lists(elsewhere(), 0);
-    write_into_a_marked_slot_that_comes_home: WRITE_AFTER_FREE, || {
+    write_into_a_deferred_slot_that_is_returned: WRITE_AFTER_FREE, || {
         let pointers = Here.make(200);
         let highest = *pointers.iter().max().unwrap();
         let pointers = Pointers(pointers);
@@ -305,29 +305,29 @@ misuses! {
     write_into_what_an_ended_thread_left: WRITE_AFTER_FREE, || write_into_the_lists(Ended, 0);
 
     /// Before the slot is the carrier of its batch.
-    write_before_the_carrier_is_written: WRITE_AFTER_FREE, || {
+    write_before_the_node_is_written: WRITE_AFTER_FREE, || {
         let pointer = elsewhere().make_one();
         free(pointer);
         write(pointer, 0);
         flush();
     };
     /// The last of a batch is its carrier. Nothing is handed out.
-    write_into_a_carrier: WRITE_AFTER_FREE, || {
-        let home = elsewhere();
-        let pointers = home.make(10);
+    write_into_a_node: WRITE_AFTER_FREE, || {
+        let owner = elsewhere();
+        let pointers = owner.make(10);
         pointers.iter().copied().for_each(free);
         flush();
         write(pointers[9], 3);
-        home.run(trim);
+        owner.run(trim);
     };
     /// The others come as they were freed.
     write_into_a_slot_that_is_carried: WRITE_AFTER_FREE, || {
-        let home = elsewhere();
-        let pointers = home.make(10);
+        let owner = elsewhere();
+        let pointers = owner.make(10);
         pointers.iter().copied().for_each(free);
         write(pointers[5], 0);
         flush();
-        home.run(trim);
+        owner.run(trim);
     };
     /// A slot of each of many segments is freed, alone of its segment. The outbox cannot hold all those batches, and the first
     /// is sent, whose only slot is its carrier.
@@ -354,19 +354,19 @@ misuses! {
         Here.make_one();
     };
     /// So is the neighbour of a slot that is carried, which waits in the outbox.
-    a_bit_flipped_in_a_carrier: WRITE_AFTER_FREE, || {
-        let home = elsewhere();
-        let pointers = home.make(50);
-        let (carrier, others) = pointers.split_last().unwrap();
+    a_bit_flipped_in_a_node: WRITE_AFTER_FREE, || {
+        let owner = elsewhere();
+        let pointers = owner.make(50);
+        let (node, others) = pointers.split_last().unwrap();
         let neighbour = |pointer: &*mut Value| pointer.map_addr(|addr| addr ^ 64);
         let both = |pointer: &&*mut Value| others.contains(&neighbour(pointer));
         let carried = *others.iter().find(both).unwrap();
         free(carried);
-        free(*carrier);
+        free(*node);
         flush();
         free(neighbour(&carried));
-        flip(carrier.wrapping_byte_add(2).cast(), 3);
-        home.run(trim);
+        flip(node.wrapping_byte_add(2).cast(), 3);
+        owner.run(trim);
     };
 
     /// The bytes of a link are those of another link, to a slot that is free as well.
@@ -384,15 +384,15 @@ misuses! {
 // --- Written beyond the end -----------------------------------------------------------------------------------------
 
 /// The slot behind is anybody's.
-fn overrun(home: Home) {
-    let pointer = home.make_one();
+fn overrun(owner: Owner) {
+    let pointer = owner.make_one();
     write(pointer, 7);
     free(pointer);
 }
 
 /// The slot behind is free, and the write skips what lies between.
-fn overrun_into_a_free_slot(home: Home) {
-    let mut pointers = home.make(MANY);
+fn overrun_into_a_free_slot(owner: Owner) {
+    let mut pointers = owner.make(MANY);
     pointers.sort_unstable();
     let neighbours = pointers
         .windows(2)
@@ -402,14 +402,14 @@ fn overrun_into_a_free_slot(home: Home) {
     };
     free(*behind);
     write(*before, 8);
-    home.use_all();
+    owner.use_all();
 }
 
 misuses! {
-    overrun_at_home: OVERRUN, || overrun(Here);
+    overrun_by_the_owner: OVERRUN, || overrun(Here);
     overrun_elsewhere: OVERRUN, || overrun(elsewhere());
     overrun_after_the_owner_ended: OVERRUN, || overrun(Ended);
-    overrun_into_a_free_slot_at_home: WRITE_AFTER_FREE, || overrun_into_a_free_slot(Here);
+    overrun_into_a_free_slot_by_the_owner: WRITE_AFTER_FREE, || overrun_into_a_free_slot(Here);
     overrun_into_a_free_slot_elsewhere: WRITE_AFTER_FREE, || overrun_into_a_free_slot(elsewhere());
     overrun_into_a_free_slot_after_the_owner_ended: WRITE_AFTER_FREE, || overrun_into_a_free_slot(Ended);
     overrun_in_a_pool_of_one_type: OVERRUN, || {
@@ -424,26 +424,26 @@ misuses! {
 
 /// A box may outlive its pool. Its segment goes with it, if nobody else holds it, and then a second free is one of
 /// memory that is no segment.
-fn free_after_pool_drop(home: Home, expects_its_segment: bool) {
+fn free_after_pool_drop(owner: Owner, expects_its_segment: bool) {
     let pool = Arc::new(SegmentPool::<Value>::new());
     let theirs = Arc::clone(&pool);
     let alloc = move || Pointers(vec![PoolBox::into_raw(theirs.alloc([0; 7]))]);
-    let pointer = home.run(alloc).0[0];
+    let pointer = owner.run(alloc).0[0];
     drop(Arc::into_inner(pool).expect("the job has ended"));
     free(pointer); // as it should be
     if !expects_its_segment {
         flush();
-        home.run(idle);
+        owner.run(idle);
         idle();
     }
     free(pointer);
 }
 
 misuses! {
-    free_after_pool_drop_at_home: DOUBLE_FREE, || free_after_pool_drop(Here, true);
+    free_after_pool_drop_by_the_owner: DOUBLE_FREE, || free_after_pool_drop(Here, true);
     free_after_pool_drop_elsewhere: DOUBLE_FREE, || free_after_pool_drop(elsewhere(), true);
     free_after_pool_drop_after_the_owner_ended: DOUBLE_FREE, || free_after_pool_drop(Ended, true);
-    free_after_pool_and_segment_are_gone_at_home: FOREIGN_POINTER, || free_after_pool_drop(Here, false);
+    free_after_pool_and_segment_are_gone_by_the_owner: FOREIGN_POINTER, || free_after_pool_drop(Here, false);
     free_after_pool_and_segment_are_gone_elsewhere: FOREIGN_POINTER, || free_after_pool_drop(elsewhere(), false);
     free_after_pool_and_segment_are_gone_after_the_owner_ended: FOREIGN_POINTER,
         || free_after_pool_drop(Ended, false);
@@ -452,7 +452,7 @@ misuses! {
 // --- The end --------------------------------------------------------------------------------------------------------
 
 misuses! {
-    a_hook_is_told_instead: "found: DoubleFree\n", || {
+    a_hook_is_emitted_instead: "found: DoubleFree\n", || {
         set_misuse_hook(|misuse| eprintln!("found: {misuse:?}"));
         double_free(Here);
     };

@@ -110,10 +110,14 @@ type Counts = [isize; 2];
 
 /// Counts every slot that this thread may see.
 fn count(pool: &Pool) -> Counts {
-    [validate(), pool.validate()].map(|census| {
-        assert_eq!(census.free + census.live, census.capacity, "{census}");
+    [validate(), pool.validate()].map(|validation| {
+        assert_eq!(
+            validation.free + validation.live,
+            validation.capacity,
+            "{validation}"
+        );
         // What a thread keeps of another's counts as alive there.
-        census.live as isize - census.kept as isize
+        validation.live as isize - validation.kept as isize
     })
 }
 
@@ -199,9 +203,9 @@ impl Model {
     /// kept home to one that was counted before.
     fn count(&self) {
         self.workers.iter().for_each(|worker| worker.run(flush));
-        let mut live = self.census();
+        let mut live = self.validation();
         loop {
-            let again = self.census();
+            let again = self.validation();
             if again == live {
                 break;
             }
@@ -211,7 +215,7 @@ impl Model {
     }
 
     /// Counts on every thread. Each of the workers sees the heaps that nobody holds, as this thread does.
-    fn census(&self) -> Counts {
+    fn validation(&self) -> Counts {
         let of_nobody = count(&self.pool);
         let mut live = of_nobody;
         for worker in &self.workers {

@@ -53,10 +53,17 @@ fn assert_intact(boxes: &[Boxed]) {
 }
 
 /// Nobody holds a slot, no heap has a segment, and the counters agree.
-fn assert_all_home(pool: &Pool) {
-    let (census, stats) = (pool.validate(), pool.stats());
-    assert_eq!(census.heaps as u64, stats.heaps, "every heap was visited");
-    assert_eq!((census.live, census.segments), (0, 0), "{census}");
+fn assert_all_returned(pool: &Pool) {
+    let (validation, stats) = (pool.validate(), pool.stats());
+    assert_eq!(
+        validation.heaps as u64, stats.heaps,
+        "every heap was visited"
+    );
+    assert_eq!(
+        (validation.live, validation.segments),
+        (0, 0),
+        "{validation}"
+    );
     assert_eq!((stats.live(), stats.segments), (0, 0), "{stats}");
 }
 
@@ -86,12 +93,12 @@ fn a_thread_with_a_heap_takes_segments_out_of_an_abandoned_one() {
     assert_intact(&left);
     heir.run(|| drop((own, new, left)));
     heir.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 /// The heir frees both what it made and what it inherited: they lie in the same segments, now its own.
 #[test]
-fn boxes_in_merged_segments_are_freed_at_home() {
+fn boxes_in_stolen_segments_are_freed_by_the_owner() {
     static POOL: Pool = Pool::new();
     let (heir, own, left) = beside_an_abandoned_heap(&POOL, 1500);
     let freed_before = POOL.stats().local_frees;
@@ -102,12 +109,12 @@ fn boxes_in_merged_segments_are_freed_at_home() {
     assert_eq!(POOL.stats().local_frees - freed_before, 1 + 2000 + 1500);
     assert_eq!(POOL.stats().remote_frees, 0);
     heir.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 /// A third thread holds boxes of a segment, in its outbox too, while the segment moves from heap to heap.
 #[test]
-fn frees_after_a_merge_go_to_the_new_owner() {
+fn frees_after_a_steal_go_to_the_new_owner() {
     static POOL: Pool = Pool::new();
     let (heir, own, mut left) = beside_an_abandoned_heap(&POOL, 1500);
     let freer = Worker::start();
@@ -120,7 +127,7 @@ fn frees_after_a_merge_go_to_the_new_owner() {
     heir.run(|| drop((own, new)));
     heir.end();
     freer.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 /// Each leaves to the consumer every second box of some hundred.
@@ -134,7 +141,7 @@ fn spawn_short_ones(pool: &'static Pool, to: mpsc::SyncSender<Vec<Boxed>>) {
 
 /// Merging, pushing and ending all at once: nothing is lost, and there are no more heaps than can be in use.
 #[test]
-fn merging_goes_on_while_heaps_are_left_and_served() {
+fn stealing_goes_on_while_heaps_are_left_and_served() {
     const LIVING: u64 = 4;
     static POOL: Pool = Pool::new();
     let (to, from) = mpsc::sync_channel::<Vec<Boxed>>(20);
@@ -149,7 +156,7 @@ fn merging_goes_on_while_heaps_are_left_and_served() {
         .chain([consumer])
         .for_each(|thread| thread.join().unwrap());
     assert!(POOL.stats().heaps <= 2 * LIVING, "{}", POOL.stats());
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 // --- Ten thousand threads -------------------------------------------------------------------------------------------
@@ -182,7 +189,7 @@ fn ten_thousand_threads_two_hundred_at_a_time_share_as_many_heaps() {
         drop(boxed); // after its thread
     }
     flush();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 // --- Pools that are dropped -----------------------------------------------------------------------------------------
@@ -386,7 +393,7 @@ fn another_thread_uses_the_free_slots_of_an_idle_one() {
     sleeper.end();
     other.end();
     flush();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 /// A thread without a heap gets the whole heap of the idle one, which makes another for itself when it wakes.
@@ -410,7 +417,7 @@ fn a_new_thread_adopts_the_heap_of_an_idle_one() {
     new.run(|| drop(own));
     sleeper.end();
     new.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 #[test]
@@ -432,7 +439,7 @@ fn what_others_free_of_an_idle_thread_is_brought_home_by_them() {
     );
     sleeper.end();
     POOL.trim();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 /// It frees, too: its own boxes are another's while its heap is lent.
@@ -457,7 +464,7 @@ fn a_thread_that_ends_while_it_idles_leaves_no_empty_segment() {
     sleeper.run(|| drop(make(&POOL, 3 * A_SEGMENT)));
     sleeper.run(idle);
     sleeper.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 #[test]
@@ -473,7 +480,7 @@ fn several_idle_threads_of_the_default_pool_take_their_own_heaps_back() {
     let first: Vec<_> = workers.iter().map(place).collect();
     assert!(
         first[0] >> 16 == first[1] >> 16,
-        "the second adopted what the first lent"
+        "the second adopted what the first parked"
     );
     let all_hold: Vec<_> = workers
         .iter()
@@ -506,11 +513,11 @@ fn trim_brings_all_home_and_keeps_what_is_in_use() {
     assert_intact(&kept);
     drop(kept);
     POOL.trim();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 #[test]
-fn trim_serves_heaps_that_nobody_holds_and_what_waits_in_the_outbox() {
+fn trim_collects_abandoned_heaps_and_the_remote_buffer() {
     static POOL: Pool = Pool::new();
     let sleeper = Worker::start();
     let boxes = sleeper.run(|| {
@@ -523,7 +530,7 @@ fn trim_serves_heaps_that_nobody_holds_and_what_waits_in_the_outbox() {
     POOL.trim();
     assert_eq!((POOL.stats().segments, POOL.stats().live()), (0, 0));
     sleeper.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 // --- Limits ---------------------------------------------------------------------------------------------------------
@@ -583,7 +590,7 @@ fn a_limit_by_bytes_counts_segments() {
 }
 
 #[test]
-fn values_with_a_mapping_of_their_own_are_limited() {
+fn values_with_a_dedicated_mapping_are_limited() {
     const BYTES: usize = 150_000;
     static POOL: SegmentPool<[u8; BYTES]> = SegmentPool::builder().max_segments(3).build();
     static BY_BYTES: SegmentPool<[u8; BYTES]> = SegmentPool::builder().max_bytes(5 * BYTES).build();
@@ -769,7 +776,7 @@ fn reserved_segments_are_used_and_unused_ones_go_back() {
     assert_eq!(POOL.stats().segments, reserved);
     drop(boxes);
     POOL.trim();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 #[test]
@@ -782,7 +789,7 @@ fn prefaulted_segments_hold_values() {
     assert_intact(&boxes);
     drop(boxes);
     POOL.trim();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 #[test]
@@ -801,7 +808,7 @@ fn a_reservation_beyond_the_limit_maps_nothing() {
     assert_eq!(POOL.reserve(0), Ok(()));
     drop(boxes);
     POOL.trim();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 /// What a reservation takes of the heap's spare segments is counted already.
@@ -818,7 +825,7 @@ fn spare_segments_are_reserved_first() {
     let stats = POOL.stats();
     assert_eq!((stats.spare_bytes, stats.segments), (0, 60), "{stats}");
     POOL.trim();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 #[test]
@@ -887,7 +894,7 @@ fn a_thread_that_ends_leaves_what_it_reserved() {
         .unwrap()
         .unwrap();
     assert_eq!(POOL.stats().segments, 0, "they were empty, and went back");
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 /// When the limit refused one thread and another gives room back at once, it was the limit all the same.

@@ -101,7 +101,7 @@ fn in_use() -> (usize, usize) {
         pools
             .iter()
             .chain([&segment_pool::validate()])
-            .map(|census| census.live)
+            .map(|validation| validation.live)
             .sum()
     };
     let _: usize = count();

@@ -128,8 +128,12 @@ fn threads_do_ordinary_work_and_pass_on_what_they_made() {
 fn pools_look_at_themselves() {
     for round in 0..20 {
         let _made = work(round);
-        let census = segment_pool::validate();
-        assert_eq!(census.free + census.live, census.capacity, "{census}");
+        let validation = segment_pool::validate();
+        assert_eq!(
+            validation.free + validation.live,
+            validation.capacity,
+            "{validation}"
+        );
         assert!(segment_pool::snapshot().count(SlotState::Live) > 0);
         let report = segment_pool::report();
         assert!(report.to_string().contains("total"));

@@ -36,7 +36,7 @@ use std::time::Instant;
 
 use calling_allocator::{CallingAllocator, act_every, act_no_more};
 use common::{Checked, Parcel, Rng, parcel};
-use segment_pool::{AllocErrorKind, Census, PoolArc, PoolBox, SegmentPool, coerce};
+use segment_pool::{AllocErrorKind, PoolArc, PoolBox, SegmentPool, Validation, coerce};
 
 #[global_allocator]
 static GLOBAL: CallingAllocator = CallingAllocator;
@@ -327,12 +327,16 @@ impl World {
 }
 
 /// The first census sends home what heaps of threads that idled still kept.
-fn assert_adds_up(count: impl Fn() -> Census, alive: &AtomicI64) {
+fn assert_adds_up(count: impl Fn() -> Validation, alive: &AtomicI64) {
     count();
-    let census = count();
-    assert_eq!(census.free + census.live, census.capacity, "{census}");
-    assert_eq!(census.live as i64, alive.load(Relaxed), "{census}");
-    assert_eq!(census.kept, 0, "{census}");
+    let validation = count();
+    assert_eq!(
+        validation.free + validation.live,
+        validation.capacity,
+        "{validation}"
+    );
+    assert_eq!(validation.live as i64, alive.load(Relaxed), "{validation}");
+    assert_eq!(validation.kept, 0, "{validation}");
 }
 
 fn resident() -> usize {

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use common::{Checked, Parcel, Rng, parcel};
 use crossbeam_channel::{Receiver, Sender};
-use segment_pool::{Census, PoolBox, SegmentPool};
+use segment_pool::{PoolBox, SegmentPool, Validation};
 
 /// Values in all.
 const VALUES: usize = if cfg!(debug_assertions) {
@@ -32,7 +32,7 @@ const AT_ONCE: usize = 8;
 /// Words of the values from a pool of their own.
 const OWN_POOL: usize = 6;
 /// Words of the values with a mapping of their own, which no census sees.
-const OWN_MAPPING: usize = 16_500;
+const DEDICATED_MAPPING: usize = 16_500;
 
 static POOL: SegmentPool<Checked<OWN_POOL>> = SegmentPool::new();
 
@@ -81,7 +81,7 @@ shelves! {
     W128: 128,
     W500: 500,
     W2500: 2500,
-    W16500: OWN_MAPPING,
+    W16500: DEDICATED_MAPPING,
 }
 
 /// What a thread made.
@@ -89,7 +89,7 @@ shelves! {
 struct Made {
     in_default_pool: u64,
     in_own_pool: u64,
-    in_own_mapping: u64,
+    in_dedicated_mapping: u64,
 }
 
 impl Made {
@@ -97,7 +97,7 @@ impl Made {
         Self {
             in_default_pool: self.in_default_pool + other.in_default_pool,
             in_own_pool: self.in_own_pool + other.in_own_pool,
-            in_own_mapping: self.in_own_mapping + other.in_own_mapping,
+            in_dedicated_mapping: self.in_dedicated_mapping + other.in_dedicated_mapping,
         }
     }
 
@@ -105,7 +105,7 @@ impl Made {
     fn count(&mut self, words: usize) -> &mut u64 {
         match words {
             OWN_POOL => &mut self.in_own_pool,
-            OWN_MAPPING => &mut self.in_own_mapping,
+            DEDICATED_MAPPING => &mut self.in_dedicated_mapping,
             _ => &mut self.in_default_pool,
         }
     }
@@ -200,8 +200,12 @@ impl Life {
     }
 }
 
-fn assert_adds_up(census: Census) {
-    assert_eq!(census.free + census.live, census.capacity, "{census}");
+fn assert_adds_up(validation: Validation) {
+    assert_eq!(
+        validation.free + validation.live,
+        validation.capacity,
+        "{validation}"
+    );
 }
 
 /// There are as many as threads at once, and as many as their pushes kept from a new thread for a moment.
@@ -262,7 +266,7 @@ fn values_go_to_and_fro_between_threads_that_start_and_end() {
     println!("default pool:\n{default}\nown pool:\n{own}");
     assert_eq!(default.allocations, made.in_default_pool);
     assert_eq!(own.allocations, made.in_own_pool);
-    let all = made.in_default_pool + made.in_own_pool + made.in_own_mapping;
+    let all = made.in_default_pool + made.in_own_pool + made.in_dedicated_mapping;
     assert_eq!(all, VALUES as u64);
     assert_eq!((default.live(), own.live()), (0, 0));
     assert_eq!((default.segments, own.segments), (0, 0));

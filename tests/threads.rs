@@ -32,10 +32,17 @@ fn addresses(boxes: &[Boxed]) -> HashSet<usize> {
 }
 
 /// Nobody holds a slot, no heap has a segment, and the counters agree.
-fn assert_all_home(pool: &Pool) {
-    let (census, stats) = (pool.validate(), pool.stats());
-    assert_eq!(census.heaps as u64, stats.heaps, "every heap was visited");
-    assert_eq!((census.live, census.segments), (0, 0), "{census}");
+fn assert_all_returned(pool: &Pool) {
+    let (validation, stats) = (pool.validate(), pool.stats());
+    assert_eq!(
+        validation.heaps as u64, stats.heaps,
+        "every heap was visited"
+    );
+    assert_eq!(
+        (validation.live, validation.segments),
+        (0, 0),
+        "{validation}"
+    );
     assert_eq!((stats.live(), stats.segments), (0, 0), "{stats}");
 }
 
@@ -45,11 +52,11 @@ fn assert_all_home(pool: &Pool) {
 fn remote_free_after_owner_exit() {
     static POOL: Pool = Pool::new();
     let boxes = thread::spawn(|| make(&POOL, MANY)).join().unwrap();
-    let census = POOL.validate();
-    assert_eq!((census.live, census.heaps), (MANY as usize, 1));
+    let validation = POOL.validate();
+    assert_eq!((validation.live, validation.heaps), (MANY as usize, 1));
     drop(boxes);
     flush();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
     let stats = POOL.stats();
     assert_eq!((stats.local_frees, stats.remote_frees), (0, MANY.into()));
     assert!(stats.batches < u64::from(MANY) / 30, "{stats}");
@@ -72,7 +79,7 @@ fn some_are_freed_before_and_some_after_the_owner_exits() {
     );
     freer.run(|| drop(last));
     freer.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
     assert_eq!(
         (POOL.stats().local_frees, POOL.stats().remote_frees),
         (1000, 2000)
@@ -95,7 +102,7 @@ fn slots_come_home_to_a_running_owner() {
         thread::spawn(|| drop(again)).join().unwrap();
     }
     owner.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 /// Slots that were freed in random order are handed out in the order of addresses, so that what is made together lies
@@ -121,7 +128,7 @@ fn scattered_slots_come_home_sorted() {
     );
     owner.run(|| drop(again));
     owner.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 #[test]
@@ -131,7 +138,7 @@ fn flush_hands_slots_back_so_that_the_owner_reuses_them() {
     let boxes = owner.run(|| make(&POOL, 10));
     freer.run(|| drop(boxes));
     let live = || POOL.validate().live;
-    assert_eq!(owner.run(live), 10, "they wait in the outbox");
+    assert_eq!(owner.run(live), 10, "they wait in the remote_buffer");
     freer.run(flush);
     assert_eq!(owner.run(live), 0, "they are with their owner");
     freer.run(flush);
@@ -140,7 +147,7 @@ fn flush_hands_slots_back_so_that_the_owner_reuses_them() {
     owner.run(|| drop(others));
     owner.end();
     freer.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 #[test]
@@ -157,7 +164,7 @@ fn an_owner_that_comes_back_finds_what_others_freed_meanwhile() {
             .unwrap();
     }
     owner.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 #[test]
@@ -180,7 +187,7 @@ fn a_consumer_that_never_allocates_has_no_heap() {
         "{segments} segments for 1000 boxes under way"
     );
     producer.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
     assert_eq!(POOL.stats().remote_frees, 100_000);
 }
 
@@ -202,7 +209,7 @@ fn ten_thousand_threads_one_after_the_other_share_one_heap() {
     assert!(kept.iter().map(|b| b.verify()).eq((0..10_000).step_by(2)));
     drop(kept);
     flush();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 /// All of a round's threads have a heap before any of them ends.
@@ -228,7 +235,7 @@ fn ten_thousand_threads_in_rounds_share_as_many_heaps_as_were_alive_at_once() {
         flush();
         assert_eq!(POOL.stats().heaps, AT_ONCE as u64);
     }
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 #[test]
@@ -247,12 +254,12 @@ fn who_adopts_a_heap_gets_its_free_slots_and_frees_its_boxes_locally() {
     assert_eq!((stats.local_frees, stats.remote_frees), (500, 0));
     drop(second);
     flush();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 /// The consumer frees boxes of a heap, then adopts that very heap while they are still in its outbox.
 #[test]
-fn a_heap_is_adopted_by_who_has_slots_of_it_in_the_outbox() {
+fn a_heap_is_adopted_by_a_thread_with_its_slots_in_the_remote_buffer() {
     static POOL: Pool = Pool::new();
     let owner = Worker::start();
     let boxes = owner.run(|| make(&POOL, 10));
@@ -265,7 +272,7 @@ fn a_heap_is_adopted_by_who_has_slots_of_it_in_the_outbox() {
     assert_eq!(consumer.run(|| POOL.validate().live), 1);
     consumer.run(|| drop(one));
     consumer.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 // --- Rings ----------------------------------------------------------------------------------------------------------
@@ -296,7 +303,7 @@ fn threads_in_a_ring_drop_what_the_previous_one_made() {
     threads
         .into_iter()
         .for_each(|thread| thread.join().unwrap());
-    assert_all_home(pool);
+    assert_all_returned(pool);
     let stats = pool.stats();
     // Each sent a window's worth home, and then kept what it needed itself.
     assert_eq!(stats.local_frees + stats.remote_frees, stats.allocations);
@@ -322,7 +329,7 @@ fn two_threads_free_for_each_other_without_growing() {
     assert!(stats.segments <= 6, "{stats}");
     left.end();
     right.end();
-    assert_all_home(&POOL);
+    assert_all_returned(&POOL);
 }
 
 /// As many are linked at a time as a free list may have, however few that are.

@@ -43,11 +43,11 @@ const MAGAZINE: u64 = 256;
 const CAPACITY: u64 = 1020;
 const COLLECTED: u64 = 1024 + CAPACITY;
 const DRAIN: u64 = 2 * (2 * MAGAZINE + 1);
-const STASH: u64 = MAGAZINE / 8 + 2 + DRAIN;
-const COLLECT: u64 = COLLECTED * 2 + (COLLECTED / MAGAZINE + 1) * STASH;
+const SPILL: u64 = MAGAZINE / 8 + 2 + DRAIN;
+const COLLECT: u64 = COLLECTED * 2 + (COLLECTED / MAGAZINE + 1) * SPILL;
 const DONATE: u64 = 4 * (2 * MAGAZINE + 1) + 2 * (MAGAZINE + MAGAZINE / 8);
 const SERVE: u64 = 5 * COLLECTED * 2;
-const MOST: u64 = COLLECT + 8 * DONATE + SERVE + STASH + 2 * MAGAZINE;
+const MOST: u64 = COLLECT + 8 * DONATE + SERVE + SPILL + 2 * MAGAZINE;
 
 /// Objects of the whole program.
 const OBJECTS: usize = if cfg!(debug_assertions) {
@@ -76,7 +76,7 @@ impl Histogram {
         self.most = self.most.max(figure);
     }
 
-    fn merge(&mut self, other: &Self) {
+    fn steal(&mut self, other: &Self) {
         for (sum, count) in self.counts.iter_mut().zip(other.counts) {
             *sum += count;
         }
@@ -133,10 +133,10 @@ impl Meter {
         objects.into_iter().for_each(|object| self.free(object));
     }
 
-    fn merge(&mut self, other: &Self) {
+    fn steal(&mut self, other: &Self) {
         self.made += other.made;
-        self.touches.merge(&other.touches);
-        self.nanos.merge(&other.nanos);
+        self.touches.steal(&other.touches);
+        self.nanos.steal(&other.nanos);
     }
 }
 
@@ -149,7 +149,7 @@ impl Sum {
     fn run<R>(&self, work: impl FnOnce(&mut Meter) -> R) -> R {
         let mut meter = Meter::default();
         let result = work(&mut meter);
-        self.0.lock().unwrap().merge(&meter);
+        self.0.lock().unwrap().steal(&meter);
         result
     }
 
@@ -171,7 +171,7 @@ fn shuffle(objects: Vec<Object>) -> Vec<Object> {
 
 // --- Stories: `count` objects each ----------------------------------------------------------------------------------
 
-fn at_home_in_every_order(sum: &Sum, count: usize) {
+fn local_in_every_order(sum: &Sum, count: usize) {
     sum.run_elsewhere(|meter| {
         for order in [|v| v, |v: Vec<_>| v.into_iter().rev().collect(), shuffle] {
             let objects = meter.make_many(count / 3);
@@ -281,18 +281,18 @@ fn halves(mut objects: Vec<Object>) -> (Vec<Object>, Vec<Object>) {
 }
 
 /// Threads idle with full lists while another one needs slots, again and again.
-fn lent_heaps_are_looked_through(sum: &Sum, count: usize) {
+fn parked_heaps_are_looked_through(sum: &Sum, count: usize) {
     let (all_idle, done) = (Barrier::new(17), Barrier::new(17));
     thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
-                sum.run(|lender| {
-                    let (freed, kept) = halves(shuffle(lender.make_many(count / 32)));
-                    lender.free_all(freed);
+                sum.run(|sleeper| {
+                    let (freed, kept) = halves(shuffle(sleeper.make_many(count / 32)));
+                    sleeper.free_all(freed);
                     segment_pool::idle();
                     all_idle.wait();
                     done.wait();
-                    lender.free_all(kept);
+                    sleeper.free_all(kept);
                 });
             });
         }
@@ -369,7 +369,7 @@ fn what_was_kept_goes_home(sum: &Sum, count: usize) {
 type Story = (&'static str, fn(&Sum, usize));
 
 const STORIES: &[Story] = &[
-    ("at home in every order", at_home_in_every_order),
+    ("at home in every order", local_in_every_order),
     ("elsewhere, in order", elsewhere_in_order),
     ("elsewhere, at random", elsewhere_at_random),
     ("after the owners ended", after_the_owners_ended),
@@ -377,8 +377,8 @@ const STORIES: &[Story] = &[
     ("a table for all", a_table_for_all),
     ("threads come and go", threads_come_and_go),
     (
-        "lent heaps are looked through",
-        lent_heaps_are_looked_through,
+        "parked heaps are looked through",
+        parked_heaps_are_looked_through,
     ),
     ("two free for each other", two_free_for_each_other),
     (
@@ -405,7 +405,7 @@ fn no_call_touches_many_slots() {
         if meter.touches.most > MOST {
             too_many.push((name, meter.touches.most));
         }
-        all.merge(&meter);
+        all.steal(&meter);
     }
     println!("{} made, touches per call:\n{}", all.made, all.touches);
     println!("nanoseconds per call:\n{}", all.nanos);

@@ -17,7 +17,7 @@ const THREADS: usize = 64;
 
 type Object = PoolBox<[u64; 8]>;
 
-pub(crate) fn freed_at_home(scale: Scale) -> Vec<Figure> {
+pub(crate) fn freed_by_the_owner(scale: Scale) -> Vec<Figure> {
     let name = "half freed at home, then adopted: in old segments";
     vec![measure(name, scale, drop_every_second, |_| ())]
 }

@@ -34,7 +34,7 @@ pub(crate) fn run(scale: Scale) -> Vec<Figure> {
     eprintln!("{stats}");
     let living = AT_ONCE + 1;
     vec![Figure {
-        name: "busy merger, short threads: heaps",
+        name: "busy thief, short threads: heaps",
         value: stats.heaps as f64,
         bound: Bound::AtMost(2.0 * living as f64),
         unit: "heaps",

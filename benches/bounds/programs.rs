@@ -27,7 +27,7 @@ const PROGRAMS: &[Program] = &[
     ("free_only_at_random", free_only::at_random),
     ("mleak", mleak::run),
     ("threads_alive", threads_alive::run),
-    ("adopt_half_freed_at_home", adopt::freed_at_home),
+    ("adopt_half_freed_by_the_owner", adopt::freed_by_the_owner),
     ("adopt_half_freed_elsewhere", adopt::freed_elsewhere),
     ("heaps_at_peak", heaps::run),
     ("sleeping_owner_in_order", owner::sleeping_in_order),

@@ -23,7 +23,7 @@ const STATES: [(SlotState, &str, &str); 5] = [
         "at hand: free, in a list of the thread",
     ),
     (
-        SlotState::Home,
+        SlotState::Returned,
         "#a9b6c1",
         "home: free, on the segment's own list",
     ),

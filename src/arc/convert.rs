@@ -96,9 +96,9 @@ impl<T: ?Sized> PoolArc<T> {
         let counted_layout = Layout::new::<RefCount>().extend(value_layout);
         let (layout, offset) = counted_layout.expect("the value leaves no room for a count");
         let layout = layout.pad_to_align();
-        let storage = Vacant::take(layout)
+        let storage = Vacant::alloc(layout)
             .unwrap_or_else(|| refused(layout))
-            .keep();
+            .into_storage();
         // SAFETY: fresh storage, which begins with the count.
         unsafe { storage.cast().write(RefCount::one_strong()) };
         // SAFETY: where the layout says.

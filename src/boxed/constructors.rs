@@ -54,7 +54,7 @@ impl<T> PoolBox<T> {
     #[inline(always)]
     #[must_use]
     pub fn new(value: T) -> Self {
-        match route::take() {
+        match route::alloc_storage() {
             Some(storage) => filled!(storage, value),
             None => refused::<T>(),
         }
@@ -99,7 +99,7 @@ impl<T> PoolBox<T> {
     #[inline(always)]
     #[must_use]
     pub fn new_uninit() -> PoolBox<MaybeUninit<T>> {
-        match route::take() {
+        match route::alloc_storage() {
             // SAFETY: the storage was just taken for a `T`, and nothing need be valid in it.
             Some(storage) => unsafe { PoolBox::from_non_null(storage) },
             None => refused::<T>(),
@@ -158,7 +158,7 @@ impl<T> PoolBox<T> {
     /// ```
     #[inline(always)]
     pub fn try_new(value: T) -> Result<Self, AllocError<T>> {
-        try_filled!(route::try_take(), value)
+        try_filled!(route::try_alloc_storage(), value)
     }
 
     /// Puts what `make` returns in the default pool, or gives `make` back, not called, in the error.
@@ -183,7 +183,7 @@ impl<T> PoolBox<T> {
     /// ```
     #[inline]
     pub fn try_new_with<F: FnOnce() -> T>(make: F) -> Result<Self, AllocError<F>> {
-        Self::try_fill_with(route::try_take(), make)
+        Self::try_fill_with(route::try_alloc_storage(), make)
     }
 
     /// Takes a slot of the default pool for a value that is to come.
@@ -203,7 +203,7 @@ impl<T> PoolBox<T> {
     /// ```
     #[inline]
     pub fn try_new_uninit() -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
-        Self::try_slot(route::try_take())
+        Self::try_slot(route::try_alloc_storage())
     }
 
     /// Takes a slot of the default pool and sets its bytes to zero.
@@ -405,7 +405,7 @@ impl<T> SegmentPool<T> {
     #[inline(always)]
     #[must_use]
     pub fn alloc(&self, value: T) -> PoolBox<T> {
-        match self.take() {
+        match self.alloc_storage() {
             Some(storage) => filled!(storage, value),
             None => refused::<T>(),
         }
@@ -444,7 +444,7 @@ impl<T> SegmentPool<T> {
     #[inline(always)]
     #[must_use]
     pub fn alloc_uninit(&self) -> PoolBox<MaybeUninit<T>> {
-        match self.take() {
+        match self.alloc_storage() {
             // SAFETY: the storage was just taken for a `T`, and nothing need be valid in it.
             Some(storage) => unsafe { PoolBox::from_non_null(storage.cast()) },
             None => refused::<T>(),
@@ -466,7 +466,7 @@ impl<T> SegmentPool<T> {
     /// ```
     #[inline(always)]
     pub fn try_alloc(&self, value: T) -> Result<PoolBox<T>, AllocError<T>> {
-        try_filled!(self.try_take(), value)
+        try_filled!(self.try_alloc_storage(), value)
     }
 
     /// Puts what `make` returns in the pool, or gives `make` back, not called, in the error.
@@ -487,7 +487,7 @@ impl<T> SegmentPool<T> {
     /// ```
     #[inline]
     pub fn try_alloc_with<F: FnOnce() -> T>(&self, make: F) -> Result<PoolBox<T>, AllocError<F>> {
-        PoolBox::try_fill_with(self.try_take(), make)
+        PoolBox::try_fill_with(self.try_alloc_storage(), make)
     }
 
     /// Takes a slot of the pool for a value that is to come.
@@ -507,7 +507,7 @@ impl<T> SegmentPool<T> {
     /// ```
     #[inline]
     pub fn try_alloc_uninit(&self) -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
-        PoolBox::try_slot(self.try_take())
+        PoolBox::try_slot(self.try_alloc_storage())
     }
 }
 
@@ -525,7 +525,7 @@ impl<T> LocalPool<'_, T> {
     #[inline(always)]
     #[must_use]
     pub fn alloc(&self, value: T) -> PoolBox<T> {
-        match self.take() {
+        match self.alloc_storage() {
             Some(storage) => filled!(storage, value),
             None => refused::<T>(),
         }
@@ -546,6 +546,6 @@ impl<T> LocalPool<'_, T> {
     /// ```
     #[inline(always)]
     pub fn try_alloc(&self, value: T) -> Result<PoolBox<T>, AllocError<T>> {
-        try_filled!(self.try_take(), value)
+        try_filled!(self.try_alloc_storage(), value)
     }
 }

@@ -109,7 +109,7 @@ impl<T: ?Sized> Drop for PoolBox<T> {
             // panics, `vacant` frees the slot.
             unsafe { self.value.drop_in_place() };
         }
-        vacant.give_back();
+        vacant.dealloc();
     }
 }
 

@@ -103,7 +103,7 @@ impl<T> PoolBox<[T]> {
 
     /// `layout` is that of the slice.
     fn try_uninit_slice(len: usize, layout: Layout) -> Option<PoolBox<[MaybeUninit<T>]>> {
-        let first = Vacant::take(layout)?.keep().cast();
+        let first = Vacant::alloc(layout)?.into_storage().cast();
         // SAFETY: storage for so many, in which nothing need be valid.
         Some(unsafe { PoolBox::from_non_null(NonNull::slice_from_raw_parts(first, len)) })
     }
@@ -212,9 +212,9 @@ impl<T: ?Sized> PoolBox<T> {
     /// The next thing that the caller does is to forget the value, unless its type is one whose bytes may be copied.
     pub(crate) unsafe fn copied(value: &T) -> Self {
         let layout = Layout::for_value(value);
-        let storage = Vacant::take(layout)
+        let storage = Vacant::alloc(layout)
             .unwrap_or_else(|| refused(layout))
-            .keep();
+            .into_storage();
         // SAFETY: fresh storage of the value's size.
         unsafe { storage.copy_from_nonoverlapping(NonNull::from(value).cast(), layout.size()) };
         // SAFETY: the storage is for this layout and now holds the value.

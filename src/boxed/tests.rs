@@ -36,14 +36,14 @@ fn a_refused_pool_is_as_before() {
     assert_eq!(pool.stats(), SegmentPool::<String>::new().stats());
     assert_eq!(*pool.alloc("later".to_owned()), "later");
     let held = pool.alloc("one".to_owned());
-    let census = pool.validate();
-    assert_eq!(census.live, 1);
+    let validation = pool.validate();
+    assert_eq!(validation.live, 1);
     drop(held);
 }
 
 #[test]
 #[expect(clippy::result_large_err, reason = "large is the point")]
-fn a_value_with_a_mapping_of_its_own_comes_back_too() {
+fn a_value_with_a_dedicated_mapping_comes_back_too() {
     let on_a_large_stack = std::thread::Builder::new().stack_size(64 << 20).spawn(|| {
         let big = [3_u8; 200_000];
         let error = while_refused(|| PoolBox::try_new(big)).unwrap_err();

@@ -11,21 +11,21 @@ pub(crate) struct Vacant(pub(crate) NonNull<u8>, pub(crate) Layout);
 
 impl Vacant {
     /// Storage of the default pool; `None` when memory is refused.
-    pub(crate) fn take(layout: Layout) -> Option<Self> {
-        route::take_layout(layout).map(|storage| Self(storage, layout))
+    pub(crate) fn alloc(layout: Layout) -> Option<Self> {
+        route::alloc_layout(layout).map(|storage| Self(storage, layout))
     }
 
     /// What dropping does, inlined.
     #[inline(always)]
-    pub(crate) fn give_back(self) {
+    pub(crate) fn dealloc(self) {
         let Self(storage, layout) = *ManuallyDrop::new(self);
         // SAFETY: as in `drop`, which will not run.
-        unsafe { route::return_slot(storage, layout) }
+        unsafe { route::dealloc(storage, layout) }
     }
 
     /// The storage, for whoever frees it from here on.
     #[inline]
-    pub(crate) fn keep(self) -> NonNull<u8> {
+    pub(crate) fn into_storage(self) -> NonNull<u8> {
         ManuallyDrop::new(self).0
     }
 }
@@ -33,6 +33,6 @@ impl Vacant {
 impl Drop for Vacant {
     fn drop(&mut self) {
         // SAFETY: whoever makes one gives the storage of this layout to it.
-        unsafe { route::return_slot(self.0, self.1) }
+        unsafe { route::dealloc(self.0, self.1) }
     }
 }

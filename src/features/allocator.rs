@@ -58,13 +58,13 @@ macro_rules! serve {
                 &self,
                 layout: Layout,
             ) -> Result<NonNull<[u8]>, $version::alloc::AllocError> {
-                take(layout).ok_or($version::alloc::AllocError)
+                alloc(layout).ok_or($version::alloc::AllocError)
             }
 
             #[inline]
             unsafe fn deallocate(&self, storage: NonNull<u8>, layout: Layout) {
                 // SAFETY: guaranteed by the caller.
-                unsafe { give(storage, layout) }
+                unsafe { dealloc(storage, layout) }
             }
 
             unsafe fn grow(
@@ -109,8 +109,8 @@ serve!(allocator_api2_04);
 
 /// A block; `None` when memory is refused.
 #[inline]
-fn take(layout: Layout) -> Option<NonNull<[u8]>> {
-    let storage = route::take_layout(layout)?;
+fn alloc(layout: Layout) -> Option<NonNull<[u8]>> {
+    let storage = route::alloc_layout(layout)?;
     storage.as_ptr().expose_provenance();
     Some(NonNull::slice_from_raw_parts(storage, layout.size()))
 }
@@ -121,9 +121,9 @@ fn take(layout: Layout) -> Option<NonNull<[u8]>> {
 ///
 /// It is from [`take`] or [`resize`] for this layout, and the caller gives it up.
 #[inline]
-unsafe fn give(storage: NonNull<u8>, layout: Layout) {
+unsafe fn dealloc(storage: NonNull<u8>, layout: Layout) {
     // SAFETY: guaranteed by the caller.
-    unsafe { route::return_slot(as_taken(storage), layout) }
+    unsafe { route::dealloc(as_taken(storage), layout) }
 }
 
 /// A block as [`take`] gave it, whatever its pointer was used for since.
@@ -145,12 +145,12 @@ unsafe fn resize(storage: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNu
         route::refit(storage, old, new);
         return Some(NonNull::slice_from_raw_parts(storage, new.size()));
     }
-    let moved = take(new)?;
+    let moved = alloc(new)?;
     let kept = old.size().min(new.size());
     // SAFETY: both are that large, and do not overlap.
     unsafe { moved.cast::<u8>().copy_from_nonoverlapping(storage, kept) };
     // SAFETY: guaranteed by the caller.
-    unsafe { give(storage, old) };
+    unsafe { dealloc(storage, old) };
     Some(moved)
 }
 

@@ -5,7 +5,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::insight::leaks::LeakReport;
 use crate::insight::report::{Memory, Report};
-use crate::insight::stats::{Census, ClassStats, Stats};
+use crate::insight::stats::{ClassStats, Stats, Validation};
 
 /// All fields are named, so that the compiler misses a new one.
 macro_rules! serialize_fields {
@@ -33,5 +33,5 @@ serialize_fields! {
     Memory { arenas, mapped_bytes, free_bytes, dirty_bytes, resident_bytes, kept_bytes }
     Report { name, total, classes, memory }
     LeakReport { name, type_name, live, running_heaps }
-    Census { heaps, segments, capacity, free, live, kept }
+    Validation { heaps, segments, capacity, free, live, kept }
 }

@@ -2,7 +2,7 @@
 //!
 //! A subscriber is foreign code: it may allocate, drop, panic, or never come back. So nothing is told where a pool is being
 //! changed. The parts [`note`] what they do, in a thread-local table of plain numbers; the doors of the slow paths (in
-//! `thread`) call [`tell`] as the last thing they do, when whoever called them could as well have been interrupted.
+//! `thread`) call [`emit`] as the last thing they do, when whoever called them could as well have been interrupted.
 //!
 //! A subscriber's panic ends where the event is emitted, and its payload is dropped: a door that takes or gives back storage
 //! never unwinds because of it. Each event is emitted by itself, so the events after it are told all the same. So are those
@@ -34,27 +34,27 @@ pub(crate) enum Happened {
     /// The pages of a segment of so many bytes were given back.
     Purged,
     /// The system or the pool's limit refused a slot, or a mapping for one value.
-    Refused,
+    AllocFailed,
     /// The pool's handle was dropped.
     Closed,
 }
 
 #[cfg(not(feature = "tracing"))]
-mod told {
+mod noted {
     use super::Happened;
 
     #[inline(always)]
     pub(crate) fn note(_happened: Happened, _pool: &'static str, _bytes: usize) {}
 
     #[inline(always)]
-    pub(crate) fn tell() {}
+    pub(crate) fn emit() {}
 
     #[inline(always)]
     pub(crate) fn forget() {}
 }
 
 #[cfg(feature = "tracing")]
-mod told {
+mod noted {
     use std::cell::Cell;
 
     use super::Happened;
@@ -86,13 +86,13 @@ mod told {
         static NOTES: Cell<Notes> = const { Cell::new(NONE) };
         /// Whether there is a note.
         static NOTED: Cell<bool> = const { Cell::new(false) };
-        static TELLING: Cell<bool> = const { Cell::new(false) };
+        static EMITTING: Cell<bool> = const { Cell::new(false) };
     }
 
     /// Notes what happened, of `bytes` if that has a size.
     #[cold]
     pub(crate) fn note(happened: Happened, pool: &'static str, bytes: usize) {
-        if TELLING.get() {
+        if EMITTING.get() {
             return;
         }
         let kind = Kind {
@@ -121,27 +121,27 @@ mod told {
 
     /// Tells what was noted. To be called where no state of a pool is in use, last. Never unwinds.
     #[inline]
-    pub(crate) fn tell() {
-        if NOTED.get() && !TELLING.get() {
-            tell_all();
+    pub(crate) fn emit() {
+        if NOTED.get() && !EMITTING.get() {
+            emit_all();
         }
     }
 
     #[cold]
-    fn tell_all() {
+    fn emit_all() {
         let notes = NOTES.replace(NONE);
         NOTED.set(false);
-        TELLING.set(true);
+        EMITTING.set(true);
         for (kind, count) in notes.kinds.into_iter().flatten() {
-            panics::contain(|| emit(kind, count));
+            panics::contain(|| emit_one(kind, count));
         }
         if notes.others > 0 {
             panics::contain(|| emit_others(notes.others));
         }
-        TELLING.set(false);
+        EMITTING.set(false);
     }
 
-    fn emit(kind: Kind, count: u64) {
+    fn emit_one(kind: Kind, count: u64) {
         let Kind { pool, bytes, .. } = kind;
         macro_rules! event {
             ($level:ident, $text:literal $(, $bytes:ident)?) => {
@@ -162,7 +162,7 @@ mod told {
             Happened::SegmentAdded => event!(DEBUG, "segment added", bytes),
             Happened::SegmentReleased => event!(DEBUG, "segment released", bytes),
             Happened::Purged => event!(DEBUG, "purged", bytes),
-            Happened::Refused => event!(WARN, "refused"),
+            Happened::AllocFailed => event!(WARN, "refused"),
             Happened::Closed => event!(DEBUG, "pool closed"),
         }
     }
@@ -178,6 +178,6 @@ mod told {
     }
 }
 
-pub(crate) use told::note;
+pub(crate) use noted::note;
 #[cfg(not(segment_pool_loom))] // those who tell are above the models
-pub(crate) use told::{forget, tell};
+pub(crate) use noted::{emit, forget};

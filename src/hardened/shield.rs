@@ -145,7 +145,7 @@ impl Place {
 
     /// Makes a free slot live.
     #[inline]
-    pub(crate) fn hand_out(&self) {
+    pub(crate) fn make_live(&self) {
         // Relaxed: whoever frees the value got it from whoever asked for it, who goes on from here. A plain store: a
         // slot that is free has no one else who may change it.
         self.state().store(LIVE, Ordering::Relaxed);
@@ -154,7 +154,7 @@ impl Place {
     /// Makes a slot free; false if it was.
     #[inline]
     #[must_use]
-    pub(crate) fn take_back(&self) -> bool {
+    pub(crate) fn make_free(&self) -> bool {
         // Relaxed: all changes of one byte have one order, so of two frees only one finds the slot live. The slot's
         // bytes are ordered by what the slot is handed over with.
         self.state().swap(FREE, Ordering::Relaxed) == LIVE

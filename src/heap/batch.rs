@@ -19,7 +19,7 @@ use core::cell::Cell;
 use crate::ground::layout::{BATCH_SLOTS, batch_slots};
 use crate::memory::remote::Listed;
 use crate::memory::segment::{Identity, SegmentRef};
-use crate::slot::{self, MOST_PIECES, Offset, Piece, SlotPtr};
+use crate::slot::{self, MOST_RUNS, Offset, Run, SlotPtr};
 
 /// Slots of one segment that are collected to be sent home. One thread's.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct OpenBatch {
     /// The slot freed last, which is in no piece: it will be the newest carrier.
     last: Cell<Option<Offset>>,
     /// The piece that may still get longer.
-    tail: Cell<Option<Piece>>,
+    tail: Cell<Option<Run>>,
     /// Where the slot would be that makes it longer; 0, where none is, before there is one.
     next: Cell<u16>,
     /// Units from one slot to the next.
@@ -37,7 +37,7 @@ pub(crate) struct OpenBatch {
     /// Pieces before the tail.
     len: Cell<u8>,
     /// The slots freed before those.
-    pieces: [Cell<Option<Piece>>; BATCH_SLOTS - 1],
+    runs: [Cell<Option<Run>>; BATCH_SLOTS - 1],
 }
 
 impl OpenBatch {
@@ -50,7 +50,7 @@ impl OpenBatch {
             step: Cell::new(0),
             room: Cell::new(0),
             len: Cell::new(0),
-            pieces: [const { Cell::new(None) }; BATCH_SLOTS - 1],
+            runs: [const { Cell::new(None) }; BATCH_SLOTS - 1],
         }
     }
 
@@ -85,19 +85,19 @@ impl OpenBatch {
     fn add(&self, offset: Offset) {
         let units = offset.units() as u16;
         let follows = units == self.next.get();
-        let longer = self.tail.get().filter(|_| follows).and_then(Piece::longer);
+        let longer = self.tail.get().filter(|_| follows).and_then(Run::longer);
         if longer.is_none() {
             self.end_tail();
         }
-        self.tail.set(longer.or(Some(Piece::new(offset))));
+        self.tail.set(longer.or(Some(Run::new(offset))));
         self.next.set(units + self.step.get());
     }
 
     #[inline(always)]
     fn end_tail(&self) {
-        if let Some(piece) = self.tail.take() {
+        if let Some(run) = self.tail.take() {
             let len = self.len.get();
-            self.pieces[usize::from(len)].set(Some(piece));
+            self.runs[usize::from(len)].set(Some(run));
             self.len.set(len + 1);
         }
     }
@@ -110,16 +110,16 @@ impl OpenBatch {
     /// The slots' places, in no particular order.
     pub(crate) fn offsets(&self) -> impl Iterator<Item = Offset> {
         let step = usize::from(self.step.get());
-        let pieces = self.pieces().iter().filter_map(Cell::get);
-        let behind = pieces
+        let runs = self.runs().iter().filter_map(Cell::get);
+        let behind = runs
             .chain(self.tail.get())
-            .flat_map(move |piece| piece.offsets(step));
+            .flat_map(move |run| run.offsets(step));
         self.last.get().into_iter().chain(behind)
     }
 
     /// Those before the tail.
-    fn pieces(&self) -> &[Cell<Option<Piece>>] {
-        &self.pieces[..usize::from(self.len.get())]
+    fn runs(&self) -> &[Cell<Option<Run>>] {
+        &self.runs[..usize::from(self.len.get())]
     }
 
     /// Writes the batch into its slots, and must be opened anew after; `None` if it has none.
@@ -128,19 +128,19 @@ impl OpenBatch {
     ///
     /// The caller owns the slots, all of them of this segment.
     pub(crate) unsafe fn write(&self, segment: SegmentRef) -> Option<Written> {
-        let most = slot::carrier_pieces(segment.identity().stride);
+        let most = slot::runs_per_node(segment.identity().stride);
         self.end_tail();
-        let (last, mut pieces) = (self.last.get()?, self.pieces());
+        let (last, mut runs) = (self.last.get()?, self.runs());
         let mut written = None;
-        while let Some(overflow) = pieces.get(most).and_then(Cell::get) {
+        while let Some(overflow) = runs.get(most).and_then(Cell::get) {
             // SAFETY: the slots are the caller's, and so many pieces fit.
-            written = Some(unsafe { carry(segment, overflow.first(), &pieces[..most], written) });
+            written = Some(unsafe { carry(segment, overflow.first(), &runs[..most], written) });
             let rest = overflow.behind_first(self.step.get());
-            pieces[most].set(rest);
-            pieces = &pieces[most + usize::from(rest.is_none())..];
+            runs[most].set(rest);
+            runs = &runs[most + usize::from(rest.is_none())..];
         }
         // SAFETY: as above.
-        Some(unsafe { carry(segment, last, pieces, written) })
+        Some(unsafe { carry(segment, last, runs, written) })
     }
 }
 
@@ -160,16 +160,16 @@ pub(crate) struct Written {
 /// The caller owns the slot, which is of this segment, and the pieces fit.
 unsafe fn carry(
     segment: SegmentRef,
-    carrier: Offset,
-    pieces: &[Cell<Option<Piece>>],
+    node: Offset,
+    runs: &[Cell<Option<Run>>],
     before: Option<Written>,
 ) -> Written {
-    let slot = segment.slot_at(carrier);
+    let slot = segment.slot_at(node);
     let next = before.map(|written| written.newest);
     // SAFETY: guaranteed by the caller.
-    unsafe { slot::write_carrier(slot, segment.identity().stride, next, pieces) };
+    unsafe { slot::write_node(slot, segment.identity().stride, next, runs) };
     Written {
-        newest: carrier,
+        newest: node,
         oldest: before.map_or(slot, |written| written.oldest),
     }
 }
@@ -183,20 +183,16 @@ const SCATTERED: usize = 6;
 ///
 /// As for [`each`].
 pub(crate) unsafe fn is_scattered(segment: SegmentRef, list: Listed) -> bool {
-    let Some(carrier) = list.head.map(|head| segment.slot_at(head)) else {
+    let Some(node) = list.head.map(|head| segment.slot_at(head)) else {
         return false;
     };
     let stride = segment.identity().stride;
-    let mut pieces = [None; MOST_PIECES];
+    let mut runs = [None; MOST_RUNS];
     // SAFETY: the slot is a carrier on the list.
-    let len = unsafe { slot::read_pieces(carrier, stride, &mut pieces) };
+    let len = unsafe { slot::read_runs(node, stride, &mut runs) };
     // SAFETY: it was read.
-    unsafe { slot::close_carrier(carrier, stride) };
-    let slots: usize = pieces[..len]
-        .iter()
-        .flatten()
-        .map(|piece| piece.len())
-        .sum();
+    unsafe { slot::close_node(node, stride) };
+    let slots: usize = runs[..len].iter().flatten().map(|run| run.len()).sum();
     slots < len * SCATTERED
 }
 
@@ -221,7 +217,7 @@ pub(crate) unsafe fn each(segment: SegmentRef, list: Listed, mut receive: impl F
 #[inline]
 pub(crate) unsafe fn each_place(segment: SegmentRef, list: Listed, receive: impl FnMut(Offset)) {
     // SAFETY: a carrier is the caller's, and was read.
-    let end = |carrier, stride| unsafe { slot::end_carrier(carrier, stride) };
+    let end = |node, stride| unsafe { slot::end_node(node, stride) };
     // SAFETY: guaranteed by the caller.
     unsafe { walk(segment, list, end, receive) }
 }
@@ -234,7 +230,7 @@ pub(crate) unsafe fn each_place(segment: SegmentRef, list: Listed, receive: impl
 #[cfg(all(test, not(segment_pool_loom)))]
 pub(crate) unsafe fn peek(segment: SegmentRef, list: Listed, receive: impl FnMut(Offset)) {
     // SAFETY: a carrier was read, and nobody else does.
-    let close = |carrier, stride| unsafe { slot::close_carrier(carrier, stride) };
+    let close = |node, stride| unsafe { slot::close_node(node, stride) };
     // SAFETY: guaranteed by the caller.
     unsafe { walk(segment, list, close, receive) }
 }
@@ -256,16 +252,16 @@ unsafe fn walk(
     let slot_at = segment.slots();
     let mut next = list.head;
     while let Some(offset) = next {
-        let carrier = slot_at(offset);
-        let mut pieces = [None; MOST_PIECES];
+        let node = slot_at(offset);
+        let mut runs = [None; MOST_RUNS];
         // SAFETY: the slot is a carrier on the list; `receive` gets it after this.
-        let len = unsafe { slot::read_pieces(carrier, stride, &mut pieces) };
+        let len = unsafe { slot::read_runs(node, stride, &mut runs) };
         // SAFETY: as above.
-        next = unsafe { slot::carrier_next(carrier) };
-        leave(carrier, stride);
+        next = unsafe { slot::node_next(node) };
+        leave(node, stride);
         receive(offset);
-        for piece in pieces[..len].iter().rev().flatten() {
-            for offset in piece.offsets(step).rev() {
+        for run in runs[..len].iter().rev().flatten() {
+            for offset in run.offsets(step).rev() {
                 // SAFETY: the slot came with the list.
                 unsafe { slot::expect_untouched(slot_at(offset)) };
                 receive(offset);

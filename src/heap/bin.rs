@@ -26,15 +26,15 @@ use core::ptr::NonNull;
 use crate::ground::layout::{Span, magazine_slots};
 use crate::ground::sync::{Cell, Counter, const_fn};
 use crate::heap::batch;
-use crate::heap::lists::{Foreign, Loose, SegmentList};
-use crate::heap::marks::{Marks, Places};
+use crate::heap::deferred::{DeferredList, Places};
+use crate::heap::lists::{Loose, RemoteSlots, SegmentList};
 use crate::memory::remote::{Listed, Taken};
-use crate::memory::segment::{Circle, OwnerId, SegmentRef};
-use crate::slot::free_list::{self, Depot, FreeList};
+use crate::memory::segment::{CacheScope, OwnerId, SegmentRef};
+use crate::slot::free_list::{self, FreeList, FullMagazines};
 use crate::slot::{self, SlotPtr};
 
 /// Bytes of free slots in the depot below which nothing is brought home: what a second-level cache holds.
-const DEPOT_BYTES: usize = 2 << 20;
+const FULL_BYTES: usize = 2 << 20;
 
 /// Slots that a thread sends home before it may begin to keep such. Few where operations are
 /// random, in the crate's own tests and the fuzzer: they would not come to more.
@@ -52,17 +52,17 @@ const BATCH_COST: usize = 16;
 pub(crate) struct Bin {
     free: FreeList,
     /// The segments whose slots it takes while the free list is short.
-    circle: Cell<Circle>,
-    depot: Depot,
+    cache_scope: Cell<CacheScope>,
+    full: FullMagazines,
     /// A remote list that waits to be linked.
-    marks: Marks,
+    deferred: DeferredList,
     segments: SegmentList,
     stride: Cell<usize>,
     heap: Cell<*mut OwnerId>,
     /// Slots in a magazine.
     magazine: Cell<usize>,
     /// Slots that stay in the free list when a magazine is stashed.
-    kept: Cell<usize>,
+    retained: Cell<usize>,
     /// Slots in its segments, handed out or not.
     slots: Cell<usize>,
     /// Whether the depot is being emptied.
@@ -80,7 +80,7 @@ pub(crate) struct Leftovers {
     /// Segments that became empty.
     pub(crate) empty: Loose,
     /// Slots that were found to be of other heaps' segments.
-    pub(crate) foreign: Foreign,
+    pub(crate) remote: RemoteSlots,
 }
 
 impl Leftovers {
@@ -88,7 +88,7 @@ impl Leftovers {
         pub(crate) fn new() -> Self {
             Self {
                 empty: Loose::new(),
-                foreign: Foreign::new(),
+                remote: RemoteSlots::new(),
             }
         }
     }
@@ -103,7 +103,7 @@ pub(crate) struct Counts {
     /// Remote lists that were taken.
     pub(crate) collects: Counter,
     /// Slots freed here that were of other heaps' segments and went on to those, to be counted there.
-    forwarded: Counter,
+    sent_on: Counter,
     /// One below the slots of a full free list: part of the equation for the allocations.
     border: Counter,
 }
@@ -113,14 +113,14 @@ impl Bin {
         pub(crate) fn new() -> Self {
             Self {
                 free: FreeList::new(),
-                circle: Cell::new(Circle { wide: false, owner: core::ptr::null_mut() }),
-                depot: Depot::new(),
-                marks: Marks::new(),
+                cache_scope: Cell::new(CacheScope { pool_wide: false, owner: core::ptr::null_mut() }),
+                full: FullMagazines::new(),
+                deferred: DeferredList::new(),
                 segments: SegmentList::new(),
                 stride: Cell::new(0),
                 heap: Cell::new(core::ptr::null_mut()),
                 magazine: Cell::new(0),
-                kept: Cell::new(0),
+                retained: Cell::new(0),
                 slots: Cell::new(0),
                 draining: Cell::new(false),
                 sent: Cell::new(0),
@@ -130,7 +130,7 @@ impl Bin {
                     remote_frees: Counter::new(0),
                     batches: Counter::new(0),
                     collects: Counter::new(0),
-                    forwarded: Counter::new(0),
+                    sent_on: Counter::new(0),
                     border: Counter::new(0),
                 },
             }
@@ -141,7 +141,7 @@ impl Bin {
     ///
     /// # Safety
     ///
-    /// As for [`Marks::prepare`].
+    /// As for [`DeferredList::prepare`].
     pub(crate) unsafe fn prepare(
         &self,
         stride: usize,
@@ -150,15 +150,15 @@ impl Bin {
     ) {
         if self.stride.get() == 0 {
             // SAFETY: guaranteed by the caller.
-            unsafe { self.marks.prepare(places) };
+            unsafe { self.deferred.prepare(places) };
             self.heap.set(heap);
-            self.narrow();
+            self.narrow_scope();
             let magazine = magazine_slots(stride);
-            let kept = (magazine / 8).max(1);
+            let retained = (magazine / 8).max(1);
             self.stride.set(stride);
             self.magazine.set(magazine);
-            self.kept.set(kept);
-            let border = magazine + kept - 1;
+            self.retained.set(retained);
+            let border = magazine + retained - 1;
             self.counts.border.add(border as u64);
             self.free.set_border(border);
         }
@@ -166,7 +166,7 @@ impl Bin {
 
     /// A free slot, if one is at hand.
     #[inline(always)]
-    pub(crate) fn take(&self) -> Option<SlotPtr> {
+    pub(crate) fn pop(&self) -> Option<SlotPtr> {
         self.free.pop()
     }
 
@@ -177,9 +177,9 @@ impl Bin {
     /// The caller owns the heap, and if the answer is true gives the slot up: if it is of this pool, it is of a bin with
     /// this index.
     #[inline(always)]
-    pub(crate) unsafe fn keep(&self, segment: SegmentRef, slot: SlotPtr) -> bool {
+    pub(crate) unsafe fn try_cache(&self, segment: SegmentRef, slot: SlotPtr) -> bool {
         // SAFETY: guaranteed by the caller.
-        segment.is_in(self.circle.get()) && unsafe { self.free.push_if_short(slot) }
+        segment.is_in(self.cache_scope.get()) && unsafe { self.free.push_if_short(slot) }
     }
 
     /// Notes that the thread is sending a batch of so many slots home, to another heap of the same pool.
@@ -188,13 +188,13 @@ impl Bin {
             return;
         }
         self.sent.set(self.sent.get() + slots.max(BATCH_COST));
-        if self.sent.get() < WINDOW || self.depot.magazines() > 0 {
+        if self.sent.get() < WINDOW || self.full.magazines() > 0 {
             return;
         }
         let own = (self.free.pushes() - self.window.get()) as usize;
         if own < 2 * self.sent.get() {
-            self.circle.set(Circle {
-                wide: true,
+            self.cache_scope.set(CacheScope {
+                pool_wide: true,
                 owner: pool,
             });
         }
@@ -202,9 +202,9 @@ impl Bin {
     }
 
     /// Makes the heap's own segments the circle, until the next window says otherwise.
-    fn narrow(&self) {
-        self.circle.set(Circle {
-            wide: false,
+    fn narrow_scope(&self) {
+        self.cache_scope.set(CacheScope {
+            pool_wide: false,
             owner: self.heap.get(),
         });
         self.begin_window();
@@ -221,8 +221,8 @@ impl Bin {
     ///
     /// The caller owns the heap and gives up a slot of this bin.
     #[inline]
-    #[must_use = "a full free list must be stashed"]
-    pub(crate) unsafe fn give(&self, slot: SlotPtr) -> bool {
+    #[must_use = "a full free list must be spilled"]
+    pub(crate) unsafe fn push(&self, slot: SlotPtr) -> bool {
         // SAFETY: guaranteed by the caller.
         unsafe { self.free.push(slot) };
         self.free.is_full()
@@ -233,8 +233,8 @@ impl Bin {
     }
 
     /// Fills the empty free list from the marked slots. As with the depot, draining ends.
-    pub(crate) fn refill_from_marks(&self) -> bool {
-        let chain = self.marks.take_chain();
+    pub(crate) fn refill_from_deferred(&self) -> bool {
+        let chain = self.deferred.pop_chain();
         if let Some((slots, len)) = chain {
             self.draining.set(false);
             self.free.fill(slots, len);
@@ -244,17 +244,17 @@ impl Bin {
 
     /// A slot of those that are marked, if the free list is empty.
     #[inline(always)]
-    pub(crate) fn take_marked(&self) -> Option<SlotPtr> {
-        if self.refill_from_marks() {
-            self.take()
+    pub(crate) fn pop_deferred(&self) -> Option<SlotPtr> {
+        if self.refill_from_deferred() {
+            self.pop()
         } else {
             None
         }
     }
 
     /// Fills the empty free list from the depot. A thread that asks is not tearing down: draining ends.
-    pub(crate) fn refill_from_depot(&self) -> bool {
-        let magazine = self.depot.take();
+    pub(crate) fn refill_from_magazines(&self) -> bool {
+        let magazine = self.full.pop();
         self.draining.set(false);
         if let Some(slots) = magazine {
             self.free.fill(slots, self.magazine.get());
@@ -267,7 +267,7 @@ impl Bin {
         let Some(segment) = self.segments.front() else {
             return false;
         };
-        let run = segment.take_run(self.magazine.get());
+        let run = segment.pop_chain(self.magazine.get());
         if let Some((slots, len)) = run {
             self.free.fill(slots, len);
         }
@@ -294,17 +294,17 @@ impl Bin {
 
     /// Puts a magazine of the full free list into the depot. Segments that become empty, as they may from then on, go
     /// to `left`.
-    pub(crate) fn stash(&self, left: &Leftovers) {
-        if self.circle.get().wide && self.depot.magazines() > 0 {
-            self.narrow();
+    pub(crate) fn spill(&self, left: &Leftovers) {
+        if self.cache_scope.get().pool_wide && self.full.magazines() > 0 {
+            self.narrow_scope();
         }
-        let taken = self.free.take_behind(self.kept.get(), self.border());
+        let taken = self.free.split_off(self.retained.get(), self.border());
         let Some((slots, len)) = taken else {
             return;
         };
         if len == self.magazine.get() && slot::holds_magazine_link(self.stride.get()) {
             // SAFETY: the free list's slots are given to the depot.
-            unsafe { self.depot.hang(slots) };
+            unsafe { self.full.push(slots) };
             self.drain(left);
         } else {
             self.distribute(slots, left);
@@ -313,17 +313,17 @@ impl Bin {
 
     /// Brings two magazines home if the depot has more than its share; marked slots, when it has no more.
     fn drain(&self, left: &Leftovers) {
-        let held = self.depot.magazines() * self.magazine.get();
-        let small = DEPOT_BYTES / self.stride.get();
+        let held = self.full.magazines() * self.magazine.get();
+        let small = FULL_BYTES / self.stride.get();
         if held > small.max(self.slots.get() / 2) {
             self.draining.set(true);
-            self.narrow();
+            self.narrow_scope();
         }
         if self.draining.get() {
-            for magazine in [self.depot.take(), self.depot.take()] {
+            for magazine in [self.full.pop(), self.full.pop()] {
                 match magazine {
                     Some(slots) => self.distribute(slots, left),
-                    None => _ = self.bring_marked_home(self.magazine.get(), left),
+                    None => _ = self.return_deferred(self.magazine.get(), left),
                 }
             }
         }
@@ -332,12 +332,12 @@ impl Bin {
     /// Brings every slot of the free list and the depot home, and takes out the segments that are empty, those too of
     /// which no slot was ever handed out.
     pub(crate) fn distribute_all(&self, left: &Leftovers) {
-        self.narrow();
-        self.bring_marked_home(usize::MAX, left);
-        if let Some((slots, _)) = self.free.take_behind(0, self.border()) {
+        self.narrow_scope();
+        self.return_deferred(usize::MAX, left);
+        if let Some((slots, _)) = self.free.split_off(0, self.border()) {
             self.distribute(slots, left);
         }
-        while let Some(slots) = self.depot.take() {
+        while let Some(slots) = self.full.pop() {
             self.distribute(slots, left);
         }
         let mut next = self.segments.front().filter(|segment| segment.has_room());
@@ -354,15 +354,15 @@ impl Bin {
     }
 
     /// Brings at most so many marked slots home, and returns how many these were.
-    fn bring_marked_home(&self, most: usize, left: &Leftovers) -> usize {
-        let marked = core::iter::from_fn(|| self.marks.take()).take(most);
-        let bring_home = |(segment, slot)| {
+    fn return_deferred(&self, most: usize, left: &Leftovers) -> usize {
+        let deferred = core::iter::from_fn(|| self.deferred.pop()).take(most);
+        let return_slot = |(segment, slot)| {
             // SAFETY: the slot was marked until now.
             unsafe { slot::expect_untouched(slot) };
             // SAFETY: as above, and its segment is the bin's while it has one.
-            unsafe { self.bring_home(segment, slot, left) };
+            unsafe { self.return_slot(segment, slot, left) };
         };
-        marked.map(bring_home).count()
+        deferred.map(return_slot).count()
     }
 
     /// One below the slots of a full free list.
@@ -380,11 +380,11 @@ impl Bin {
             let segment = unsafe { SegmentRef::of(slot, span) };
             if segment.heap() == self.heap.get() {
                 // SAFETY: the slot just left the bin's lists, and the segment is the heap's own.
-                unsafe { self.bring_home(segment, slot, left) };
+                unsafe { self.return_slot(segment, slot, left) };
             } else {
-                self.counts.forwarded.add(1);
+                self.counts.sent_on.add(1);
                 // SAFETY: the slot just left the bin's lists.
-                unsafe { left.foreign.push(slot, span) };
+                unsafe { left.remote.push(slot, span) };
             }
         }
     }
@@ -393,10 +393,10 @@ impl Bin {
     ///
     /// The segment is one of the bin's, and the caller gives up the slot, which is one of the segment's.
     #[inline]
-    pub(crate) unsafe fn bring_home(&self, segment: SegmentRef, slot: SlotPtr, left: &Leftovers) {
+    pub(crate) unsafe fn return_slot(&self, segment: SegmentRef, slot: SlotPtr, left: &Leftovers) {
         let had_room = segment.has_room();
         // SAFETY: guaranteed by the caller.
-        if unsafe { segment.bring_home(slot) } {
+        if unsafe { segment.return_slot(slot) } {
             self.remove(segment);
             left.empty.push(segment);
         } else if !had_room {
@@ -410,16 +410,16 @@ impl Bin {
     /// # Safety
     ///
     /// The caller owns the heap and took the segment out of its inbox.
-    pub(crate) unsafe fn receive(&self, segment: SegmentRef, left: &Leftovers) -> usize {
+    pub(crate) unsafe fn collect_list(&self, segment: SegmentRef, left: &Leftovers) -> usize {
         // SAFETY: guaranteed by the caller.
         let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
         // SAFETY: the list was taken above.
-        if !self.has_free() && unsafe { self.marks.suit(segment, list) } {
+        if !self.has_free() && unsafe { self.deferred.suit(segment, list) } {
             // SAFETY: as above.
-            unsafe { self.marks.mark(segment, list) };
-            self.refill_from_marks();
+            unsafe { self.deferred.defer(segment, list) };
+            self.refill_from_deferred();
             return list.count;
         }
         let mut load = self.free.load();
@@ -427,7 +427,7 @@ impl Bin {
             // SAFETY: the slots were on the list that was taken.
             if unsafe { load.push(slot) } {
                 load.store();
-                self.stash(left);
+                self.spill(left);
                 load = self.free.load();
             }
         };
@@ -442,15 +442,19 @@ impl Bin {
     /// # Safety
     ///
     /// As for [`receive`](Self::receive).
-    pub(crate) unsafe fn receive_home(&self, segment: SegmentRef, left: &Leftovers) -> usize {
+    pub(crate) unsafe fn collect_into_segment(
+        &self,
+        segment: SegmentRef,
+        left: &Leftovers,
+    ) -> usize {
         // SAFETY: guaranteed by the caller.
         let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
         // SAFETY: the slots were on the list that was taken.
-        let bring_home = |slot| unsafe { self.bring_home(segment, slot, left) };
+        let return_slot = |slot| unsafe { self.return_slot(segment, slot, left) };
         // SAFETY: the list was taken above.
-        unsafe { batch::each(segment, list, bring_home) };
+        unsafe { batch::each(segment, list, return_slot) };
         list.count
     }
 
@@ -485,10 +489,10 @@ impl Bin {
     /// Brings at most `most` magazines home; true when none is left in the bin's lists.
     pub(crate) fn distribute_some(&self, most: usize, left: &Leftovers) -> bool {
         for _ in 0..most {
-            if self.bring_marked_home(self.magazine.get(), left) > 0 {
+            if self.return_deferred(self.magazine.get(), left) > 0 {
                 continue;
             }
-            match self.depot.take() {
+            match self.full.pop() {
                 Some(slots) => self.distribute(slots, left),
                 None => {
                     self.distribute_all(left);
@@ -500,7 +504,7 @@ impl Bin {
     }
 
     /// Takes a segment with room out of a bin whose lists are empty.
-    pub(crate) fn part_with(&self) -> Option<SegmentRef> {
+    pub(crate) fn detach_segments(&self) -> Option<SegmentRef> {
         let segment = self.segments.front().filter(|segment| segment.has_room())?;
         self.remove(segment);
         Some(segment)
@@ -523,20 +527,18 @@ impl Bin {
 
     /// Slots freed by the owner, ever, but for those it sent home since. Any thread may ask; the answer may lag.
     pub(crate) fn local_frees(&self) -> u64 {
-        self.free
-            .pushes()
-            .saturating_sub(self.counts.forwarded.get())
+        self.free.pushes().saturating_sub(self.counts.sent_on.get())
     }
 
     /// The slots in the bin's own lists, as many as each says it has, for a damaged list may have no end. Owner only.
     pub(crate) fn stock(&self) -> impl Iterator<Item = SlotPtr> {
         let free = self.free.iter().take(self.free.len(self.border()));
-        let magazines = self.depot.iter().take(self.depot.magazines());
-        let depot = magazines.flat_map(|first| {
+        let magazines = self.full.iter().take(self.full.magazines());
+        let full = magazines.flat_map(|first| {
             let magazine = free_list::chain(Some(first));
             magazine.take(self.magazine.get())
         });
-        free.chain(self.marks.iter()).chain(depot)
+        free.chain(self.deferred.iter()).chain(full)
     }
 
     /// Owner only.

@@ -23,7 +23,7 @@ use core::time::Duration;
 use crate::ground::sync;
 use crate::heap::batch::OpenBatch;
 use crate::heap::fields::HeapRef;
-use crate::heap::handover::{self, Debts};
+use crate::heap::handover::{self, DeferredReclaims};
 use crate::heap::registry::{RegistryRef, registry_of};
 use crate::memory::segment::SegmentRef;
 use crate::slot::{Offset, SlotPtr};
@@ -47,13 +47,13 @@ pub(crate) enum Look {
 }
 
 /// A free slot; `None` when there is none, and the bound or the system refuses memory for more. The caller keeps the pool alive.
-pub(crate) fn take(pool: RegistryRef, debts: &Debts) -> Option<SlotPtr> {
+pub(crate) fn alloc(pool: RegistryRef, reclaims: &DeferredReclaims) -> Option<SlotPtr> {
     for look in sync::looks(PATIENCE) {
-        match look_through(pool, debts) {
+        match look_through(pool, reclaims) {
             Look::Found(slot) => return Some(slot),
             Look::Exhausted => return None,
             Look::Unsure if needs_another_heap(pool, look) => {
-                let slot = park_after(create_heap(pool)?, debts, take_from);
+                let slot = use_and_abandon(create_heap(pool)?, reclaims, pop_or_refill);
                 if slot.is_some() {
                     return slot;
                 }
@@ -67,16 +67,16 @@ pub(crate) fn take(pool: RegistryRef, debts: &Debts) -> Option<SlotPtr> {
 /// Runs `work` with a heap of the pool, which the caller keeps alive. `None` when the system refuses memory for a heap.
 pub(crate) fn with_heap<R>(
     pool: RegistryRef,
-    debts: &Debts,
+    reclaims: &DeferredReclaims,
     work: impl FnOnce(HeapRef) -> R,
 ) -> Option<R> {
     let mut looks = (0..BUSY_LOOKS).take_while(|_| pool.heaps().next().is_some());
     let heap = looks.find_map(|look| {
         sync::pause(look);
-        pool.heaps().find(|heap| pool.borrow_one(*heap))
+        pool.heaps().find(|heap| pool.adopt_temporarily(*heap))
     });
     let heap = heap.or_else(|| create_heap(pool))?;
-    Some(park_after(heap, debts, work))
+    Some(use_and_abandon(heap, reclaims, work))
 }
 
 /// Frees a slot.
@@ -84,49 +84,50 @@ pub(crate) fn with_heap<R>(
 /// # Safety
 ///
 /// The caller gives up the slot, which is at this offset of the segment, and that is of this heap.
-pub(crate) unsafe fn give(
+pub(crate) unsafe fn free(
     heap: HeapRef,
     segment: SegmentRef,
     slot: SlotPtr,
     offset: Offset,
-    debts: &Debts,
+    reclaims: &DeferredReclaims,
 ) {
     let pool = registry_of(heap);
-    if pool.borrow_one(heap) {
+    if pool.adopt_temporarily(heap) {
         // SAFETY: adopted just now; guaranteed by the caller.
-        let released = unsafe { give_to(heap, pool, slot) };
-        handover::park(heap, released, debts);
+        let released = unsafe { free_into(heap, pool, slot) };
+        handover::abandon_adopted(heap, released, reclaims);
     } else {
         // SAFETY: guaranteed by the caller.
-        unsafe { give_remotely(pool, segment, offset, debts) };
+        unsafe { free_remotely(pool, segment, offset, reclaims) };
     }
 }
 
 /// Looks into all heaps at one moment. If there are several, it looks into one after the other before, which is enough for a
 /// request that finds a slot, and leaves the others to other threads.
-fn look_through(pool: RegistryRef, debts: &Debts) -> Look {
+fn look_through(pool: RegistryRef, reclaims: &DeferredReclaims) -> Look {
     if pool.heaps().nth(1).is_some() {
-        let mut adopted = pool.heaps().filter(|heap| pool.borrow_one(*heap));
-        if let Some(slot) = adopted.find_map(|heap| park_after(heap, debts, take_from)) {
+        let mut adopted = pool.heaps().filter(|heap| pool.adopt_temporarily(*heap));
+        if let Some(slot) = adopted.find_map(|heap| use_and_abandon(heap, reclaims, pop_or_refill))
+        {
             return Look::Found(slot);
         }
     }
-    look_at_once(pool, debts)
+    look_at_once(pool, reclaims)
 }
 
 /// Looks into all heaps while this thread has all of them. Slots are freed meanwhile, and none is taken: so if none is found, there
 /// was a moment at which none was free.
-pub(crate) fn look_at_once(pool: RegistryRef, debts: &Debts) -> Look {
+pub(crate) fn look_at_once(pool: RegistryRef, reclaims: &DeferredReclaims) -> Look {
     let adopted = pool
         .heaps()
-        .take_while(|heap| pool.borrow_one(*heap))
+        .take_while(|heap| pool.adopt_temporarily(*heap))
         .count();
     let sure = adopted > 0 && !pool.core().has_frees_under_way();
-    let slot = pool.heaps().take(adopted).find_map(take_from);
+    let slot = pool.heaps().take(adopted).find_map(pop_or_refill);
     // After the look: if the limit was reached by a segment of a new heap, that is listed now.
     let all = pool.heaps().nth(adopted).is_none();
     let heaps = pool.heaps().take(adopted);
-    heaps.for_each(|heap| handover::park(heap, 0, debts));
+    heaps.for_each(|heap| handover::abandon_adopted(heap, 0, reclaims));
     match slot {
         Some(slot) => Look::Found(slot),
         None if sure && all => Look::Exhausted,
@@ -147,19 +148,23 @@ fn needs_another_heap(pool: RegistryRef, look: usize) -> bool {
 }
 
 /// A free slot of a heap that the caller adopted, out of a new segment if need be.
-fn take_from(heap: HeapRef) -> Option<SlotPtr> {
+fn pop_or_refill(heap: HeapRef) -> Option<SlotPtr> {
     let bin = heap.bin(0);
-    let slot = bin.take();
+    let slot = bin.pop();
     if slot.is_none() && (heap.refill(0) || heap.refill_from_new(0)) {
-        return bin.take();
+        return bin.pop();
     }
     slot
 }
 
 /// Uses a heap that the caller adopted, of a pool that it keeps alive, and abandons it.
-fn park_after<R>(heap: HeapRef, debts: &Debts, work: impl FnOnce(HeapRef) -> R) -> R {
+fn use_and_abandon<R>(
+    heap: HeapRef,
+    reclaims: &DeferredReclaims,
+    work: impl FnOnce(HeapRef) -> R,
+) -> R {
     let done = work(heap);
-    handover::park(heap, 0, debts);
+    handover::abandon_adopted(heap, 0, reclaims);
     done
 }
 
@@ -168,17 +173,17 @@ fn park_after<R>(heap: HeapRef, debts: &Debts, work: impl FnOnce(HeapRef) -> R) 
 /// # Safety
 ///
 /// The caller gives up the slot, which is of one of the heap's segments.
-unsafe fn give_to(heap: HeapRef, pool: RegistryRef, slot: SlotPtr) -> usize {
+unsafe fn free_into(heap: HeapRef, pool: RegistryRef, slot: SlotPtr) -> usize {
     // SAFETY: guaranteed by the caller.
-    let full = unsafe { heap.bin(0).give(slot) };
+    let full = unsafe { heap.bin(0).push(slot) };
     if pool.is_closed() {
-        return heap.settle(); // no allocation comes that would use the lists
+        return heap.collect_and_release(); // no allocation comes that would use the lists
     }
     if !full {
         return 0;
     }
-    pool.count_held(); // segments may be released, and with the last of them their references
-    heap.stash(0);
+    pool.add_ref(); // segments may be released, and with the last of them their references
+    heap.spill(0);
     1
 }
 
@@ -187,15 +192,20 @@ unsafe fn give_to(heap: HeapRef, pool: RegistryRef, slot: SlotPtr) -> usize {
 /// # Safety
 ///
 /// The caller gives up the slot at this offset of the segment, which is of this pool.
-unsafe fn give_remotely(pool: RegistryRef, segment: SegmentRef, offset: Offset, debts: &Debts) {
+unsafe fn free_remotely(
+    pool: RegistryRef,
+    segment: SegmentRef,
+    offset: Offset,
+    reclaims: &DeferredReclaims,
+) {
     let batch = OpenBatch::new();
     batch.open(segment);
     batch.push(offset);
-    pool.count_held(); // the slot keeps the pool only until it is sent
+    pool.add_ref(); // the slot keeps the pool only until it is sent
     pool.core().begin_free();
     // SAFETY: guaranteed by the caller.
-    unsafe { handover::send_batch(segment, &batch, debts) };
+    unsafe { handover::send_batch(segment, &batch, reclaims) };
     pool.core().end_free();
     // SAFETY: counted above.
-    unsafe { pool.give_up(1) };
+    unsafe { pool.release_refs(1) };
 }

@@ -11,7 +11,7 @@
 //! The inbox word says whether there is one; the owner's token only lets a thread recognise its own heap, and is
 //! cleared before the heap is abandoned, so that no thread ever sees its own token in a heap it does not own.
 //!
-//! A segment may leave a heap for another (`part_with`) while a push is under way, and then arrives in the inbox of a
+//! A segment may leave a heap for another (`detach_segments`) while a push is under way, and then arrives in the inbox of a
 //! heap that it no longer belongs to: a *stray*. Its `heap` says so exactly, for only the heap's owner can change it.
 //! Strays keep QUEUED and are put aside for whoever called to be forwarded when this heap is left or done with.
 //!
@@ -33,21 +33,21 @@ use crate::ground::sync::{
     Alive, AtomicPtr, AtomicU64, AtomicUsize, Cell, Counter, Ordering, const_fn,
 };
 use crate::heap::bin::Bin;
+use crate::heap::deferred::Places;
 use crate::heap::lists::{Loose, Outgoing, Queued};
-use crate::heap::marks::Places;
 use crate::heap::pool_core::PoolCore;
-use crate::memory::remote::Inbox;
+use crate::memory::remote::PendingList;
 use crate::memory::segment::{OwnerId, Segment};
 
 /// Completed segments, in bytes, beyond which those who free the last slots of another give its pages back.
-const COMPLETED_BYTES: usize = if cfg!(segment_pool_loom) { 1 } else { 1 << 20 };
+const FULLY_FREED_BYTES: usize = if cfg!(segment_pool_loom) { 1 } else { 1 << 20 };
 
 /// See the module. Its bins follow it in memory, as aligned as it is, whatever a cache line is on the target.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Heap {
     shared: CachePadded<Shared>,
-    pub(super) mail: CachePadded<Mail>,
+    pub(super) remote: CachePadded<RemotePart>,
     pub(super) own: CachePadded<Own>,
 }
 
@@ -64,17 +64,17 @@ struct Shared {
 
 /// Any thread writes.
 #[derive(Debug)]
-pub(super) struct Mail {
-    pub(super) inbox: Inbox<Segment>,
+pub(super) struct RemotePart {
+    pub(super) pending: PendingList<Segment>,
     /// Bytes of completed segments that nobody took yet.
-    pub(super) completed: AtomicUsize,
+    pub(super) fully_freed: AtomicUsize,
 }
 
 /// Owner only, but for the counters.
 #[derive(Debug)]
 pub(super) struct Own {
     /// Out of the inbox, not yet served, the one that waited longest first.
-    pub(super) pending: Queued,
+    pub(super) collecting: Queued,
     /// Segments and slots of other heaps that were found here.
     pub(super) outgoing: Outgoing,
     /// Empty segments, by span.
@@ -92,7 +92,7 @@ pub(super) struct Own {
     pub(super) previous_held: Cell<Option<HeapRef>>,
     pub(super) next_held: Cell<Option<HeapRef>>,
     /// The heap of the pool to look at first for segments to merge.
-    pub(super) donor: Cell<Option<HeapRef>>,
+    pub(super) victim: Cell<Option<HeapRef>>,
 }
 
 /// A heap that is alive. Whoever makes one promises that the pool lives while the copy is used.
@@ -145,12 +145,12 @@ impl Heap {
                     pool,
                     next: AtomicPtr::new(core::ptr::null_mut()),
                 }),
-                mail: CachePadded::new(Mail {
-                    inbox: Inbox::new(),
-                    completed: AtomicUsize::new(0),
+                remote: CachePadded::new(RemotePart {
+                    pending: PendingList::new(),
+                    fully_freed: AtomicUsize::new(0),
                 }),
                 own: CachePadded::new(Own {
-                    pending: Queued::new(),
+                    collecting: Queued::new(),
                     outgoing: Outgoing::new(),
                     spares: [Loose::new(), Loose::new(), Loose::new()],
                     spare_bytes: Counter::new(0),
@@ -160,7 +160,7 @@ impl Heap {
                     closing: Cell::new(false),
                     previous_held: Cell::new(None),
                     next_held: Cell::new(None),
-                    donor: Cell::new(None),
+                    victim: Cell::new(None),
                 }),
             }
         }
@@ -185,8 +185,8 @@ impl Heap {
         self.pool_ptr().as_ptr().cast()
     }
 
-    pub(crate) fn inbox(&self) -> &Inbox<Segment> {
-        &self.mail.inbox
+    pub(crate) fn pending(&self) -> &PendingList<Segment> {
+        &self.remote.pending
     }
 
     pub(crate) fn next(&self) -> &AtomicPtr<Heap> {
@@ -204,8 +204,8 @@ impl Heap {
     }
 
     /// The heap of the pool to look at first for segments to merge. Owner only.
-    pub(crate) fn donor(&self) -> &Cell<Option<HeapRef>> {
-        &self.own.donor
+    pub(crate) fn victim(&self) -> &Cell<Option<HeapRef>> {
+        &self.own.victim
     }
 
     /// What is to be passed on to other heaps. Owner only.
@@ -215,22 +215,22 @@ impl Heap {
 
     /// Counts a segment that the caller is about to complete; false if it should purge the segment instead. In a bounded pool it
     /// should not: a purge hides slots whose frees have returned, and no thread has the heap for long.
-    pub(crate) fn count_completed(&self, bytes: usize) -> bool {
+    pub(crate) fn count_fully_freed(&self, bytes: usize) -> bool {
         // Relaxed (twice): a hint.
-        let before = self.mail.completed.fetch_add(bytes, Ordering::Relaxed);
-        let counted = before < COMPLETED_BYTES || self.is_of_bounded_pool();
+        let before = self.remote.fully_freed.fetch_add(bytes, Ordering::Relaxed);
+        let counted = before < FULLY_FREED_BYTES || self.is_of_bounded_pool();
         if !counted {
-            self.mail.completed.fetch_sub(bytes, Ordering::Relaxed);
+            self.remote.fully_freed.fetch_sub(bytes, Ordering::Relaxed);
         }
         counted
     }
 
-    /// Takes back `count_completed`, when the segment was not completed after all or was taken.
-    pub(crate) fn uncount_completed(&self, bytes: usize) {
+    /// Takes back `count_fully_freed`, when the segment was not completed after all or was taken.
+    pub(crate) fn uncount_fully_freed(&self, bytes: usize) {
         // Relaxed (twice): a hint. The owner may have started anew, or the segment may have been counted in another
         // heap, so it is never taken below zero but by a race, after which the owner starts anew.
-        if self.mail.completed.load(Ordering::Relaxed) >= bytes {
-            self.mail.completed.fetch_sub(bytes, Ordering::Relaxed);
+        if self.remote.fully_freed.load(Ordering::Relaxed) >= bytes {
+            self.remote.fully_freed.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 

@@ -30,67 +30,71 @@ use crate::memory::segment::SegmentRef;
 use crate::slot::SlotPtr;
 
 /// Abandoned heaps that one refill looks into.
-const DONORS: usize = 8;
+const VICTIMS: usize = 8;
 /// Slots that a pusher brings home before it leaves the rest for later.
-pub(crate) const TENURE_SLOTS: usize = if cfg!(segment_pool_loom) { 1 } else { 1024 };
+pub(crate) const VISIT_SLOTS: usize = if cfg!(segment_pool_loom) { 1 } else { 1024 };
 /// Segments that one refill takes out of a heap, and magazines that it brings home there first.
-const MERGED_SEGMENTS: usize = 4;
+const STOLEN_SEGMENTS: usize = 4;
 
 /// A slot from a bin whose free list is empty, of a heap that the caller holds; `None` when memory is refused or the
 /// pool's limit is reached.
-pub(crate) fn refill(heap: HeapRef, bin: usize, debts: &Debts) -> Option<SlotPtr> {
+pub(crate) fn refill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) -> Option<SlotPtr> {
     let filled = heap.refill(bin)
-        || (merge(heap, bin, debts) && heap.refill(bin))
+        || (steal(heap, bin, reclaims) && heap.refill(bin))
         || heap.refill_from_new(bin);
-    pass_on(heap.outgoing(), debts);
-    if filled { heap.bin(bin).take() } else { None }
+    reroute(heap.outgoing(), reclaims);
+    if filled { heap.bin(bin).pop() } else { None }
 }
 
 /// Stashes the full free list of a bin, of a heap that the caller holds.
-pub(crate) fn stash(heap: HeapRef, bin: usize, debts: &Debts) {
-    heap.stash(bin);
-    pass_on(heap.outgoing(), debts);
+pub(crate) fn spill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) {
+    heap.spill(bin);
+    reroute(heap.outgoing(), reclaims);
 }
 
 /// Serves everything that waits for a heap that the caller holds.
-pub(crate) fn collect(heap: HeapRef, debts: &Debts) {
+pub(crate) fn collect(heap: HeapRef, reclaims: &DeferredReclaims) {
     heap.collect_all();
-    pass_on(heap.outgoing(), debts);
+    reroute(heap.outgoing(), reclaims);
 }
 
 /// Brings everything home, of a heap that the caller holds, and releases what is empty.
-pub(crate) fn trim(heap: HeapRef, debts: &Debts) {
-    let released = heap.settle();
-    pass_on(heap.outgoing(), debts);
+pub(crate) fn trim(heap: HeapRef, reclaims: &DeferredReclaims) {
+    let released = heap.collect_and_release();
+    reroute(heap.outgoing(), reclaims);
     // SAFETY: the released segments' references; the holder's own is left.
-    unsafe { registry_of(heap).give_up(released) };
+    unsafe { registry_of(heap).release_refs(released) };
 }
 
 /// Brings everything home in the heaps of a pool that nobody holds.
-pub(crate) fn trim_abandoned(registry: RegistryRef, debts: &Debts) {
+pub(crate) fn trim_abandoned(registry: RegistryRef, reclaims: &DeferredReclaims) {
     for heap in registry.heaps() {
         if registry.adopt_one(heap) {
-            registry.count_held();
+            registry.add_ref();
             // SAFETY: adopted and counted above.
-            unsafe { leave(heap, debts) };
+            unsafe { leave(heap, reclaims) };
         }
     }
 }
 
 /// A slot from a bin of a heap that the caller holds, without a new segment: the heap's own, or else out of any
 /// abandoned heap of the pool, however many have to be looked into.
-pub(crate) fn refill_from_others(heap: HeapRef, bin: usize, debts: &Debts) -> Option<SlotPtr> {
+pub(crate) fn refill_from_others(
+    heap: HeapRef,
+    bin: usize,
+    reclaims: &DeferredReclaims,
+) -> Option<SlotPtr> {
     let registry = registry_of(heap);
     let mut filled = heap.refill(bin);
     // Twice: kept slots go home from one heap's lists to another, which was looked into before.
-    for donor in registry.heaps().chain(registry.heaps()) {
-        if !filled && donor != heap && registry.borrow_one(donor) {
-            merge_from(donor, heap, bin, usize::MAX, debts);
+    for victim in registry.heaps().chain(registry.heaps()) {
+        if !filled && victim != heap && registry.adopt_temporarily(victim) {
+            steal_from(victim, heap, bin, usize::MAX, reclaims);
             filled = heap.refill(bin);
         }
     }
-    pass_on(heap.outgoing(), debts);
-    if filled { heap.bin(bin).take() } else { None }
+    reroute(heap.outgoing(), reclaims);
+    if filled { heap.bin(bin).pop() } else { None }
 }
 
 /// Ends a thread's holding of a heap.
@@ -98,15 +102,15 @@ pub(crate) fn refill_from_others(heap: HeapRef, bin: usize, debts: &Debts) -> Op
 /// # Safety
 ///
 /// The calling thread got the heap from [`RegistryRef::acquire`] and does not use it any more.
-pub(crate) unsafe fn leave(heap: HeapRef, debts: &Debts) {
+pub(crate) unsafe fn leave(heap: HeapRef, reclaims: &DeferredReclaims) {
     let registry = registry_of(heap);
-    let settled = heap.settle();
+    let emptied = heap.collect_and_release();
     let outgoing = Outgoing::new();
     registry.count_abandoned();
-    let released = settled + heap.abandon(&outgoing);
-    pass_on(&outgoing, debts);
+    let released = emptied + heap.abandon(&outgoing);
+    reroute(&outgoing, reclaims);
     // SAFETY: the released segments' references and the thread's own.
-    unsafe { registry.give_up(released + 1) };
+    unsafe { registry.release_refs(released + 1) };
 }
 
 /// Ends a thread's holding of a heap for now: its lists stay as they are, for whoever takes it next, but its spare
@@ -115,30 +119,30 @@ pub(crate) unsafe fn leave(heap: HeapRef, debts: &Debts) {
 /// # Safety
 ///
 /// As for [`leave`].
-pub(crate) unsafe fn lend(heap: HeapRef, debts: &Debts) {
+pub(crate) unsafe fn park(heap: HeapRef, reclaims: &DeferredReclaims) {
     let registry = registry_of(heap);
     let outgoing = Outgoing::new();
     let spares = heap.release_spares();
     registry.count_abandoned();
     let released = spares + heap.abandon(&outgoing);
-    pass_on(&outgoing, debts);
+    reroute(&outgoing, reclaims);
     // SAFETY: the released segments' references.
-    unsafe { registry.give_up(released) };
+    unsafe { registry.release_refs(released) };
 }
 
 /// Ends a thread's use of a heap that it adopted for one operation. `released` references to its pool are given up after.
 ///
 /// The lists stay as they are, and so do spare segments.
-pub(crate) fn park(heap: HeapRef, released: usize, debts: &Debts) {
+pub(crate) fn abandon_adopted(heap: HeapRef, released: usize, reclaims: &DeferredReclaims) {
     if released == 0 && heap.try_abandon() {
         return;
     }
     let registry = registry_of(heap);
     let outgoing = Outgoing::new();
     let released = released + heap.abandon(&outgoing);
-    pass_on(&outgoing, debts);
+    reroute(&outgoing, reclaims);
     // SAFETY: the references of released segments, and those that the caller counted.
-    unsafe { registry.give_up(released) };
+    unsafe { registry.release_refs(released) };
 }
 
 /// Drops a pool's handle: its heaps that nobody holds are emptied, and threads are asked to let go of the others.
@@ -146,17 +150,17 @@ pub(crate) fn park(heap: HeapRef, released: usize, debts: &Debts) {
 /// # Safety
 ///
 /// The handle's reference was the caller's.
-pub(crate) unsafe fn close(registry: RegistryRef, debts: &Debts) {
+pub(crate) unsafe fn close(registry: RegistryRef, reclaims: &DeferredReclaims) {
     registry.close();
     for heap in registry.heaps() {
         if registry.adopt_or_signal(heap) {
-            registry.count_held();
+            registry.add_ref();
             // SAFETY: adopted and counted above.
-            unsafe { leave(heap, debts) };
+            unsafe { leave(heap, reclaims) };
         }
     }
     // SAFETY: guaranteed by the caller.
-    unsafe { registry.give_up(1) };
+    unsafe { registry.release_refs(1) };
 }
 
 /// Pushes a batch of slots onto their segment's remote list, and what follows from that.
@@ -165,21 +169,25 @@ pub(crate) unsafe fn close(registry: RegistryRef, debts: &Debts) {
 ///
 /// The caller gives up the slots, one at least, all of this segment, with which no work of the caller on a heap is under
 /// way. Mostly the heap is another's; the caller's own finds them in its inbox.
-pub(crate) unsafe fn send_batch(segment: SegmentRef, batch: &OpenBatch, debts: &Debts) {
+pub(crate) unsafe fn send_batch(
+    segment: SegmentRef,
+    batch: &OpenBatch,
+    reclaims: &DeferredReclaims,
+) {
     let outgoing = Outgoing::new();
     // SAFETY: guaranteed by the caller.
     unsafe { push_batch(segment, batch, &outgoing) };
-    pass_on(&outgoing, debts);
+    reroute(&outgoing, reclaims);
 }
 
 /// Puts strays in the inboxes of their heaps and foreign slots on the remote lists of their segments, and serves heaps
 /// that are acquired thereby.
-fn pass_on(outgoing: &Outgoing, debts: &Debts) {
+fn reroute(outgoing: &Outgoing, reclaims: &DeferredReclaims) {
     loop {
-        while let Some(segment) = outgoing.strays.pop() {
-            deliver(segment, outgoing, debts);
+        while let Some(segment) = outgoing.misrouted.pop() {
+            deliver(segment, outgoing, reclaims);
         }
-        let Some((segment, batch)) = outgoing.foreign.pop_batch() else {
+        let Some((segment, batch)) = outgoing.remote.pop_batch() else {
             return;
         };
         // SAFETY: the list held the slots.
@@ -188,13 +196,13 @@ fn pass_on(outgoing: &Outgoing, debts: &Debts) {
 }
 
 /// Puts a segment, whose QUEUED is on and which is in no inbox, in that of its heap.
-fn deliver(segment: SegmentRef, outgoing: &Outgoing, debts: &Debts) {
+fn deliver(segment: SegmentRef, outgoing: &Outgoing, reclaims: &DeferredReclaims) {
     // SAFETY: QUEUED keeps the segment in use, and so its heap alive.
     let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
     // SAFETY: the segment is queued and in no inbox; if the heap is not its own any more, it will be forwarded.
-    if unsafe { heap.inbox().push(segment.into()) } == Delivered::Acquired {
+    if unsafe { heap.pending().push(segment.into()) } == Delivered::Acquired {
         // SAFETY: as `Acquired` says.
-        unsafe { serve(heap, outgoing, debts) };
+        unsafe { serve(heap, outgoing, reclaims) };
     }
 }
 
@@ -203,26 +211,26 @@ fn deliver(segment: SegmentRef, outgoing: &Outgoing, debts: &Debts) {
 /// # Safety
 ///
 /// The push returned `Delivered::Acquired`.
-unsafe fn serve(heap: HeapRef, outgoing: &Outgoing, debts: &Debts) {
+unsafe fn serve(heap: HeapRef, outgoing: &Outgoing, reclaims: &DeferredReclaims) {
     let registry = registry_of(heap);
     // Noted before the heap is left, for then the pool may end; the queued segment keeps it alive until then.
-    let owed = debts.owe(heap);
-    let released = owed.abandon(heap, outgoing);
+    let deferral = reclaims.defer(heap);
+    let released = deferral.abandon(heap, outgoing);
     // SAFETY: the released segments' references and that of the debt; if there are none, nothing is touched.
-    unsafe { registry.give_up(released) };
+    unsafe { registry.release_refs(released) };
 }
 
 /// Heaps that a thread left before it had served all that came in while it had them. It comes back to each: a little in
 /// every slow path, and to the end when it flushes, idles or ends. Each is held by a reference to its pool. A thread past its
 /// end notes none, for no later step need come: it serves each heap to the end at once.
 #[derive(Debug)]
-pub(crate) struct Debts {
+pub(crate) struct DeferredReclaims {
     heaps: [Cell<Option<HeapRef>>; 4],
     /// Whether the thread is past its end.
     closed: Cell<bool>,
 }
 
-impl Debts {
+impl DeferredReclaims {
     pub(crate) const fn new() -> Self {
         Self {
             heaps: [const { Cell::new(None) }; 4],
@@ -236,47 +244,47 @@ impl Debts {
     }
 
     /// Notes a heap that the caller has for a moment, with a reference to its pool.
-    fn owe(&self, heap: HeapRef) -> Owed<'_> {
-        if self.heaps.iter().any(|debt| debt.get() == Some(heap)) {
-            return Owed::Before;
+    fn defer(&self, heap: HeapRef) -> Deferral<'_> {
+        if self.heaps.iter().any(|reclaim| reclaim.get() == Some(heap)) {
+            return Deferral::Before;
         }
-        let vacant = self.heaps.iter().find(|debt| debt.get().is_none());
+        let vacant = self.heaps.iter().find(|reclaim| reclaim.get().is_none());
         let Some(vacant) = vacant.filter(|_| !self.closed.get()) else {
-            return Owed::Never;
+            return Deferral::Never;
         };
-        registry_of(heap).count_held();
+        registry_of(heap).add_ref();
         vacant.set(Some(heap));
-        Owed::Now(vacant)
+        Deferral::Now(vacant)
     }
 
     #[inline]
-    pub(crate) fn are_paid(&self) -> bool {
-        self.heaps.iter().all(|debt| debt.get().is_none())
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heaps.iter().all(|reclaim| reclaim.get().is_none())
     }
 
     /// Visits each heap once, for so many slots.
-    pub(crate) fn pay(&self, most: usize) {
-        for debt in &self.heaps {
-            if let Some(heap) = debt.take() {
+    pub(crate) fn visit_each(&self, most: usize) {
+        for reclaim in &self.heaps {
+            if let Some(heap) = reclaim.take() {
                 let outgoing = Outgoing::new();
                 if !visit(heap, most, &outgoing) {
-                    debt.set(Some(heap));
+                    reclaim.set(Some(heap));
                 }
-                pass_on(&outgoing, self);
+                reroute(&outgoing, self);
             }
         }
     }
 
     /// Visits the heaps until nothing is owed.
-    pub(crate) fn pay_all(&self) {
-        while !self.are_paid() {
-            self.pay(usize::MAX);
+    pub(crate) fn visit_all(&self) {
+        while !self.is_empty() {
+            self.visit_each(usize::MAX);
         }
     }
 }
 
 /// Whether a heap is among the debts.
-enum Owed<'a> {
+enum Deferral<'a> {
     /// It was.
     Before,
     /// It is from now on.
@@ -285,17 +293,17 @@ enum Owed<'a> {
     Never,
 }
 
-impl Owed<'_> {
+impl Deferral<'_> {
     /// Serves and abandons the heap: a little of it if it is owed a visit, else to the end. Returns the references to
     /// give up, also that of a debt that was not needed after all.
     fn abandon(self, heap: HeapRef, outgoing: &Outgoing) -> usize {
         let (released, served) = match self {
             Self::Never => (heap.abandon(outgoing), true),
-            Self::Before | Self::Now(_) => heap.abandon_soon(TENURE_SLOTS, outgoing),
+            Self::Before | Self::Now(_) => heap.abandon_soon(VISIT_SLOTS, outgoing),
         };
         match self {
-            Self::Now(debt) if served => {
-                debt.set(None);
+            Self::Now(reclaim) if served => {
+                reclaim.set(None);
                 released + 1
             }
             _ => released,
@@ -307,13 +315,13 @@ impl Owed<'_> {
 /// so gives its reference up.
 fn visit(heap: HeapRef, most: usize, outgoing: &Outgoing) -> bool {
     let registry = registry_of(heap);
-    let (released, paid) = if registry.borrow_one(heap) {
+    let (released, paid) = if registry.adopt_temporarily(heap) {
         heap.abandon_soon(most, outgoing)
     } else {
         (0, true)
     };
     // SAFETY: the released segments' references, and that of the debt.
-    unsafe { registry.give_up(released + usize::from(paid)) };
+    unsafe { registry.release_refs(released + usize::from(paid)) };
     paid
 }
 
@@ -330,8 +338,8 @@ unsafe fn push_batch(segment: SegmentRef, batch: &OpenBatch, outgoing: &Outgoing
     };
     // SAFETY: the caller's slots keep the segment in use, and so its heap alive.
     let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
-    let mut completion = Completion::new(segment, heap);
-    let purges = |total| completion.purges(total);
+    let mut decision = PurgeDecision::new(segment, heap);
+    let purges = |total| decision.purges(total);
     let Written { newest, oldest } = written;
     // SAFETY: the chain's slots are the caller's.
     let mut pushed = unsafe { segment.push_remote(newest, oldest, slots, purges) };
@@ -348,62 +356,68 @@ unsafe fn push_batch(segment: SegmentRef, batch: &OpenBatch, outgoing: &Outgoing
     }
     if pushed == Pushed::Queued {
         // SAFETY: this push turned QUEUED on.
-        unsafe { outgoing.strays.push(segment) };
+        unsafe { outgoing.misrouted.push(segment) };
     }
 }
 
 /// Moves a few segments with room into a bin of a heap that the caller holds, out of abandoned heaps of the pool;
 /// true if there were any.
-fn merge(heap: HeapRef, bin: usize, debts: &Debts) -> bool {
+fn steal(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) -> bool {
     let registry = registry_of(heap);
     if !registry.has_abandoned() {
         return false;
     }
-    let mut donor = heap.donor().get();
-    for _ in 0..DONORS {
-        let Some(candidate) = donor.or_else(|| registry.heaps().next()) else {
+    let mut victim = heap.victim().get();
+    for _ in 0..VICTIMS {
+        let Some(candidate) = victim.or_else(|| registry.heaps().next()) else {
             break;
         };
         if candidate != heap
-            && registry.borrow_one(candidate)
-            && merge_from(candidate, heap, bin, MERGED_SEGMENTS, debts)
+            && registry.adopt_temporarily(candidate)
+            && steal_from(candidate, heap, bin, STOLEN_SEGMENTS, reclaims)
         {
-            heap.donor().set(Some(candidate));
+            heap.victim().set(Some(candidate));
             return true;
         }
-        donor = registry.after(candidate);
+        victim = registry.after(candidate);
     }
-    heap.donor().set(donor);
+    heap.victim().set(victim);
     false
 }
 
 /// Moves at most `most` segments of an abandoned heap, which the caller has for a moment and leaves again; first brings as many
 /// magazines home there.
-fn merge_from(donor: HeapRef, heap: HeapRef, bin: usize, most: usize, debts: &Debts) -> bool {
+fn steal_from(
+    victim: HeapRef,
+    heap: HeapRef,
+    bin: usize,
+    most: usize,
+    reclaims: &DeferredReclaims,
+) -> bool {
     let registry = registry_of(heap);
-    let (parted, outgoing) = (Loose::new(), Outgoing::new());
-    let released = donor.part_with(bin, most, heap, &parted);
-    let owed = debts.owe(donor);
-    let released = released + owed.abandon(donor, &outgoing);
-    let merged = !parted.is_empty();
-    while let Some(segment) = parted.pop() {
+    let (detached, outgoing) = (Loose::new(), Outgoing::new());
+    let released = victim.detach_segments(bin, most, heap, &detached);
+    let deferral = reclaims.defer(victim);
+    let released = released + deferral.abandon(victim, &outgoing);
+    let stolen = !detached.is_empty();
+    while let Some(segment) = detached.pop() {
         heap.take_over(segment);
     }
-    pass_on(&outgoing, debts);
+    reroute(&outgoing, reclaims);
     // SAFETY: the released segments' references; the caller's own keeps the pool alive.
-    unsafe { registry.give_up(released) };
-    merged
+    unsafe { registry.release_refs(released) };
+    stolen
 }
 
 /// Decides, attempt by attempt, whether a push that completes a segment purges it.
-struct Completion {
+struct PurgeDecision {
     heap: HeapRef,
     capacity: usize,
     bytes: usize,
     counted: bool,
 }
 
-impl Completion {
+impl PurgeDecision {
     fn new(segment: SegmentRef, heap: HeapRef) -> Self {
         let identity = segment.identity();
         Self {
@@ -417,9 +431,9 @@ impl Completion {
     /// Asked while the pusher still holds its slots, so the heap is alive.
     fn purges(&mut self, total: usize) -> bool {
         if self.counted {
-            self.heap.uncount_completed(self.bytes);
+            self.heap.uncount_fully_freed(self.bytes);
         }
-        self.counted = total == self.capacity && self.heap.count_completed(self.bytes);
+        self.counted = total == self.capacity && self.heap.count_fully_freed(self.bytes);
         total == self.capacity && !self.counted
     }
 }

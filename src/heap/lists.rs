@@ -5,7 +5,7 @@
 //! | [`SegmentList`] | a bin's segments, those with room in front | `prev` and `next` |
 //! | [`Loose`] | empty segments, spares, segments that change heaps | `next` |
 //! | [`Queued`] | segments whose QUEUED is on and that are in no inbox | the inbox link |
-//! | [`Foreign`] | free slots of other heaps' segments | the slots themselves |
+//! | [`RemoteSlots`] | free slots of other heaps' segments | the slots themselves |
 //!
 //! Each belongs to one thread, which owns what is in it.
 
@@ -14,7 +14,7 @@ use core::ptr::{self, NonNull};
 use crate::ground::layout::Span;
 use crate::ground::sync::{Cell, const_fn};
 use crate::heap::batch::OpenBatch;
-use crate::memory::remote::Node;
+use crate::memory::remote::PendingNode;
 use crate::memory::segment::{Segment, SegmentRef};
 use crate::slot::{self, SlotPtr};
 
@@ -72,13 +72,13 @@ impl Queued {
         let next = self.first.replace(Some(segment));
         let next = next.map_or(ptr::null_mut(), |segment| NonNull::from(segment).as_ptr());
         // SAFETY: guaranteed by the caller.
-        unsafe { Segment::set_inbox_link(segment.into(), next) };
+        unsafe { Segment::set_pending_link(segment.into(), next) };
     }
 
     pub(crate) fn pop(&self) -> Option<SegmentRef> {
         let segment = self.first.get()?;
         // SAFETY: the list holds the segment.
-        let next = unsafe { Segment::inbox_link(segment.into()) };
+        let next = unsafe { Segment::pending_link(segment.into()) };
         self.first.set(NonNull::new(next).map(SegmentRef::from));
         Some(segment)
     }
@@ -91,7 +91,7 @@ impl Queued {
     pub(crate) unsafe fn push_all(&self, mut list: *mut Segment) {
         while let Some(node) = NonNull::new(list) {
             // SAFETY: the caller took the node, and its remote list is not taken yet.
-            list = unsafe { Segment::inbox_link(node) };
+            list = unsafe { Segment::pending_link(node) };
             // SAFETY: as above.
             unsafe { self.push(node.into()) };
         }
@@ -104,11 +104,11 @@ impl Queued {
 
 /// Free slots of other heaps' segments, by span, on their way home. Owned like a free list.
 #[derive(Debug)]
-pub(crate) struct Foreign {
+pub(crate) struct RemoteSlots {
     first: [Cell<Option<SlotPtr>>; 3],
 }
 
-impl Foreign {
+impl RemoteSlots {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
@@ -174,34 +174,34 @@ impl Foreign {
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     /// Segments that came to the inbox of a heap they no longer belong to.
-    pub(crate) strays: Queued,
+    pub(crate) misrouted: Queued,
     /// Slots of other heaps' segments.
-    pub(crate) foreign: Foreign,
+    pub(crate) remote: RemoteSlots,
 }
 
 impl Outgoing {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                strays: Queued::new(),
-                foreign: Foreign::new(),
+                misrouted: Queued::new(),
+                remote: RemoteSlots::new(),
             }
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.strays.is_empty() && self.foreign.first.iter().all(|first| first.get().is_none())
+        self.misrouted.is_empty() && self.remote.first.iter().all(|first| first.get().is_none())
     }
 
     /// Takes all that another one holds.
     pub(crate) fn take_from(&self, other: &Self) {
-        while let Some(stray) = other.strays.pop() {
+        while let Some(misrouted) = other.misrouted.pop() {
             // SAFETY: held by the other list until now.
-            unsafe { self.strays.push(stray) };
+            unsafe { self.misrouted.push(misrouted) };
         }
-        while let Some((segment, slot)) = other.foreign.pop() {
+        while let Some((segment, slot)) = other.remote.pop() {
             // SAFETY: as above.
-            unsafe { self.foreign.push(slot, segment.identity().span) };
+            unsafe { self.remote.push(slot, segment.identity().span) };
         }
     }
 }

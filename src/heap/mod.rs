@@ -3,7 +3,7 @@
 //! | file | what it owns | who touches it |
 //! |---|---|---|
 //! | `batch` | freed slots of one segment, collected and written into some of them | one thread, then the segment's owner |
-//! | `marks` | a long remote list, as a bitmap | the owner of the heap |
+//! | `deferred` | a long remote list, as a bitmap | the owner of the heap |
 //! | `lists` | lists of segments, and of slots, on their way | who holds the list |
 //! | `bin` | one heap's slots of one stride | the owner of the heap |
 //! | `pool_core` | what the heaps of one pool share | any thread |
@@ -11,7 +11,7 @@
 //! | `owner` | what a heap's owner does | the owner of the heap |
 //! | `registry` | the heaps of a pool, and the end of the pool | any thread |
 //! | `handover` | send, serve, abandon, adopt, merge, pass on | the owner of a heap, if only for a moment |
-//! | `outbox` | a thread's open batches of remote frees | that thread |
+//! | `remote_buffer` | a thread's open batches of remote frees | that thread |
 //! | `bounded` | pools with a bound, of which no thread keeps a heap | any thread |
 //!
 //! Uses `memory`, `slot`, `hardened` and `ground`. Threads are tokens here, and values are strides.
@@ -19,14 +19,14 @@
 pub(crate) mod batch;
 pub(crate) mod bin;
 pub(crate) mod bounded;
+pub(crate) mod deferred;
 mod fields;
 pub(crate) mod handover;
 pub(crate) mod lists;
-pub(crate) mod marks;
-pub(crate) mod outbox;
 mod owner;
 pub(crate) mod pool_core;
 pub(crate) mod registry;
+pub(crate) mod remote_buffer;
 #[cfg(all(test, not(segment_pool_loom)))]
 mod tests;
 

@@ -27,8 +27,8 @@ impl HeapRef {
     /// Fills the empty free list of a bin with what the heap has. Owner only.
     pub(crate) fn refill(self, index: usize) -> bool {
         let bin = self.bin(index);
-        bin.refill_from_marks()
-            || bin.refill_from_depot()
+        bin.refill_from_deferred()
+            || bin.refill_from_magazines()
             || self.collect_for(bin)
             || bin.refill_from_segments()
     }
@@ -114,11 +114,11 @@ impl HeapRef {
     }
 
     /// Stashes a full free list, and looks at the inbox on the occasion. Owner only.
-    pub(crate) fn stash(self, index: usize) {
+    pub(crate) fn spill(self, index: usize) {
         let left = Leftovers::new();
-        self.bin(index).stash(&left);
+        self.bin(index).spill(&left);
         self.release_some(&left);
-        if !self.inbox().is_empty() {
+        if !self.pending().is_empty() {
             self.collect(COLLECT_SLOTS, || false);
         }
     }
@@ -142,7 +142,10 @@ impl HeapRef {
                 break;
             };
             // SAFETY: the segment came out of the inbox.
-            let received = unsafe { self.bin(segment.identity().bin).receive(segment, &left) };
+            let received = unsafe {
+                self.bin(segment.identity().bin)
+                    .collect_list(segment, &left)
+            };
             self.count_received(segment, received);
             slots += received;
         }
@@ -152,28 +155,28 @@ impl HeapRef {
     fn count_received(self, segment: SegmentRef, slots: usize) {
         let identity = segment.identity();
         if slots == identity.capacity {
-            self.uncount_completed(identity.span.bytes());
+            self.uncount_fully_freed(identity.span.bytes());
         }
     }
 
     /// The segment of this heap that waited longest.
     fn next_waiting(self) -> Option<SegmentRef> {
         loop {
-            if self.own.pending.is_empty() {
-                let mail = self.inbox().take();
+            if self.own.collecting.is_empty() {
+                let taken = self.pending().take();
                 self.own
                     .closing
-                    .set(self.own.closing.get() | mail.signalled);
+                    .set(self.own.closing.get() | taken.signalled);
                 // SAFETY: the caller owns the heap; the list was just taken.
-                unsafe { self.own.pending.push_all(mail.first) };
+                unsafe { self.own.collecting.push_all(taken.first) };
             }
-            match self.own.pending.pop() {
+            match self.own.collecting.pop() {
                 Some(segment) if segment.heap() == self.id() => return Some(segment),
                 // SAFETY: out of the inbox, and not done with.
-                Some(stray) => unsafe { self.own.outgoing.strays.push(stray) },
+                Some(misrouted) => unsafe { self.own.outgoing.misrouted.push(misrouted) },
                 None => {
                     // Relaxed: a hint. Nothing waits, so there is nothing completed.
-                    self.mail.completed.store(0, Ordering::Relaxed);
+                    self.remote.fully_freed.store(0, Ordering::Relaxed);
                     return None;
                 }
             }
@@ -197,10 +200,10 @@ impl HeapRef {
     /// Keeps empty segments as spares up to a number of bytes and gives the others to the arena. Returns how many
     /// references to the pool are to be given up for them. Owner only.
     fn release(self, left: &Leftovers, spare_bytes: usize) -> usize {
-        while let Some((segment, slot)) = left.foreign.pop() {
-            let foreign = &self.own.outgoing.foreign;
+        while let Some((segment, slot)) = left.remote.pop() {
+            let remote = &self.own.outgoing.remote;
             // SAFETY: out of a bin's lists.
-            unsafe { foreign.push(slot, segment.identity().span) };
+            unsafe { remote.push(slot, segment.identity().span) };
         }
         let mut released = 0;
         while let Some(segment) = left.empty.pop() {
@@ -231,7 +234,7 @@ impl HeapRef {
 
     /// Makes the segments self-contained: serves the inbox, brings every slot home and releases what is empty, the
     /// spares too. Returns the references to give up. Owner only.
-    pub(crate) fn settle(self) -> usize {
+    pub(crate) fn collect_and_release(self) -> usize {
         let served = self.serve();
         let left = Leftovers::new();
         self.used_bins().for_each(|bin| bin.distribute_all(&left));
@@ -269,7 +272,7 @@ impl HeapRef {
             // SAFETY: the segment came out of the inbox.
             let received = unsafe {
                 self.bin(segment.identity().bin)
-                    .receive_home(segment, &left)
+                    .collect_into_segment(segment, &left)
             };
             self.count_received(segment, received);
             slots += received.max(1);
@@ -286,9 +289,9 @@ impl HeapRef {
         self.set_owner(0);
         let mut released = 0;
         loop {
-            released += self.serve() + self.settle_if_closing();
+            released += self.serve() + self.release_if_closing();
             outgoing.take_from(&self.own.outgoing);
-            if self.inbox().try_abandon() {
+            if self.pending().try_abandon() {
                 return released;
             }
         }
@@ -298,8 +301,9 @@ impl HeapRef {
     /// only, and not any more if the answer is true.
     pub(crate) fn try_abandon(self) -> bool {
         let own = &self.own;
-        let nothing_to_do = own.pending.is_empty() && own.outgoing.is_empty() && !own.closing.get();
-        nothing_to_do && self.inbox().try_abandon()
+        let nothing_to_do =
+            own.collecting.is_empty() && own.outgoing.is_empty() && !own.closing.get();
+        nothing_to_do && self.pending().try_abandon()
     }
 
     /// As [`abandon`](Self::abandon), but serves no more than about so many slots. Also whether nothing waits any more;
@@ -307,20 +311,20 @@ impl HeapRef {
     pub(crate) fn abandon_soon(self, most: usize, outgoing: &Outgoing) -> (usize, bool) {
         self.set_owner(0);
         let (mut released, served) = self.serve_some(most);
-        released += self.settle_if_closing();
+        released += self.release_if_closing();
         outgoing.take_from(&self.own.outgoing);
-        if served && self.inbox().try_abandon() {
+        if served && self.pending().try_abandon() {
             return (released, true);
         }
-        if self.inbox().try_abandon_with_list() {
+        if self.pending().try_abandon_with_list() {
             return (released, false);
         }
         (released + self.abandon(outgoing), true)
     }
 
-    fn settle_if_closing(self) -> usize {
+    fn release_if_closing(self) -> usize {
         if self.own.closing.get() {
-            self.settle()
+            self.collect_and_release()
         } else {
             0
         }
@@ -330,13 +334,19 @@ impl HeapRef {
     /// after this one was abandoned. Owner only.
     ///
     /// The bin's own lists are emptied first, a few magazines at a time; until that is done nothing is given.
-    pub(crate) fn part_with(self, index: usize, most: usize, to: Self, parted: &Loose) -> usize {
+    pub(crate) fn detach_segments(
+        self,
+        index: usize,
+        most: usize,
+        to: Self,
+        detached: &Loose,
+    ) -> usize {
         let bin = self.bin(index);
         let left = Leftovers::new();
         if bin.stride() != 0 && bin.distribute_some(most, &left) {
-            for segment in core::iter::from_fn(|| bin.part_with()).take(most) {
+            for segment in core::iter::from_fn(|| bin.detach_segments()).take(most) {
                 segment.set_heap(to.id());
-                parted.push(segment);
+                detached.push(segment);
             }
         }
         self.release(&left, 0)

@@ -116,7 +116,7 @@ impl PoolCore {
     }
 
     /// Whether an allocation that was just refused met the limit. There may be room below it again by now.
-    pub(crate) fn refused_by_limit(&self) -> bool {
+    pub(crate) fn limit_was_reached(&self) -> bool {
         // Relaxed: as in `note_starved`.
         self.is_full() || (self.limit != usize::MAX && self.starved.load(Ordering::Relaxed) == 0)
     }

@@ -146,12 +146,12 @@ impl RegistryRef {
     /// refused.
     pub(crate) fn acquire(self, token: u64) -> Option<HeapRef> {
         let heap = self.adopt(token).or_else(|| self.create_heap(token))?;
-        self.count_held();
+        self.add_ref();
         Some(heap)
     }
 
     /// Counts the reference of a heap that was adopted.
-    pub(crate) fn count_held(self) {
+    pub(crate) fn add_ref(self) {
         // Relaxed: the caller knows of a reference, so the count is not zero.
         self.get().core.refs.fetch_add(1, Ordering::Relaxed);
     }
@@ -171,13 +171,13 @@ impl RegistryRef {
     }
 
     /// Makes the caller the owner of this heap of the pool for a moment, if it is abandoned. To the hint it stays so.
-    pub(crate) fn borrow_one(self, heap: HeapRef) -> bool {
-        heap.inbox().adopt()
+    pub(crate) fn adopt_temporarily(self, heap: HeapRef) -> bool {
+        heap.pending().adopt()
     }
 
     /// Makes the caller the owner of this heap of the pool, if it is abandoned.
     pub(crate) fn adopt_one(self, heap: HeapRef) -> bool {
-        let adopted = heap.inbox().adopt();
+        let adopted = heap.pending().adopt();
         if adopted {
             // Relaxed: a hint.
             self.get().abandoned.fetch_sub(1, Ordering::Relaxed);
@@ -187,7 +187,7 @@ impl RegistryRef {
 
     /// As [`adopt_one`](Self::adopt_one), but if the heap has an owner, that will settle it before it leaves.
     pub(crate) fn adopt_or_signal(self, heap: HeapRef) -> bool {
-        let adopted = heap.inbox().adopt_or_signal();
+        let adopted = heap.pending().adopt_or_signal();
         if adopted {
             // Relaxed: a hint.
             self.get().abandoned.fetch_sub(1, Ordering::Relaxed);
@@ -274,7 +274,7 @@ impl RegistryRef {
     /// # Safety
     ///
     /// The references were the caller's, which touches nothing of the pool from here on but what others keep alive.
-    pub(crate) unsafe fn give_up(self, n: usize) {
+    pub(crate) unsafe fn release_refs(self, n: usize) {
         if n == 0 {
             return;
         }
@@ -346,7 +346,7 @@ impl Handle {
         );
         if won.is_err() {
             // SAFETY: its only reference, never published.
-            unsafe { new.give_up(1) };
+            unsafe { new.release_refs(1) };
         }
         self.get()
     }

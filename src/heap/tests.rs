@@ -7,14 +7,14 @@ use crate::memory::segment::SegmentRef;
 
 impl HeapRef {
     pub(crate) fn is_abandoned(self) -> bool {
-        self.inbox().look().1
+        self.pending().look().1
     }
 
     /// The segments in the inbox, and those out of it that are not served yet.
     pub(crate) fn waiting(self) -> impl Iterator<Item = SegmentRef> {
-        let first = NonNull::new(self.inbox().look().0);
-        let pending: Vec<_> = self.own.pending.iter().collect();
-        queued(first.map(SegmentRef::from)).chain(pending)
+        let first = NonNull::new(self.pending().look().0);
+        let collecting: Vec<_> = self.own.collecting.iter().collect();
+        queued(first.map(SegmentRef::from)).chain(collecting)
     }
 
     pub(crate) fn spares(self) -> usize {

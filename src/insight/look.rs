@@ -42,7 +42,7 @@ pub enum SlotState {
     /// Free, in a list of the thread that has the heap, or had it last: handed out next.
     AtHand,
     /// Free, on the segment's own list.
-    Home,
+    Returned,
     /// Free, and never handed out: if the page was never used either, it costs no memory.
     Untouched,
 }
@@ -53,7 +53,7 @@ impl SlotState {
         Self::Live,
         Self::InFlight,
         Self::AtHand,
-        Self::Home,
+        Self::Returned,
         Self::Untouched,
     ];
 }
@@ -276,11 +276,11 @@ impl Drawing<'_> {
         // None would be a segment that was added since the outline: to be looked at anew.
         let slots = self.slots_of(segment, stride).ok_or(Stop::NoRoom)?;
         slots[..segment.bumped()].fill(SlotState::Live);
-        for slot in segment.home() {
+        for slot in segment.returned() {
             if segment_of(slot, stride) != segment {
                 return Err(Stop::Damaged("a slot is at home in another segment"));
             }
-            mark(slots, segment, slot, SlotState::Home)?;
+            mark(slots, segment, slot, SlotState::Returned)?;
         }
         Ok(())
     }

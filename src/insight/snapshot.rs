@@ -146,7 +146,7 @@ impl Snapshot {
             |sketch| sketch.take(pool),
         );
         let heaps = sketch.heaps();
-        thread::tell();
+        thread::emit_events();
         Self { name, heaps }
     }
 
@@ -292,7 +292,7 @@ impl Sketch {
                 drawn: Size::default(),
             });
         }
-        pool.count_held();
+        pool.add_ref();
         let drawn = self.draw(heap, Holder::Nobody);
         // SAFETY: adopted and counted above.
         unsafe { thread::put_back(heap) };
@@ -419,12 +419,12 @@ impl fmt::Display for HeapSnapshot {
                     Holder::ThisThread => "this thread's",
                     _ => "nobody's",
                 };
-                let [live, in_flight, at_hand, home, untouched] =
+                let [live, in_flight, at_hand, returned, untouched] =
                     SlotState::ALL.map(|state| self.count(state));
                 write!(
                     f,
                     "{whose}, {segments} segments: {live} live, {in_flight} in flight, {at_hand} at hand, \
-                     {home} home, {untouched} untouched"
+                     {returned} returned, {untouched} untouched"
                 )
             }
         }

@@ -1,7 +1,7 @@
 //! Counters read from the parts above, and a walk that checks them.
 //!
 //! `Stats` adds up what the owners of the heaps count for themselves: any thread may read it at any time, and what a
-//! running thread has not noticed yet is missing. `Census` visits every slot of the heaps it may visit, as `look` does, and
+//! running thread has not noticed yet is missing. `Validation` visits every slot of the heaps it may visit, as `look` does, and
 //! panics, when it has left the heap, where one is lost or in two places.
 
 use core::fmt;
@@ -311,7 +311,7 @@ pub fn stats() -> Stats {
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Census {
+pub struct Validation {
     /// Heaps visited.
     pub heaps: usize,
     /// Their segments.
@@ -326,38 +326,38 @@ pub struct Census {
     pub kept: usize,
 }
 
-impl Census {
+impl Validation {
     /// Counts the heaps of a pool that this thread or no thread holds, without foreign code in between.
     pub(crate) fn of(pool: RegistryRef) -> Self {
         let mut canvas = Canvas::default();
-        let census = look::until_seen(
+        let validation = look::until_seen(
             &mut canvas,
             |canvas, slack| canvas.make_room(pool, slack),
             |canvas| Self::count(pool, canvas),
         );
-        thread::tell();
-        census
+        thread::emit_events();
+        validation
     }
 
     /// Runs no foreign code, which might idle or trim between two heaps: each is visited once.
     fn count(pool: RegistryRef, canvas: &mut Canvas) -> Result<Self, Stop> {
-        let mut census = Self::default();
+        let mut validation = Self::default();
         let mut visited = Ok(());
         thread::for_each_held(|heap| {
             if registry::registry_of(heap) == pool && visited.is_ok() {
-                visited = census.visit(heap, canvas);
+                visited = validation.visit(heap, canvas);
             }
         });
         visited?;
         for heap in pool.heaps() {
             if pool.adopt_one(heap) {
-                pool.count_held();
-                let visited = census.visit(heap, canvas);
+                pool.add_ref();
+                let visited = validation.visit(heap, canvas);
                 // SAFETY: adopted and counted above.
                 unsafe { leave(heap, visited) }?;
             }
         }
-        Ok(census)
+        Ok(validation)
     }
 
     /// Owner only.
@@ -431,7 +431,7 @@ impl Canvas {
     }
 }
 
-impl fmt::Display for Census {
+impl fmt::Display for Validation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             heaps,
@@ -466,6 +466,6 @@ impl fmt::Display for Census {
 /// assert_eq!(census.free + census.live, census.capacity);
 /// ```
 #[must_use]
-pub fn validate() -> Census {
-    Census::of(registry::default())
+pub fn validate() -> Validation {
+    Validation::of(registry::default())
 }

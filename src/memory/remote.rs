@@ -83,7 +83,7 @@ impl Taken {
 
 /// What a pusher must do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a segment that was queued must be put in an inbox"]
+#[must_use = "a segment that was queued must be put in an pending"]
 pub(crate) enum Pushed {
     /// Nothing; the segment may be gone already.
     Joined,
@@ -190,22 +190,22 @@ impl RemoteWord {
 ///
 /// # Safety
 ///
-/// The link is a field of the node's own that only `set_inbox_link` writes; nodes are at least 4-aligned.
-pub(crate) unsafe trait Node {
+/// The link is a field of the node's own that only `set_pending_link` writes; nodes are at least 4-aligned.
+pub(crate) unsafe trait PendingNode {
     /// # Safety
     ///
     /// The caller turned QUEUED on and has not yet pushed, so no other thread touches the link.
-    unsafe fn set_inbox_link(this: NonNull<Self>, next: *mut Self);
+    unsafe fn set_pending_link(this: NonNull<Self>, next: *mut Self);
 
     /// # Safety
     ///
     /// The caller took the node out of the inbox and has not yet taken its remote list.
-    unsafe fn inbox_link(this: NonNull<Self>) -> *mut Self;
+    unsafe fn pending_link(this: NonNull<Self>) -> *mut Self;
 }
 
 /// A heap's list of segments whose remote list went from empty to not empty, and whether a thread owns the heap.
 #[derive(Debug)]
-pub(crate) struct Inbox<N>(AtomicPtr<N>);
+pub(crate) struct PendingList<N>(AtomicPtr<N>);
 
 /// Who serves the inbox after a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,7 +219,7 @@ pub(crate) enum Delivered {
 
 /// What the owner took out of an inbox.
 #[derive(Debug)]
-pub(crate) struct Mail<N> {
+pub(crate) struct TakenPending<N> {
     /// The segment that came last, linked to those before it.
     pub(crate) first: *mut N,
     /// Whether the heap must be settled before it is abandoned.
@@ -243,7 +243,7 @@ fn with<N>(word: *mut N, bits: usize) -> *mut N {
     word.map_addr(|addr| addr | bits)
 }
 
-impl<N: Node> Inbox<N> {
+impl<N: PendingNode> PendingList<N> {
     const_fn! {
         /// An empty inbox of a heap that the maker owns.
         pub(crate) fn new() -> Self {
@@ -260,7 +260,7 @@ impl<N: Node> Inbox<N> {
         let mut old = self.0.guess();
         loop {
             // SAFETY: guaranteed by the caller; the node is not published yet.
-            unsafe { N::set_inbox_link(node, first(old)) };
+            unsafe { N::set_pending_link(node, first(old)) };
             let new = with(node.as_ptr(), old.addr() & SIGNALLED);
             // AcqRel: releases the link to `take`; acquires, when the heap was abandoned, what its last owner left.
             // Relaxed on failure: only another guess.
@@ -283,7 +283,7 @@ impl<N: Node> Inbox<N> {
     }
 
     /// Takes everything. Owner only.
-    pub(crate) fn take(&self) -> Mail<N> {
+    pub(crate) fn take(&self) -> TakenPending<N> {
         let nothing = ptr::null_mut();
         let word = if !cfg!(segment_pool_loom) && self.is_empty() {
             nothing
@@ -291,7 +291,7 @@ impl<N: Node> Inbox<N> {
             // Acquire: the links, from every `push`, each a read-modify-write that carries the releases before it on.
             self.0.swap(nothing, Ordering::Acquire)
         };
-        Mail {
+        TakenPending {
             first: first(word),
             signalled: has(word, SIGNALLED),
         }

@@ -14,8 +14,8 @@
 //! comes from the arena's mapping, never from a reference to a value, and so may reach the header.
 //!
 //! A slot is *at home* when it is on its segment's own list. Always holds, for the owner:
-//! `home <= bumped <= capacity`; slots neither at home nor beyond the bump position are alive, in one of the bin's
-//! lists, in an outbox, or on the remote list; when `home == bumped` there are none of these, and the segment is
+//! `returned <= bumped <= capacity`; slots neither at home nor beyond the bump position are alive, in one of the bin's
+//! lists, in an outbox, or on the remote list; when `returned == bumped` there are none of these, and the segment is
 //! empty.
 
 use core::ops::Deref;
@@ -27,7 +27,7 @@ use crate::ground::checker;
 use crate::ground::layout::{Span, first_slot};
 use crate::ground::sync::{Alive, AtomicPtr, Cell, Ordering, UnsafeCell};
 use crate::hardened::{Order, Shield};
-use crate::memory::remote::{Node, Purge, Pushed, RemoteWord, Taken};
+use crate::memory::remote::{PendingNode, Purge, Pushed, RemoteWord, Taken};
 use crate::slot::free_list;
 use crate::slot::{self, Offset, SlotPtr};
 
@@ -35,10 +35,10 @@ use crate::slot::{self, Offset, SlotPtr};
 #[derive(Debug)]
 pub(crate) struct OwnerId(());
 
-/// The segments of one heap, or, if it is `wide`, of all heaps of one pool. Null is of none.
+/// The segments of one heap, or, if it is `pool_wide`, of all heaps of one pool. Null is of none.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Circle {
-    pub(crate) wide: bool,
+pub(crate) struct CacheScope {
+    pub(crate) pool_wide: bool,
     pub(crate) owner: *mut OwnerId,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Claimed {
 #[repr(C)]
 pub(crate) struct Segment {
     shield: Shield,
-    /// Its heap and its pool, as a [`Circle`] asks.
+    /// Its heap and its pool, as a [`CacheScope`] asks.
     owners: [AtomicPtr<OwnerId>; 2],
     alive: Alive,
     identity: Identity,
@@ -92,8 +92,8 @@ struct OwnerPart {
     prev: Cell<Option<SegmentRef>>,
     next: Cell<Option<SegmentRef>>,
     /// Slots at home.
-    home: Cell<Option<SlotPtr>>,
-    home_len: Cell<usize>,
+    returned: Cell<Option<SlotPtr>>,
+    returned_len: Cell<usize>,
     /// Slots ever handed out: those beyond were never touched.
     bumped: Cell<usize>,
 }
@@ -103,7 +103,7 @@ struct OwnerPart {
 struct RemotePart {
     word: RemoteWord,
     /// The next segment in the inbox: written by whoever turned QUEUED on, read by the owner before it takes.
-    inbox_link: UnsafeCell<*mut Segment>,
+    pending_link: UnsafeCell<*mut Segment>,
 }
 
 /// Bytes of the header.
@@ -243,37 +243,37 @@ impl SegmentRef {
     ///
     /// The caller owns the segment and gives up one of its slots.
     #[inline]
-    pub(crate) unsafe fn bring_home(self, slot: SlotPtr) -> bool {
+    pub(crate) unsafe fn return_slot(self, slot: SlotPtr) -> bool {
         let owner = &self.owner;
         // SAFETY: the caller gives the slot up.
-        unsafe { slot::set_link(slot, owner.home.get()) };
-        owner.home.set(Some(slot));
-        owner.home_len.set(owner.home_len.get() + 1);
-        owner.home_len.get() == owner.bumped.get()
+        unsafe { slot::set_link(slot, owner.returned.get()) };
+        owner.returned.set(Some(slot));
+        owner.returned_len.set(owner.returned_len.get() + 1);
+        owner.returned_len.get() == owner.bumped.get()
     }
 
     /// Takes at most `most` linked slots, from home or else from beyond the bump position, where a run of them is
     /// linked in the order of addresses. Owner only.
-    pub(crate) fn take_run(self, most: usize) -> Option<(SlotPtr, usize)> {
-        match self.owner.home.get() {
-            Some(head) => Some(self.take_home(head, most)),
+    pub(crate) fn pop_chain(self, most: usize) -> Option<(SlotPtr, usize)> {
+        match self.owner.returned.get() {
+            Some(head) => Some(self.pop_returned(head, most)),
             None if self.owner.bumped.get() < self.identity.capacity => Some(self.bump(most)),
             None => None,
         }
     }
 
-    fn take_home(self, head: SlotPtr, most: usize) -> (SlotPtr, usize) {
+    fn pop_returned(self, head: SlotPtr, most: usize) -> (SlotPtr, usize) {
         let owner = &self.owner;
-        let len = owner.home_len.get().min(most);
-        let all = len == owner.home_len.get();
+        let len = owner.returned_len.get().min(most);
+        let all = len == owner.returned_len.get();
         let rest = if all {
             None
         } else {
             // SAFETY: the owner's list has more than `len` slots, and `len` is not 0, for the list has a head.
             unsafe { free_list::cut(head, len) }
         };
-        owner.home.set(rest);
-        owner.home_len.set(owner.home_len.get() - len);
+        owner.returned.set(rest);
+        owner.returned_len.set(owner.returned_len.get() - len);
         (head, len)
     }
 
@@ -320,7 +320,7 @@ impl SegmentRef {
     ) -> Pushed {
         self.remote.word.push(head, count, purges, |next| {
             // SAFETY: until the push succeeds the carriers are the caller's.
-            unsafe { slot::set_carrier_next(tail, self.identity.stride, next) }
+            unsafe { slot::set_node_next(tail, self.identity.stride, next) }
         })
     }
 
@@ -347,7 +347,9 @@ impl SegmentRef {
     /// The caller owns the segment and took PURGED.
     pub(crate) unsafe fn reset(self) {
         let owner = &self.owner;
-        debug_assert!(owner.home.get().is_none() && owner.bumped.get() == self.identity.capacity);
+        debug_assert!(
+            owner.returned.get().is_none() && owner.bumped.get() == self.identity.capacity
+        );
         owner.bumped.set(0);
         self.each_slot(slot::erase);
     }
@@ -410,13 +412,13 @@ impl Segment {
             owner: OwnerPart {
                 prev: Cell::new(None),
                 next: Cell::new(None),
-                home: Cell::new(None),
-                home_len: Cell::new(0),
+                returned: Cell::new(None),
+                returned_len: Cell::new(0),
                 bumped: Cell::new(0),
             },
             remote: CachePadded::new(RemotePart {
                 word: RemoteWord::new(),
-                inbox_link: UnsafeCell::new(ptr::null_mut()),
+                pending_link: UnsafeCell::new(ptr::null_mut()),
             }),
         }
     }
@@ -428,10 +430,10 @@ impl Segment {
 
     /// Whether it is one of the circle's, which is the asker's own heap or pool, or null.
     #[inline(always)]
-    pub(crate) fn is_in(&self, circle: Circle) -> bool {
+    pub(crate) fn is_in(&self, cache_scope: CacheScope) -> bool {
         // Relaxed: a thread finds its own heap here only if it, or the heap's owner before it, wrote that; any other
         // value only says "not mine". The pool was written before any slot was handed out.
-        self.owners[usize::from(circle.wide)].load(Ordering::Relaxed) == circle.owner
+        self.owners[usize::from(cache_scope.pool_wide)].load(Ordering::Relaxed) == cache_scope.owner
     }
 
     /// The heap, for the question whether it is the asker's own.
@@ -470,12 +472,12 @@ impl Segment {
 
     /// Whether there is a slot to take without asking anybody. Owner only.
     pub(crate) fn has_room(&self) -> bool {
-        self.owner.home.get().is_some() || self.owner.bumped.get() < self.identity.capacity
+        self.owner.returned.get().is_some() || self.owner.bumped.get() < self.identity.capacity
     }
 
     /// Whether no slot is anywhere but at home. Owner only.
     pub(crate) fn is_empty(&self) -> bool {
-        self.owner.home_len.get() == self.owner.bumped.get()
+        self.owner.returned_len.get() == self.owner.bumped.get()
     }
 
     pub(crate) fn bumped(&self) -> usize {
@@ -483,8 +485,8 @@ impl Segment {
     }
 
     /// The slots at home, as many as the list says it has, for a damaged one may have no end. Owner only.
-    pub(crate) fn home(&self) -> impl Iterator<Item = SlotPtr> {
-        free_list::chain(self.owner.home.get()).take(self.owner.home_len.get())
+    pub(crate) fn returned(&self) -> impl Iterator<Item = SlotPtr> {
+        free_list::chain(self.owner.returned.get()).take(self.owner.returned_len.get())
     }
 
     pub(crate) fn remote_word(&self) -> &RemoteWord {
@@ -493,17 +495,17 @@ impl Segment {
 }
 
 // SAFETY: the link is in the remote part, written below only; headers are aligned far beyond 4.
-unsafe impl Node for Segment {
-    unsafe fn set_inbox_link(this: NonNull<Self>, next: *mut Self) {
+unsafe impl PendingNode for Segment {
+    unsafe fn set_pending_link(this: NonNull<Self>, next: *mut Self) {
         // SAFETY: the caller turned QUEUED on, so the segment is in use.
-        let link = unsafe { &this.as_ref().remote.inbox_link };
+        let link = unsafe { &this.as_ref().remote.pending_link };
         // SAFETY: whoever turned QUEUED on has the link to itself.
         link.with_mut(|link| unsafe { link.write(next) });
     }
 
-    unsafe fn inbox_link(this: NonNull<Self>) -> *mut Self {
+    unsafe fn pending_link(this: NonNull<Self>) -> *mut Self {
         // SAFETY: QUEUED is on, so the segment is in use.
-        let link = unsafe { &this.as_ref().remote.inbox_link };
+        let link = unsafe { &this.as_ref().remote.pending_link };
         // SAFETY: the caller took the node and has not turned QUEUED off, so nobody writes the link.
         link.with(|link| unsafe { link.read() })
     }

@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use super::{Pool, STRIDE, Value, close, join, model, with_debts};
+use super::{Pool, STRIDE, Value, close, join, model, with_reclaims};
 use crate::ground::layout::Span;
 use crate::heap::HeapRef;
 use crate::heap::bounded::{self, Look};
@@ -16,7 +16,7 @@ fn pool() -> Pool {
 }
 
 fn take(pool: Pool) -> Option<Value> {
-    let slot = with_debts(|debts| bounded::take(pool.registry, debts))?;
+    let slot = with_reclaims(|reclaims| bounded::alloc(pool.registry, reclaims))?;
     slot::erase(slot);
     Some(Value(slot))
 }
@@ -26,7 +26,7 @@ fn give(value: Value) {
     let segment = value.segment();
     let offset = SegmentRef::offset_of(value.0, Span::of(STRIDE));
     let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
-    with_debts(|debts| unsafe { bounded::give(heap, segment, value.0, offset, debts) });
+    with_reclaims(|reclaims| unsafe { bounded::free(heap, segment, value.0, offset, reclaims) });
 }
 
 fn giver(value: Value) -> thread::JoinHandle<()> {
@@ -100,9 +100,11 @@ fn a_request_and_a_look() {
             let [a, b] = fill(pool);
             give(b);
             let looker = thread::spawn(move || {
-                with_debts(|debts| match pool.registry.heaps().next().unwrap() {
-                    _ if trims => handover::trim_abandoned(pool.registry, debts),
-                    heap if pool.registry.borrow_one(heap) => handover::park(heap, 0, debts),
+                with_reclaims(|reclaims| match pool.registry.heaps().next().unwrap() {
+                    _ if trims => handover::trim_abandoned(pool.registry, reclaims),
+                    heap if pool.registry.adopt_temporarily(heap) => {
+                        handover::abandon_adopted(heap, 0, reclaims)
+                    }
                     _ => {}
                 });
             });
@@ -157,12 +159,12 @@ fn fill_two(pool: Pool) -> [Value; 4] {
 /// The pool's first heap, which the caller has for a moment, as a look or any other operation does.
 fn borrow_first(pool: Pool) -> HeapRef {
     let heap = pool.registry.heaps().next().unwrap();
-    assert!(pool.registry.borrow_one(heap));
+    assert!(pool.registry.adopt_temporarily(heap));
     heap
 }
 
 fn park(heap: HeapRef) {
-    with_debts(|debts| handover::park(heap, 0, debts));
+    with_reclaims(|reclaims| handover::abandon_adopted(heap, 0, reclaims));
 }
 
 /// One slot is free, in the second heap. A thread frees one in the first heap and takes one, while that heap is in use. At each
@@ -180,7 +182,7 @@ fn a_slot_in_another_heap_each_time() {
         let other = thread::spawn(move || {
             give(a1);
             let first = pool.registry.heaps().next().unwrap();
-            let borrowed = pool.registry.borrow_one(first);
+            let borrowed = pool.registry.adopt_temporarily(first);
             let taking = thread::spawn(move || take(pool).unwrap());
             if borrowed {
                 park(first);
@@ -226,10 +228,10 @@ fn a_look_and_the_last_slot_of_a_segment() {
         let [a, b] = fill(pool);
         let heap = borrow_first(pool);
         give(a);
-        assert!(heap.count_completed(1)); // as for another segment that is about to be pushed
-        assert!(heap.inbox().try_abandon_with_list());
+        assert!(heap.count_fully_freed(1)); // as for another segment that is about to be pushed
+        assert!(heap.pending().try_abandon_with_list());
         let other = giver(b);
-        match with_debts(|debts| bounded::look_at_once(pool.registry, debts)) {
+        match with_reclaims(|reclaims| bounded::look_at_once(pool.registry, reclaims)) {
             Look::Found(slot) => {
                 slot::erase(slot);
                 give(Value(slot));
@@ -271,7 +273,7 @@ fn two_reservations_and_room_for_one() {
         let pool = Pool::with_limit(2);
         let reserve = move || {
             let add = |heap: HeapRef| heap.add_segments(0, 2, false);
-            with_debts(|debts| bounded::with_heap(pool.registry, debts, add)).unwrap()
+            with_reclaims(|reclaims| bounded::with_heap(pool.registry, reclaims, add)).unwrap()
         };
         let other = thread::spawn(reserve);
         let mine = reserve();

@@ -3,7 +3,7 @@
 use loom::thread;
 
 use super::{
-    Pool, alloc, churn, end, free_both_remotely, join, lend, model, push, try_alloc, with_debts,
+    Pool, alloc, churn, end, free_both_remotely, join, model, park, push, try_alloc, with_reclaims,
 };
 use crate::heap::handover;
 
@@ -29,14 +29,14 @@ fn thread_end_against_remote_free() {
 /// A slot waits among the marked ones of a heap that is lent, pushed to, adopted and closed. Catches: marks that are brought
 /// home by the pusher's tenure, or left behind with the heap.
 #[test]
-fn marked_slot_in_a_lent_heap_against_push() {
+fn deferred_slot_in_a_parked_heap_against_push() {
     model(|| {
         let pool = Pool::new();
         let heap = pool.acquire(1);
         let (a, b) = (alloc(heap), alloc(heap));
         free_both_remotely(a, b);
         let a = alloc(heap); // marks both and takes one
-        lend(heap);
+        park(heap);
         let pusher = push(a);
         end(pool.acquire(2));
         pusher.join().unwrap();
@@ -63,12 +63,12 @@ fn two_pushers_acquire_an_abandoned_heap() {
 /// The owner serves one segment and ends; then a push to another segment acquires the heap. Catches: an inbox push
 /// that does not acquire, whose tenure would race with what the owner did last.
 #[test]
-fn tenure_after_the_owner_served_another_segment() {
+fn visit_after_the_owner_served_another_segment() {
     model(|| {
         let pool = Pool::new();
         let heap = pool.acquire(1);
         let (a, b, c) = (alloc(heap), alloc(heap), alloc(heap));
-        b.free_at_home(heap);
+        b.free_local(heap);
         let pushers = [a, c].map(push);
         end(heap);
         join(pushers);
@@ -98,12 +98,12 @@ fn adopt_against_remote_free() {
 /// or the new one, as a stray or not, and everything goes back. Catches: the heap stored after the old one was
 /// abandoned, a stray taken for a member, a stray dropped, a heap entered without acquiring what made it.
 #[test]
-fn merge_against_a_push_that_read_the_old_heap() {
+fn steal_against_a_push_that_read_the_old_heap() {
     model(|| {
         let pool = Pool::new();
         let old = pool.acquire(1);
         let (a, b) = (alloc(old), alloc(old));
-        b.free_at_home(old);
+        b.free_local(old);
         let pusher = push(a);
         let mine = pool.acquire(2); // made behind the pusher's back
         end(old);
@@ -117,12 +117,12 @@ fn merge_against_a_push_that_read_the_old_heap() {
 /// A segment moves twice while a push is on its way to the first heap: it is forwarded until it arrives. Catches: a
 /// forward to where the segment was, not is; QUEUED turned off on the way.
 #[test]
-fn two_forwards_of_one_segment() {
+fn two_reroutes_of_one_segment() {
     model(|| {
         let pool = Pool::new();
         let first = pool.acquire(1);
         let (a, b) = (alloc(first), alloc(first));
-        b.free_at_home(first);
+        b.free_local(first);
         let second = pool.acquire(2);
         let third = pool.acquire(3);
         end(first);
@@ -161,7 +161,7 @@ fn two_threads_adopt_at_once() {
         let pool = Pool::new();
         let heap = pool.acquire(1);
         let (a, b) = (alloc(heap), alloc(heap));
-        a.free_at_home(heap);
+        a.free_local(heap);
         end(heap);
         let work = move |token| {
             let heap = pool.acquire(token);
@@ -178,13 +178,13 @@ fn two_threads_adopt_at_once() {
 
 /// Two threads that have heaps merge from the same abandoned one at once. Catches: a segment in two heaps.
 #[test]
-fn two_threads_merge_from_one_heap() {
+fn two_threads_steal_from_one_heap() {
     model(|| {
         let pool = Pool::new();
-        let [donor, mine, theirs] = [1, 2, 3].map(|token| pool.acquire(token));
-        let (a, b) = (alloc(donor), alloc(donor));
-        a.free_at_home(donor);
-        end(donor);
+        let [victim, mine, theirs] = [1, 2, 3].map(|token| pool.acquire(token));
+        let (a, b) = (alloc(victim), alloc(victim));
+        a.free_local(victim);
+        end(victim);
         let other = thread::spawn(move || {
             churn(theirs);
             end(theirs);
@@ -200,13 +200,13 @@ fn two_threads_merge_from_one_heap() {
 /// A thread merges from a heap while another adopts it and a free arrives there. Catches: segments taken out of a
 /// heap that another thread owns.
 #[test]
-fn merge_against_adopt_and_push() {
+fn steal_against_adopt_and_push() {
     model(|| {
         let pool = Pool::new();
-        let [donor, mine] = [1, 2].map(|token| pool.acquire(token));
-        let (a, b) = (alloc(donor), alloc(donor));
-        a.free_at_home(donor);
-        end(donor);
+        let [victim, mine] = [1, 2].map(|token| pool.acquire(token));
+        let (a, b) = (alloc(victim), alloc(victim));
+        a.free_local(victim);
+        end(victim);
         let adopter = thread::spawn(move || {
             let heap = pool.acquire(3);
             churn(heap);
@@ -226,17 +226,17 @@ fn merge_against_adopt_and_push() {
 fn refill_at_the_limit_against_push() {
     model(|| {
         let pool = Pool::with_limit(1);
-        let [donor, mine] = [1, 2].map(|token| pool.acquire(token));
-        let (a, b) = (alloc(donor), alloc(donor));
-        end(donor);
+        let [victim, mine] = [1, 2].map(|token| pool.acquire(token));
+        let (a, b) = (alloc(victim), alloc(victim));
+        end(victim);
         let pusher = push(a);
-        let slot = with_debts(|debts| handover::refill_from_others(mine, 0, debts));
+        let slot = with_reclaims(|reclaims| handover::refill_from_others(mine, 0, reclaims));
         pusher.join().unwrap();
         assert!(slot.is_none_or(|slot| slot == a.0));
-        slot.inspect(|slot| super::Value(*slot).free_at_home(mine));
+        slot.inspect(|slot| super::Value(*slot).free_local(mine));
         assert!(
             try_alloc(mine)
-                .map(|value| value.free_at_home(mine))
+                .map(|value| value.free_local(mine))
                 .is_some()
         );
         b.free_remotely();
@@ -248,12 +248,12 @@ fn refill_at_the_limit_against_push() {
 /// A stray waits in the inbox of a heap that nobody has, when that is adopted again. Catches: a stray that an adopter
 /// serves as its own, or forwards while the heap is still its own, to itself.
 #[test]
-fn stray_found_by_an_adopter() {
+fn misrouted_segment_found_by_an_adopter() {
     model(|| {
         let pool = Pool::new();
         let [old, mine] = [1, 2].map(|token| pool.acquire(token));
         let (a, b) = (alloc(old), alloc(old));
-        b.free_at_home(old);
+        b.free_local(old);
         let pusher = push(a);
         end(old);
         churn(mine);

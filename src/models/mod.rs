@@ -13,9 +13,9 @@ use loom::thread;
 
 use crate::ground::layout::Span;
 use crate::heap::HeapRef;
-use crate::heap::handover::{self, Debts};
-use crate::heap::outbox::Outbox;
+use crate::heap::handover::{self, DeferredReclaims};
 use crate::heap::registry::{RegistryRef, registry_of};
+use crate::heap::remote_buffer::RemoteBuffer;
 use crate::memory::arena::Arenas;
 use crate::memory::segment::SegmentRef;
 use crate::slot::{self, SlotPtr};
@@ -77,15 +77,15 @@ fn alloc(heap: HeapRef) -> Value {
 
 /// `None` when the pool's limit is reached.
 fn try_alloc(heap: HeapRef) -> Option<Value> {
-    let refill = || with_debts(|debts| handover::refill(heap, 0, debts));
-    let slot = heap.bin(0).take().or_else(refill)?;
+    let refill = || with_reclaims(|reclaims| handover::refill(heap, 0, reclaims));
+    let slot = heap.bin(0).pop().or_else(refill)?;
     slot::erase(slot);
     Some(Value(slot))
 }
 
 /// Allocates and frees, as the owner.
 fn churn(heap: HeapRef) {
-    alloc(heap).free_at_home(heap);
+    alloc(heap).free_local(heap);
 }
 
 /// A slot in use.
@@ -97,10 +97,10 @@ impl Value {
         unsafe { SegmentRef::of(self.0, Span::of(STRIDE)) }
     }
 
-    fn free_at_home(self, heap: HeapRef) {
+    fn free_local(self, heap: HeapRef) {
         slot::erase(self.0);
-        if unsafe { heap.bin(0).give(self.0) } {
-            with_debts(|debts| handover::stash(heap, 0, debts));
+        if unsafe { heap.bin(0).push(self.0) } {
+            with_reclaims(|reclaims| handover::spill(heap, 0, reclaims));
         }
     }
 
@@ -109,24 +109,24 @@ impl Value {
         free_all_remotely([self]);
     }
 
-    fn free_into(self, outbox: &Outbox, debts: &Debts) {
+    fn free_into(self, remote_buffer: &RemoteBuffer, reclaims: &DeferredReclaims) {
         slot::erase(self.0);
         let segment = self.segment();
         let offset = SegmentRef::offset_of(self.0, Span::of(STRIDE));
-        if !unsafe { outbox.join(segment, offset) } {
-            unsafe { outbox.add(segment, offset, debts, |_, _| ()) };
+        if !unsafe { remote_buffer.join(segment, offset) } {
+            unsafe { remote_buffer.add(segment, offset, reclaims, |_, _| ()) };
         }
     }
 }
 
 /// In batches, through an outbox of one entry.
 fn free_all_remotely<const N: usize>(values: [Value; N]) {
-    let outbox = Outbox::new();
-    with_debts(|debts| {
+    let remote_buffer = RemoteBuffer::new();
+    with_reclaims(|reclaims| {
         for value in values {
-            value.free_into(&outbox, debts);
+            value.free_into(&remote_buffer, reclaims);
         }
-        outbox.flush(debts);
+        remote_buffer.flush(reclaims);
     });
 }
 
@@ -146,19 +146,19 @@ fn push(value: Value) -> thread::JoinHandle<()> {
 }
 
 fn end(heap: HeapRef) {
-    with_debts(|debts| unsafe { handover::leave(heap, debts) });
+    with_reclaims(|reclaims| unsafe { handover::leave(heap, reclaims) });
 }
 
 /// Lends a heap and forgets it.
-fn lend(heap: HeapRef) {
+fn park(heap: HeapRef) {
     let registry = registry_of(heap);
-    lend_for_now(heap);
-    unsafe { registry.give_up(1) };
+    park_for_now(heap);
+    unsafe { registry.release_refs(1) };
 }
 
 /// Lends a heap and keeps the reference to its pool.
-fn lend_for_now(heap: HeapRef) {
-    with_debts(|debts| unsafe { handover::lend(heap, debts) });
+fn park_for_now(heap: HeapRef) {
+    with_reclaims(|reclaims| unsafe { handover::park(heap, reclaims) });
 }
 
 /// Takes a lent heap back, if nobody else has it, and ends; what a thread does that idled and comes to its end.
@@ -168,19 +168,19 @@ fn take_back_and_end(pool: Pool, heap: HeapRef) {
         churn(heap);
         end(heap);
     } else {
-        unsafe { pool.registry.give_up(1) };
+        unsafe { pool.registry.release_refs(1) };
     }
 }
 
 fn close(registry: RegistryRef) {
-    with_debts(|debts| unsafe { handover::close(registry, debts) });
+    with_reclaims(|reclaims| unsafe { handover::close(registry, reclaims) });
 }
 
 /// Does something that may leave heaps too soon, and comes back to them, as a thread does at its end at the latest.
-fn with_debts<R>(work: impl FnOnce(&Debts) -> R) -> R {
-    let debts = Debts::new();
-    let result = work(&debts);
-    debts.pay_all();
+fn with_reclaims<R>(work: impl FnOnce(&DeferredReclaims) -> R) -> R {
+    let reclaims = DeferredReclaims::new();
+    let result = work(&reclaims);
+    reclaims.visit_all();
     result
 }
 

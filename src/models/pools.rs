@@ -6,7 +6,7 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::{
-    Pool, STRIDE, alloc, churn, close, end, join, lend, model, push, try_alloc, with_debts,
+    Pool, STRIDE, alloc, churn, close, end, join, model, park, push, try_alloc, with_reclaims,
 };
 use crate::heap::handover;
 use crate::heap::registry::{Closings, Handle, RegistryRef};
@@ -30,21 +30,21 @@ fn pool_dropped_from_three_sides() {
 /// A pool is dropped while a thread merges and another pushes. Catches: a merge that moves segments into a heap whose
 /// pool is gone, references of moved segments counted twice or not at all.
 #[test]
-fn pool_dropped_against_merge_and_push() {
+fn pool_dropped_against_steal_and_push() {
     model(|| {
         let pool = Pool::new();
         let old = pool.acquire(1);
         let (a, b) = (alloc(old), alloc(old));
-        b.free_at_home(old);
+        b.free_local(old);
         let mine = pool.acquire(2);
         end(old);
         let pusher = push(a);
-        let merger = thread::spawn(move || {
+        let thief = thread::spawn(move || {
             churn(mine);
             end(mine);
         });
         close(pool.registry);
-        join([merger, pusher]);
+        join([thief, pusher]);
         pool.check_ledger();
     });
 }
@@ -71,16 +71,16 @@ fn pool_dropped_against_thread_end() {
 /// A thread lends its heap, with a free slot in its list, while the pool is dropped and the last box goes: somebody
 /// empties the list. Catches: a signal that an owner or a pusher can leave without seeing.
 #[test]
-fn pool_dropped_against_lend_and_push() {
+fn pool_dropped_against_park_and_push() {
     model(|| {
         let pool = Pool::new();
         let heap = pool.acquire(1);
         let (a, b) = (alloc(heap), alloc(heap));
-        b.free_at_home(heap);
+        b.free_local(heap);
         let pusher = push(a);
-        let lender = thread::spawn(move || lend(heap));
+        let sleeper = thread::spawn(move || park(heap));
         close(pool.registry);
-        join([lender, pusher]);
+        join([sleeper, pusher]);
         pool.check_ledger();
     });
 }
@@ -156,7 +156,7 @@ fn limit_reached_by_two_threads() {
         } else {
             (theirs, mine)
         };
-        value.or(other).unwrap().free_at_home(winner);
+        value.or(other).unwrap().free_local(winner);
         end(winner);
         churn(loser); // there is room again
         end(loser);
@@ -172,10 +172,10 @@ fn trim_of_abandoned_heaps_against_push() {
         let pool = Pool::new();
         let heap = pool.acquire(1);
         let (a, b) = (alloc(heap), alloc(heap));
-        b.free_at_home(heap);
-        lend(heap);
+        b.free_local(heap);
+        park(heap);
         let pusher = push(a);
-        with_debts(|debts| handover::trim_abandoned(pool.registry, debts));
+        with_reclaims(|reclaims| handover::trim_abandoned(pool.registry, reclaims));
         pusher.join().unwrap();
         pool.close();
     });
@@ -190,7 +190,7 @@ fn pool_dropped_against_trim_and_push() {
         let heap = pool.acquire(1);
         let pusher = push(alloc(heap));
         let owner = thread::spawn(move || {
-            with_debts(|debts| handover::trim(heap, debts));
+            with_reclaims(|reclaims| handover::trim(heap, reclaims));
             end(heap);
         });
         close(pool.registry);
@@ -268,7 +268,7 @@ fn room_below_a_limit_is_somebodys() {
         assert!(admitted > 0);
         core.dismiss(admitted);
         // SAFETY: the references of the segments that were admitted.
-        unsafe { pool.registry.give_up(1 + admitted) };
+        unsafe { pool.registry.release_refs(1 + admitted) };
         pool.close();
     });
 }
@@ -284,7 +284,7 @@ fn one_of_two_reservations_at_a_limit_is_granted() {
         assert_ne!(granted[0], granted[1]);
         pool.registry.core().dismiss(2);
         // SAFETY: the references of the segments that were admitted.
-        unsafe { pool.registry.give_up(2) };
+        unsafe { pool.registry.release_refs(2) };
         pool.close();
     });
 }

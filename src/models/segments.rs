@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use super::{Pool, alloc, churn, end, free_both_remotely, join, model, push, with_debts};
+use super::{Pool, alloc, churn, end, free_both_remotely, join, model, push, with_reclaims};
 use crate::heap::handover;
 
 /// A segment pushed by two threads, with a collect between: the second pusher's write of the inbox link comes after
@@ -62,8 +62,8 @@ fn batch_of_two_against_collect() {
             assert!([a, b].contains(&d));
         }
         pusher.join().unwrap();
-        c.free_at_home(heap);
-        d.free_at_home(heap);
+        c.free_local(heap);
+        d.free_local(heap);
         end(heap);
         pool.close();
     });
@@ -82,7 +82,7 @@ fn slot_freed_remotely_reused_and_freed_again() {
         assert_ne!(c, b);
         let second = push(c);
         join([first, second]);
-        b.free_at_home(heap);
+        b.free_local(heap);
         end(heap);
         pool.close();
     });
@@ -97,8 +97,8 @@ fn home_free_against_remote_free() {
         let heap = pool.acquire(1);
         let (a, b) = (alloc(heap), alloc(heap));
         let pusher = push(a);
-        b.free_at_home(heap);
-        with_debts(|debts| handover::trim(heap, debts));
+        b.free_local(heap);
+        with_reclaims(|reclaims| handover::trim(heap, reclaims));
         churn(heap);
         pusher.join().unwrap();
         end(heap);

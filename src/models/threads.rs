@@ -3,21 +3,21 @@
 use loom::thread;
 
 use super::{
-    Pool, alloc, churn, close, end, free_all_remotely, join, lend_for_now, model, push,
-    take_back_and_end, with_debts,
+    Pool, alloc, churn, close, end, free_all_remotely, join, model, park_for_now, push,
+    take_back_and_end, with_reclaims,
 };
-use crate::heap::handover::{self, Debts};
-use crate::heap::outbox::Outbox;
+use crate::heap::handover::{self, DeferredReclaims};
+use crate::heap::remote_buffer::RemoteBuffer;
 
 /// A pusher leaves a heap while another's segment waits there, in a pool that nobody will look at any more: it comes
 /// back. Catches: a debt forgotten, or its reference.
 #[test]
-fn tenure_left_too_soon_is_made_up_for() {
+fn an_unfinished_visit_is_made_up_for() {
     model(|| {
         let pool = Pool::new();
         let heap = pool.acquire(1);
         let (a, b, c) = (alloc(heap), alloc(heap), alloc(heap));
-        b.free_at_home(heap);
+        b.free_local(heap);
         end(heap);
         close(pool.registry);
         join([a, c].map(push));
@@ -28,12 +28,12 @@ fn tenure_left_too_soon_is_made_up_for() {
 /// A debt is due while another thread adopts the heap. Catches: a visit to a heap that another thread owns, a debt
 /// that is given up although nobody serves.
 #[test]
-fn debt_against_adopt() {
+fn deferred_reclaim_against_adopt() {
     model(|| {
         let pool = Pool::new();
         let heap = pool.acquire(1);
         let (a, b, c) = (alloc(heap), alloc(heap), alloc(heap));
-        b.free_at_home(heap);
+        b.free_local(heap);
         end(heap);
         let pushers = [a, c].map(push);
         let adopted = pool.acquire(2);
@@ -54,10 +54,10 @@ fn kept_slot_goes_home_when_both_end() {
         let mine = pool.acquire(2);
         let keeper = thread::spawn(move || {
             churn(mine);
-            a.free_at_home(mine); // what a wide circle does
+            a.free_local(mine); // what a wide circle does
             end(mine);
         });
-        b.free_at_home(heap);
+        b.free_local(heap);
         end(heap);
         keeper.join().unwrap();
         pool.close();
@@ -74,7 +74,7 @@ fn kept_slot_is_reused_and_freed_elsewhere() {
         let a = alloc(heap);
         churn(mine);
         let owner = thread::spawn(move || end(heap));
-        a.free_at_home(mine); // what a wide circle does
+        a.free_local(mine); // what a wide circle does
         let again = alloc(mine);
         assert_eq!(again, a);
         let pusher = push(again);
@@ -87,14 +87,14 @@ fn kept_slot_is_reused_and_freed_elsewhere() {
 /// An idle thread comes back while a box of its heap is dropped: it has its heap again, or the pusher has it for a
 /// moment. Catches: a heap taken back without what the pusher did, a reference given up with the heap.
 #[test]
-fn lent_heap_taken_back_against_push() {
+fn parked_heap_taken_back_against_push() {
     model(|| {
         let pool = Pool::new();
         let heap = pool.acquire(1);
         let (a, b) = (alloc(heap), alloc(heap));
-        b.free_at_home(heap);
+        b.free_local(heap);
         let pusher = push(a);
-        lend_for_now(heap);
+        park_for_now(heap);
         take_back_and_end(pool, heap);
         pusher.join().unwrap();
         pool.close();
@@ -104,7 +104,7 @@ fn lent_heap_taken_back_against_push() {
 /// An idle thread comes back while another one adopts its heap. Catches: a lent heap with two owners, a thread that
 /// relies on a heap it lost.
 #[test]
-fn lent_heap_taken_back_against_adopt() {
+fn parked_heap_taken_back_against_adopt() {
     model(|| {
         let pool = Pool::new();
         let heap = pool.acquire(1);
@@ -114,7 +114,7 @@ fn lent_heap_taken_back_against_adopt() {
             churn(heap);
             end(heap);
         });
-        lend_for_now(heap);
+        park_for_now(heap);
         take_back_and_end(pool, heap);
         other.join().unwrap();
         pool.close();
@@ -124,12 +124,12 @@ fn lent_heap_taken_back_against_adopt() {
 /// The pool is dropped while an idle thread comes back. Catches: a pool freed while a thread keeps a reference for a
 /// lent heap, a lent heap that nobody settles.
 #[test]
-fn lent_heap_taken_back_against_pool_drop() {
+fn parked_heap_taken_back_against_pool_drop() {
     model(|| {
         let pool = Pool::new();
         let heap = pool.acquire(1);
         churn(heap);
-        lend_for_now(heap);
+        park_for_now(heap);
         let dropper = thread::spawn(move || close(pool.registry));
         take_back_and_end(pool, heap);
         dropper.join().unwrap();
@@ -159,7 +159,7 @@ fn boxes_exchanged_by_two_threads_that_end() {
 /// A thread frees boxes of two segments by turns, so that its outbox sends thin batches, while the owner collects and
 /// ends. Catches: a displaced batch that is dropped, or sent to the segment that displaces it.
 #[test]
-fn batch_displaced_from_the_outbox() {
+fn batch_displaced_from_the_remote_buffer() {
     model(|| {
         let pool = Pool::new();
         let heap = pool.acquire(1);
@@ -182,11 +182,11 @@ fn batch_left_open_while_its_heap_is_adopted() {
         let [a, b, c] = [alloc(heap), alloc(heap), alloc(heap)];
         end(heap);
         let pusher = push(c);
-        let outbox = Outbox::new();
-        with_debts(|debts| {
-            a.free_into(&outbox, debts);
+        let remote_buffer = RemoteBuffer::new();
+        with_reclaims(|reclaims| {
+            a.free_into(&remote_buffer, reclaims);
             let adopted = pool.acquire(2); // unless the pusher has it
-            b.free_into(&outbox, debts);
+            b.free_into(&remote_buffer, reclaims);
             end(adopted);
         });
         pusher.join().unwrap();
@@ -206,11 +206,11 @@ fn late_allocation_borrows_a_heap_against_push() {
         let pusher = push(a);
         let borrowed = pool.acquire(2);
         let late = alloc(borrowed);
-        lend_for_now(borrowed);
-        unsafe { pool.registry.give_up(1) };
+        park_for_now(borrowed);
+        unsafe { pool.registry.release_refs(1) };
         late.free_remotely();
         pusher.join().unwrap();
-        with_debts(|debts| handover::trim_abandoned(pool.registry, debts));
+        with_reclaims(|reclaims| handover::trim_abandoned(pool.registry, reclaims));
         pool.close();
     });
 }
@@ -223,16 +223,16 @@ fn a_thread_past_its_end_owes_nothing() {
         let pool = Pool::new();
         let heap = pool.acquire(1);
         let [a, b, c] = [alloc(heap), alloc(heap), alloc(heap)];
-        b.free_at_home(heap);
+        b.free_local(heap);
         let mine = pool.acquire(2);
         churn(mine);
         end(heap);
         let pusher = push(c);
-        a.free_at_home(mine); // what a wide circle does
-        let debts = Debts::new();
-        debts.close();
-        handover::trim(mine, &debts); // as `stash` and `collect` do, it passes on what is another's
-        assert!(debts.are_paid());
+        a.free_local(mine); // what a wide circle does
+        let reclaims = DeferredReclaims::new();
+        reclaims.close();
+        handover::trim(mine, &reclaims); // as `spill` and `collect` do, it passes on what is another's
+        assert!(reclaims.is_empty());
         end(mine);
         pusher.join().unwrap();
         pool.close();

@@ -6,7 +6,7 @@ use loom::thread;
 
 use super::{join, model};
 use crate::ground::sync::{AtomicUsize, Ordering, UnsafeCell};
-use crate::memory::remote::{Delivered, Inbox, Node, Pushed, RemoteWord, Taken};
+use crate::memory::remote::{Delivered, PendingList, PendingNode, Pushed, RemoteWord, Taken};
 use crate::slot::Offset;
 
 /// No slot has the offset 0.
@@ -71,13 +71,13 @@ struct Letter {
     slots: [UnsafeCell<(bool, Option<Offset>)>; 2],
 }
 
-unsafe impl Node for Letter {
-    unsafe fn set_inbox_link(this: NonNull<Self>, next: *mut Self) {
+unsafe impl PendingNode for Letter {
+    unsafe fn set_pending_link(this: NonNull<Self>, next: *mut Self) {
         let link = unsafe { &this.as_ref().link };
         link.with_mut(|link| unsafe { *link = next });
     }
 
-    unsafe fn inbox_link(this: NonNull<Self>) -> *mut Self {
+    unsafe fn pending_link(this: NonNull<Self>) -> *mut Self {
         let link = unsafe { &this.as_ref().link };
         link.with(|link| unsafe { *link })
     }
@@ -93,7 +93,7 @@ fn letter() -> NonNull<Letter> {
 
 /// An inbox, and what only its owner touches.
 struct Shared {
-    inbox: Inbox<Letter>,
+    pending: PendingList<Letter>,
     seen: UnsafeCell<usize>,
     /// How often the heap was settled.
     settled: UnsafeCell<usize>,
@@ -101,7 +101,7 @@ struct Shared {
 
 fn shared() -> &'static Shared {
     Box::leak(Box::new(Shared {
-        inbox: Inbox::new(),
+        pending: PendingList::new(),
         seen: UnsafeCell::new(0),
         settled: UnsafeCell::new(0),
     }))
@@ -109,19 +109,19 @@ fn shared() -> &'static Shared {
 
 impl Shared {
     fn push(&self, letter: NonNull<Letter>) -> Delivered {
-        unsafe { self.inbox.push(letter) }
+        unsafe { self.pending.push(letter) }
     }
 
     /// Takes the letters, and settles if there is a signal. Owner only.
     fn serve(&self) {
-        let mail = self.inbox.take();
-        let mut next = mail.first;
+        let taken = self.pending.take();
+        let mut next = taken.first;
         while let Some(letter) = NonNull::new(next) {
-            next = unsafe { Letter::inbox_link(letter) };
+            next = unsafe { Letter::pending_link(letter) };
             self.see(1);
         }
-        if mail.signalled {
-            self.settle();
+        if taken.signalled {
+            self.collect_and_release();
         }
     }
 
@@ -129,12 +129,12 @@ impl Shared {
         self.seen.with_mut(|seen| unsafe { *seen += count });
     }
 
-    fn settle(&self) {
+    fn collect_and_release(&self) {
         self.settled.with_mut(|settled| unsafe { *settled += 1 });
     }
 
     fn serve_and_leave(&self) {
-        while !self.inbox.try_abandon() {
+        while !self.pending.try_abandon() {
             self.serve();
         }
     }
@@ -148,7 +148,7 @@ impl Shared {
 
     /// When all is over: the heap is nobody's, and so many letters came.
     fn check(&self, letters: usize) {
-        assert!(self.inbox.adopt(), "the heap was left");
+        assert!(self.pending.adopt(), "the heap was left");
         self.serve();
         assert_eq!(self.seen.with(|seen| unsafe { *seen }), letters);
     }
@@ -161,7 +161,7 @@ impl Shared {
 /// Two pushes against an owner that leaves: somebody sees every segment, and never two at once own the heap.
 /// Catches: an abandon that overwrites a push, a push that leaves ABANDONED on, a missing acquire on acquisition.
 #[test]
-fn inbox_push_against_abandon() {
+fn pending_list_push_against_abandon() {
     model(|| {
         let shared = shared();
         let pushers =
@@ -175,18 +175,18 @@ fn inbox_push_against_abandon() {
 /// A push against an adoption of the same abandoned heap: exactly one gets it, and the segment is not lost.
 /// Catches: an adopt that does not test ABANDONED in its compare-and-swap, or does not acquire.
 #[test]
-fn inbox_push_against_adopt() {
+fn pending_list_push_against_adopt() {
     model(|| {
         let shared = shared();
-        assert!(shared.inbox.try_abandon());
+        assert!(shared.pending.try_abandon());
         let letter = letter();
         let pusher = thread::spawn(move || {
             if shared.push(letter) == Delivered::Acquired {
                 shared.serve();
-                assert!(shared.inbox.try_abandon());
+                assert!(shared.pending.try_abandon());
             }
         });
-        let adopted = shared.inbox.adopt();
+        let adopted = shared.pending.adopt();
         if adopted {
             shared.serve();
         }
@@ -201,7 +201,7 @@ fn inbox_push_against_adopt() {
 /// Two pushes against a take: every link is written before its segment is seen. Catches: a link written after the
 /// push, or not written anew for a second attempt.
 #[test]
-fn inbox_two_pushes_against_take() {
+fn pending_list_two_pushes_against_take() {
     model(|| {
         let shared = shared();
         let pushers = [letter(), letter()].map(|letter| {
@@ -216,20 +216,20 @@ fn inbox_two_pushes_against_take() {
 
 /// Two threads adopt the same abandoned heap: one at a time has it. Catches: an adoption that leaves ABANDONED on.
 #[test]
-fn inbox_two_adopters_of_one_heap() {
+fn pending_list_two_adopters_of_one_heap() {
     model(|| {
         let shared = shared();
-        assert!(shared.inbox.try_abandon());
+        assert!(shared.pending.try_abandon());
         let adopt = move || {
-            if shared.inbox.adopt() {
+            if shared.pending.adopt() {
                 shared.see(1);
-                assert!(shared.inbox.try_abandon());
+                assert!(shared.pending.try_abandon());
             }
         };
         let other = thread::spawn(adopt);
         adopt();
         other.join().unwrap();
-        assert!(shared.inbox.adopt());
+        assert!(shared.pending.adopt());
         assert!(shared.seen.with(|seen| unsafe { *seen }) > 0);
     });
 }
@@ -237,13 +237,13 @@ fn inbox_two_adopters_of_one_heap() {
 /// A pool is closed while an owner leaves, who has a letter to read: either the closer gets the heap, or the owner the
 /// signal; it is settled once. Catches: a leave that overlooks the signal, a take that does, a signal not left.
 #[test]
-fn inbox_signal_against_abandon() {
+fn pending_list_signal_against_abandon() {
     model(|| {
         let shared = shared();
         assert_eq!(shared.push(letter()), Delivered::ToOwner);
         let closer = thread::spawn(move || {
-            if shared.inbox.adopt_or_signal() {
-                shared.settle();
+            if shared.pending.adopt_or_signal() {
+                shared.collect_and_release();
                 shared.serve_and_leave();
             }
         });
@@ -257,18 +257,18 @@ fn inbox_signal_against_abandon() {
 /// A pool is closed while a segment arrives and the owner leaves with whatever waits. Catches: a push that loses the
 /// signal, a leave with a list that does.
 #[test]
-fn inbox_signal_against_push_and_leave_with_list() {
+fn pending_list_signal_against_push_and_leave_with_list() {
     model(|| {
         let shared = shared();
         let letter = letter();
         let pusher = thread::spawn(move || shared.push_and_serve(letter));
         let closer = thread::spawn(move || {
-            if shared.inbox.adopt_or_signal() {
-                shared.settle();
+            if shared.pending.adopt_or_signal() {
+                shared.collect_and_release();
                 shared.serve_and_leave();
             }
         });
-        if !shared.inbox.try_abandon_with_list() {
+        if !shared.pending.try_abandon_with_list() {
             shared.serve_and_leave();
         }
         join([pusher, closer]);
@@ -280,13 +280,13 @@ fn inbox_signal_against_push_and_leave_with_list() {
 /// An owner leaves a letter behind while another arrives: that one's pusher acquires the heap and finds both, or
 /// both are left. Catches: a leave that drops the list, a push that cuts it off.
 #[test]
-fn inbox_leave_with_list_against_push() {
+fn pending_list_leave_with_list_against_push() {
     model(|| {
         let shared = shared();
         assert_eq!(shared.push(letter()), Delivered::ToOwner);
         let letter = letter();
         let pusher = thread::spawn(move || shared.push_and_serve(letter));
-        assert!(shared.inbox.try_abandon_with_list());
+        assert!(shared.pending.try_abandon_with_list());
         pusher.join().unwrap();
         shared.check(2);
     });
@@ -295,14 +295,14 @@ fn inbox_leave_with_list_against_push() {
 /// The slots of a letter, freed and taken.
 impl Letter {
     /// Frees slots in a batch, whose newest is the carrier of the others; the second slot to be freed purges.
-    fn free(this: NonNull<Self>, slots: &[usize], inbox: &Inbox<Letter>) {
+    fn free(this: NonNull<Self>, slots: &[usize], pending: &PendingList<Letter>) {
         let letter = unsafe { this.as_ref() };
         for slot in slots {
             letter.write(*slot, |slot| slot.0 = true);
         }
-        let carrier = slots[slots.len() - 1];
-        let link = |next| letter.write(carrier, |slot| slot.1 = next);
-        let head = offset_of(carrier);
+        let node = slots[slots.len() - 1];
+        let link = |next| letter.write(node, |slot| slot.1 = next);
+        let head = offset_of(node);
         let mut pushed = letter
             .word
             .push(head, slots.len(), |total| total == 2, link);
@@ -311,7 +311,7 @@ impl Letter {
             pushed = letter.word.finish_purge(purge);
         }
         if pushed == Pushed::Queued {
-            assert_eq!(unsafe { inbox.push(this) }, Delivered::ToOwner);
+            assert_eq!(unsafe { pending.push(this) }, Delivered::ToOwner);
         }
     }
 
@@ -320,11 +320,11 @@ impl Letter {
     }
 
     /// Takes what waits and returns how many slots came. Owner only.
-    fn collect(inbox: &Inbox<Letter>) -> usize {
+    fn collect(pending: &PendingList<Letter>) -> usize {
         let mut slots = 0;
-        let mut next = inbox.take().first;
+        let mut next = pending.take().first;
         while let Some(letter) = NonNull::new(next) {
-            next = unsafe { Self::inbox_link(letter) };
+            next = unsafe { Self::pending_link(letter) };
             slots += unsafe { letter.as_ref() }.take();
         }
         slots
@@ -359,11 +359,11 @@ impl Letter {
 #[test]
 fn remote_word_purge_against_take() {
     model(|| {
-        let (inbox, letter): (&'static Inbox<_>, _) = (&shared().inbox, letter());
-        let pusher = thread::spawn(move || Letter::free(letter, &[0, 1], inbox));
-        let first = Letter::collect(inbox);
+        let (pending, letter): (&'static PendingList<_>, _) = (&shared().pending, letter());
+        let pusher = thread::spawn(move || Letter::free(letter, &[0, 1], pending));
+        let first = Letter::collect(pending);
         pusher.join().unwrap();
-        assert_eq!(first + Letter::collect(inbox), 2);
+        assert_eq!(first + Letter::collect(pending), 2);
         assert!(unsafe { letter.as_ref() }.word.is_idle());
     });
 }
@@ -374,12 +374,12 @@ fn remote_word_purge_against_take() {
 #[test]
 fn remote_word_purge_of_a_queued_segment_against_take() {
     model(|| {
-        let (inbox, letter): (&'static Inbox<_>, _) = (&shared().inbox, letter());
+        let (pending, letter): (&'static PendingList<_>, _) = (&shared().pending, letter());
         let pushers =
-            [0, 1].map(|slot| thread::spawn(move || Letter::free(letter, &[slot], inbox)));
-        let first = Letter::collect(inbox);
+            [0, 1].map(|slot| thread::spawn(move || Letter::free(letter, &[slot], pending)));
+        let first = Letter::collect(pending);
         join(pushers);
-        assert_eq!(first + Letter::collect(inbox), 2);
+        assert_eq!(first + Letter::collect(pending), 2);
         assert!(unsafe { letter.as_ref() }.word.is_idle());
     });
 }

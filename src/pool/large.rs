@@ -44,7 +44,7 @@ const fn distance(layout: Layout) -> usize {
 pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
     let storage = try_map(layout, pool);
     if storage.is_none() {
-        thread::tell_of_refusal(pool.unwrap_or_else(registry::default).core().name);
+        thread::emit_failure(pool.unwrap_or_else(registry::default).core().name);
     }
     storage
 }
@@ -101,6 +101,6 @@ unsafe fn dismiss(pool: Option<RegistryRef>) {
     if let Some(pool) = pool {
         pool.core().dismiss(1);
         // SAFETY: guaranteed by the caller.
-        unsafe { pool.give_up(1) };
+        unsafe { pool.release_refs(1) };
     }
 }

@@ -72,28 +72,28 @@ impl<T> SegmentPool<T> {
 impl<T> LocalPool<'_, T> {
     /// Storage for a value; `None` when memory is refused.
     #[inline(always)]
-    pub(crate) fn take(&self) -> Option<NonNull<T>> {
+    pub(crate) fn alloc_storage(&self) -> Option<NonNull<T>> {
         if !SegmentPool::<T>::HAS_SLOTS {
-            return self.pool.take();
+            return self.pool.alloc_storage();
         }
-        let slot = self.heap.get().bin(0).take();
+        let slot = self.heap.get().bin(0).pop();
         let slot = match slot {
             Some(_) => slot,
-            None => self.take_slow(),
+            None => self.refill_handle(),
         };
         slot.map(storage_for)
     }
 
     #[cold]
     #[inline(never)]
-    fn take_slow(&self) -> Option<SlotPtr> {
-        thread::take_for_handle(&self.heap, self.pool.registry_or_create()?)
+    fn refill_handle(&self) -> Option<SlotPtr> {
+        thread::alloc_for_handle(&self.heap, self.pool.registry_or_create()?)
     }
 
     /// As [`take`](Self::take), with the reason of a refusal.
     #[inline(always)]
-    pub(crate) fn try_take(&self) -> Result<NonNull<T>, AllocErrorKind> {
-        self.take().ok_or_else(|| self.pool.refusal())
+    pub(crate) fn try_alloc_storage(&self) -> Result<NonNull<T>, AllocErrorKind> {
+        self.alloc_storage().ok_or_else(|| self.pool.refusal())
     }
 }
 

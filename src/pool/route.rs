@@ -1,6 +1,6 @@
 //! The one place where a layout's way is chosen: no memory, a slot, or a mapping of its own.
 //!
-//! [`take`] and [`return_slot`] are the entry points between values and storage. Neither unwinds, whatever a subscriber does: a value
+//! [`take`] and [`dealloc`] are the entry points between values and storage. Neither unwinds, whatever a subscriber does: a value
 //! may wait, where no destructor would find it, while they are called. What may unwind is what a caller makes of a failed allocation.
 
 use core::alloc::Layout;
@@ -15,10 +15,10 @@ use crate::thread;
 
 /// Storage for a `T` from the default pool; `None` when memory is refused.
 #[inline(always)]
-pub(crate) fn take<T>() -> Option<NonNull<T>> {
+pub(crate) fn alloc_storage<T>() -> Option<NonNull<T>> {
     match const { route(Layout::new::<T>()) } {
         Route::Zero => Some(NonNull::dangling()),
-        Route::Class(class, _) => thread::take(class).map(storage_for::<T>),
+        Route::Class(class, _) => thread::alloc_default(class).map(storage_for::<T>),
         Route::Own => large::map(Layout::new::<T>(), None).map(NonNull::cast),
     }
 }
@@ -30,16 +30,16 @@ pub(crate) fn storage_for<T>(slot: SlotPtr) -> NonNull<T> {
 
 /// As [`take`], with the reason of a refusal.
 #[inline(always)]
-pub(crate) fn try_take<T>() -> Result<NonNull<T>, AllocErrorKind> {
-    take().ok_or(AllocErrorKind::OutOfMemory)
+pub(crate) fn try_alloc_storage<T>() -> Result<NonNull<T>, AllocErrorKind> {
+    alloc_storage().ok_or(AllocErrorKind::OutOfMemory)
 }
 
 /// Storage for a value whose layout is known only now; `None` when memory is refused.
-pub(crate) fn take_layout(layout: Layout) -> Option<NonNull<u8>> {
+pub(crate) fn alloc_layout(layout: Layout) -> Option<NonNull<u8>> {
     match route(layout) {
         Route::Zero => NonNull::new(ptr::without_provenance_mut(layout.align())),
         Route::Class(class, _) => {
-            let slot = thread::take(class)?;
+            let slot = thread::alloc_default(class)?;
             Some(checker::handed_out(slot.cast(), layout))
         }
         Route::Own => large::map(layout, None),
@@ -74,16 +74,16 @@ pub(crate) fn refit(storage: NonNull<u8>, old: Layout, new: Layout) {
 ///
 /// # Safety
 ///
-/// `storage` came from [`take`], [`take_layout`] or a `SegmentPool`'s `take` for this layout or one
+/// `storage` came from [`take`], [`alloc_layout`] or a `SegmentPool`'s `take` for this layout or one
 /// [`interchangeable`] with it, with its provenance, and the caller gives it up.
 #[inline(always)]
-pub(crate) unsafe fn return_slot(storage: NonNull<u8>, layout: Layout) {
+pub(crate) unsafe fn dealloc(storage: NonNull<u8>, layout: Layout) {
     match route(layout) {
         Route::Zero => {}
         Route::Class(class, span) => {
             checker::taken_back(storage, layout);
             // SAFETY: the class and span of the layout; guaranteed by the caller.
-            unsafe { thread::give(storage.cast(), span, class) }
+            unsafe { thread::free(storage.cast(), span, class) }
         }
         // SAFETY: mapped for this layout.
         Route::Own => unsafe { large::unmap(storage, layout) },

@@ -13,7 +13,7 @@ use crate::heap::registry::{Handle, RegistryRef};
 use crate::insight::leaks::LeakReport;
 use crate::insight::report::Report;
 use crate::insight::snapshot::Snapshot;
-use crate::insight::stats::{Census, ClassStats, Stats};
+use crate::insight::stats::{ClassStats, Stats, Validation};
 use crate::memory::segment::capacity;
 use crate::pool::builder::{Limits, SegmentPoolBuilder};
 use crate::pool::large;
@@ -159,7 +159,7 @@ impl<T> SegmentPool<T> {
     pub fn trim(&self) {
         if let Some(registry) = self.registry() {
             thread::trim_pool(registry);
-            thread::tell();
+            thread::emit_events();
         }
     }
 
@@ -223,7 +223,7 @@ impl<T> SegmentPool<T> {
             return Err(AllocErrorKind::CapacityOverflow);
         }
         if segments > self.limit() {
-            thread::tell_of_refusal(self.name());
+            thread::emit_failure(self.name());
             return Err(AllocErrorKind::LimitReached);
         }
         let pool = self
@@ -234,14 +234,14 @@ impl<T> SegmentPool<T> {
 
     /// As [`take`](Self::take), with the reason of a refusal.
     #[inline(always)]
-    pub(crate) fn try_take(&self) -> Result<NonNull<T>, AllocErrorKind> {
-        self.take().ok_or_else(|| self.refusal())
+    pub(crate) fn try_alloc_storage(&self) -> Result<NonNull<T>, AllocErrorKind> {
+        self.alloc_storage().ok_or_else(|| self.refusal())
     }
 
     #[cold]
     pub(crate) fn refusal(&self) -> AllocErrorKind {
         match self.registry() {
-            Some(pool) if pool.core().refused_by_limit() => AllocErrorKind::LimitReached,
+            Some(pool) if pool.core().limit_was_reached() => AllocErrorKind::LimitReached,
             _ => AllocErrorKind::OutOfMemory,
         }
     }
@@ -363,12 +363,12 @@ impl<T> SegmentPool<T> {
     /// ```
     #[must_use]
     pub fn leaks(&self) -> Option<LeakReport> {
-        let report = self.leaks_untold();
-        thread::tell();
+        let report = self.leaks_without_events();
+        thread::emit_events();
         report
     }
 
-    fn leaks_untold(&self) -> Option<LeakReport> {
+    fn leaks_without_events(&self) -> Option<LeakReport> {
         let pool = self.registry()?;
         LeakReport::of(pool, self.name(), type_name::<T>())
     }
@@ -416,16 +416,18 @@ impl<T> SegmentPool<T> {
     /// assert_eq!((census.live, census.free), (0, census.capacity));
     /// ```
     #[must_use]
-    pub fn validate(&self) -> Census {
-        self.registry().map(Census::of).unwrap_or_default()
+    pub fn validate(&self) -> Validation {
+        self.registry().map(Validation::of).unwrap_or_default()
     }
 
     /// Storage for a value; `None` when memory is refused.
     #[inline(always)]
-    pub(crate) fn take(&self) -> Option<NonNull<T>> {
+    pub(crate) fn alloc_storage(&self) -> Option<NonNull<T>> {
         match const { route(Self::LAYOUT) } {
             Route::Zero => Some(NonNull::dangling()),
-            Route::Class(..) => thread::take_from(self.registry_or_create()?).map(storage_for::<T>),
+            Route::Class(..) => {
+                thread::alloc_from_pool(self.registry_or_create()?).map(storage_for::<T>)
+            }
             Route::Own => {
                 let pool = self.registry_or_create()?;
                 large::map(Self::LAYOUT, Some(pool)).map(NonNull::cast)
@@ -484,11 +486,11 @@ impl<T> Drop for SegmentPool<T> {
             return;
         };
         let on_leak = self.on_leak;
-        let leaked = on_leak.and_then(|on_leak| Some((on_leak, self.leaks_untold()?)));
+        let leaked = on_leak.and_then(|on_leak| Some((on_leak, self.leaks_without_events()?)));
         // SAFETY: the handle's reference.
         unsafe { thread::close(registry) };
         // Foreign code comes last, a subscriber and the user's function: it may use pools, and the function may panic.
-        thread::tell();
+        thread::emit_events();
         if let Some((on_leak, report)) = leaked {
             report_leak(on_leak, &report);
         }

@@ -28,7 +28,7 @@ use self::checked as checks;
 use self::unchecked as checks;
 
 #[cfg(not(segment_pool_loom))] // by `thread`, which the models do without
-pub(crate) use self::checks::take_back;
+pub(crate) use self::checks::make_free;
 use crate::hardened::Sealed;
 
 /// Bytes of a link.
@@ -80,9 +80,9 @@ impl Offset {
 /// segment where offsets take all 16 there are no batches of several slots, and so no pieces.
 #[derive(Debug, Clone, Copy)]
 #[repr(transparent)]
-pub(crate) struct Piece(NonZeroU16);
+pub(crate) struct Run(NonZeroU16);
 
-impl Piece {
+impl Run {
     /// Bits of the first slot's offset.
     pub(crate) const OFFSET_BITS: u32 = 13;
 
@@ -125,19 +125,19 @@ impl Piece {
 }
 
 /// Pieces that a carrier holds at most.
-pub(crate) const MOST_PIECES: usize = 31;
+pub(crate) const MOST_RUNS: usize = 31;
 
 /// Pieces that a carrier of this stride holds.
 #[inline]
-pub(crate) const fn carrier_pieces(stride: usize) -> usize {
+pub(crate) const fn runs_per_node(stride: usize) -> usize {
     if cfg!(segment_pool_loom) {
         return 1;
     }
-    (if stride < 64 { stride } else { 64 }) / size_of::<Option<Piece>>() - 1 - checks::CARRIER_CHECK
+    (if stride < 64 { stride } else { 64 }) / size_of::<Option<Run>>() - 1 - checks::NODE_CHECK
 }
 
-const fn carrier_bytes(stride: usize) -> usize {
-    (1 + carrier_pieces(stride)) * HALF
+const fn node_bytes(stride: usize) -> usize {
+    (1 + runs_per_node(stride)) * HALF
 }
 
 /// Whether a slot of this stride has room for the link to the next magazine beside its own link.
@@ -164,13 +164,13 @@ pub(crate) unsafe fn link(slot: SlotPtr) -> Option<SlotPtr> {
 ///
 /// As for [`link`].
 #[inline(always)]
-pub(crate) unsafe fn hand_out(slot: SlotPtr) -> Option<SlotPtr> {
+pub(crate) unsafe fn make_live(slot: SlotPtr) -> Option<SlotPtr> {
     // SAFETY: guaranteed by the caller.
     let place = unsafe { checks::place_in_list(slot) };
     // SAFETY: the caller owns the slot, whose first word `set_link` wrote.
     let sealed = unsafe { watched::read(slot, LINK).cast::<Sealed<Slot>>().read() };
     // SAFETY: the link was read, and the slot leaves the list.
-    unsafe { checks::hand_out(slot, place) };
+    unsafe { checks::make_live(slot, place) };
     sealed.open(slot.addr().get())
 }
 
@@ -254,63 +254,63 @@ pub(crate) unsafe fn expect_untouched(slot: SlotPtr) {
 /// # Safety
 ///
 /// The caller owns the slot, which is `stride` bytes long and in no list since it was freed or [`clear_link`] was
-/// called, and `pieces` are not more than [`carrier_pieces`].
-pub(crate) unsafe fn write_carrier(
+/// called, and `runs` are not more than [`runs_per_node`].
+pub(crate) unsafe fn write_node(
     slot: SlotPtr,
     stride: usize,
     next: Option<Offset>,
-    pieces: &[Cell<Option<Piece>>],
+    runs: &[Cell<Option<Run>>],
 ) {
     // SAFETY: guaranteed by the caller.
-    unsafe { checks::expect_carrier(slot, stride) };
-    let window = watched::write(slot, carrier_bytes(stride));
+    unsafe { checks::expect_node(slot, stride) };
+    let window = watched::write(slot, node_bytes(stride));
     // SAFETY: the first half-word of the slot.
     unsafe { window.cast::<Option<Offset>>().write(next) };
-    let words = window.cast::<Option<Piece>>().wrapping_add(1);
-    for (index, piece) in pieces.iter().enumerate() {
+    let words = window.cast::<Option<Run>>().wrapping_add(1);
+    for (index, run) in runs.iter().enumerate() {
         // SAFETY: so many half-words follow within the stride.
-        unsafe { words.wrapping_add(index).write(piece.get()) };
+        unsafe { words.wrapping_add(index).write(run.get()) };
     }
-    if pieces.len() < carrier_pieces(stride) {
+    if runs.len() < runs_per_node(stride) {
         // SAFETY: there is room for one more.
-        unsafe { words.wrapping_add(pieces.len()).write(None) };
+        unsafe { words.wrapping_add(runs.len()).write(None) };
     }
     // SAFETY: a carrier was just written.
-    unsafe { checks::seal_carrier(slot, stride) };
+    unsafe { checks::seal_node(slot, stride) };
 }
 
-/// Copies the pieces of a carrier to the front of `pieces` and returns how many these are. The carrier is open then.
+/// Copies the pieces of a carrier to the front of `runs` and returns how many these are. The carrier is open then.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, which is `stride` bytes long, and [`write_carrier`] wrote it.
+/// The caller owns the slot, which is `stride` bytes long, and [`write_node`] wrote it.
 #[inline]
-pub(crate) unsafe fn read_pieces(
+pub(crate) unsafe fn read_runs(
     slot: SlotPtr,
     stride: usize,
-    pieces: &mut [Option<Piece>; MOST_PIECES],
+    runs: &mut [Option<Run>; MOST_RUNS],
 ) -> usize {
     // SAFETY: guaranteed by the caller.
-    unsafe { checks::open_carrier(slot, stride) };
-    let window = watched::read(slot, carrier_bytes(stride));
-    let words = window.cast::<Option<Piece>>().wrapping_add(1);
-    for (index, piece) in pieces.iter_mut().enumerate().take(carrier_pieces(stride)) {
+    unsafe { checks::open_node(slot, stride) };
+    let window = watched::read(slot, node_bytes(stride));
+    let words = window.cast::<Option<Run>>().wrapping_add(1);
+    for (index, run) in runs.iter_mut().enumerate().take(runs_per_node(stride)) {
         // SAFETY: the carrier has a piece there, or its end.
-        *piece = unsafe { words.wrapping_add(index).read() };
-        if piece.is_none() {
+        *run = unsafe { words.wrapping_add(index).read() };
+        if run.is_none() {
             return index;
         }
     }
-    carrier_pieces(stride)
+    runs_per_node(stride)
 }
 
 /// The carrier that follows.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, which is a carrier that [`read_pieces`] opened.
+/// The caller owns the slot, which is a carrier that [`read_runs`] opened.
 #[inline]
-pub(crate) unsafe fn carrier_next(slot: SlotPtr) -> Option<Offset> {
+pub(crate) unsafe fn node_next(slot: SlotPtr) -> Option<Offset> {
     // SAFETY: the first half-word of the slot.
     unsafe { watched::read(slot, HALF).cast::<Option<Offset>>().read() }
 }
@@ -321,30 +321,30 @@ pub(crate) unsafe fn carrier_next(slot: SlotPtr) -> Option<Offset> {
 ///
 /// The caller owns the slot, which is `stride` bytes long.
 #[inline]
-pub(crate) unsafe fn end_carrier(slot: SlotPtr, stride: usize) {
+pub(crate) unsafe fn end_node(slot: SlotPtr, stride: usize) {
     // SAFETY: guaranteed by the caller.
-    unsafe { checks::poison_carrier(slot, stride) };
+    unsafe { checks::poison_node(slot, stride) };
 }
 
 /// Says that a carrier, which is open, stays one.
 ///
 /// # Safety
 ///
-/// As for [`end_carrier`].
-pub(crate) unsafe fn close_carrier(slot: SlotPtr, stride: usize) {
+/// As for [`end_node`].
+pub(crate) unsafe fn close_node(slot: SlotPtr, stride: usize) {
     // SAFETY: guaranteed by the caller.
-    unsafe { checks::seal_carrier(slot, stride) };
+    unsafe { checks::seal_node(slot, stride) };
 }
 
 /// Changes the carrier that follows.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, which is `stride` bytes long, and [`write_carrier`] wrote it.
+/// The caller owns the slot, which is `stride` bytes long, and [`write_node`] wrote it.
 #[inline]
-pub(crate) unsafe fn set_carrier_next(slot: SlotPtr, stride: usize, next: Option<Offset>) {
+pub(crate) unsafe fn set_node_next(slot: SlotPtr, stride: usize, next: Option<Offset>) {
     // SAFETY: guaranteed by the caller.
-    unsafe { checks::open_carrier(slot, stride) };
+    unsafe { checks::open_node(slot, stride) };
     // SAFETY: the first half-word of the slot.
     unsafe {
         watched::write(slot, HALF)
@@ -352,7 +352,7 @@ pub(crate) unsafe fn set_carrier_next(slot: SlotPtr, stride: usize, next: Option
             .write(next);
     }
     // SAFETY: opened above.
-    unsafe { checks::seal_carrier(slot, stride) };
+    unsafe { checks::seal_node(slot, stride) };
 }
 
 /// Asks for a slot's first cache line, to be written soon; does nothing to it, and nothing at all on other processors.

@@ -59,7 +59,7 @@ impl FreeList {
     pub(crate) fn pop(&self) -> Option<SlotPtr> {
         let slot = self.head.get()?;
         // SAFETY: the list owns its slots, and each was linked by `push` or `load`.
-        self.head.set(unsafe { slot::hand_out(slot) });
+        self.head.set(unsafe { slot::make_live(slot) });
         self.limit.add(1);
         Some(slot)
     }
@@ -129,7 +129,7 @@ impl FreeList {
     }
 
     /// Takes all but the first `keep` slots out of this list, which has more: the length and the chain.
-    pub(crate) fn take_behind(&self, keep: usize, border: usize) -> Option<(SlotPtr, usize)> {
+    pub(crate) fn split_off(&self, keep: usize, border: usize) -> Option<(SlotPtr, usize)> {
         let len = self.len(border) - keep;
         let chain = match keep {
             0 => self.head.take(),
@@ -186,7 +186,7 @@ impl Load<'_> {
     ///
     /// The caller gives up a slot of this bin that nobody else refers to.
     #[inline(always)]
-    #[must_use = "a full list must be stashed"]
+    #[must_use = "a full list must be spilled"]
     pub(crate) unsafe fn push(&mut self, slot: SlotPtr) -> bool {
         // SAFETY: the caller gives the slot to the list.
         unsafe { slot::set_link(slot, self.head) };
@@ -226,12 +226,12 @@ pub(crate) unsafe fn cut(head: SlotPtr, n: usize) -> Option<SlotPtr> {
 
 /// A bin's stock of full magazines, the one hung last on top.
 #[derive(Debug)]
-pub(crate) struct Depot {
+pub(crate) struct FullMagazines {
     top: Cell<Option<SlotPtr>>,
     magazines: Cell<usize>,
 }
 
-impl Depot {
+impl FullMagazines {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
@@ -249,14 +249,14 @@ impl Depot {
     ///
     /// The caller gives up a chain of as many slots as the bin's magazines have, of a stride that
     /// [`slot::holds_magazine_link`].
-    pub(crate) unsafe fn hang(&self, magazine: SlotPtr) {
+    pub(crate) unsafe fn push(&self, magazine: SlotPtr) {
         // SAFETY: the caller gives the chain to the depot, and its stride has room for the link.
         unsafe { slot::set_next_magazine(magazine, self.top.get()) };
         self.top.set(Some(magazine));
         self.magazines.set(self.magazines.get() + 1);
     }
 
-    pub(crate) fn take(&self) -> Option<SlotPtr> {
+    pub(crate) fn pop(&self) -> Option<SlotPtr> {
         let magazine = self.top.get()?;
         // SAFETY: the depot owns its magazines, and `hang` linked them.
         self.top.set(unsafe { slot::next_magazine(magazine) });

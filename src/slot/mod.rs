@@ -11,9 +11,9 @@ pub(crate) mod bytes;
 pub(crate) mod free_list;
 
 #[cfg(not(segment_pool_loom))] // by `thread`, which the models do without
-pub(crate) use self::bytes::take_back;
+pub(crate) use self::bytes::make_free;
 pub(crate) use self::bytes::{
-    MOST_PIECES, Offset, Piece, SlotPtr, ask_for, carrier_next, carrier_pieces, clear_link,
-    close_carrier, end_carrier, erase, expect_untouched, holds_magazine_link, link, prepare,
-    read_pieces, set_carrier_next, set_link, write_carrier,
+    MOST_RUNS, Offset, Run, SlotPtr, ask_for, clear_link, close_node, end_node, erase,
+    expect_untouched, holds_magazine_link, link, node_next, prepare, read_runs, runs_per_node,
+    set_link, set_node_next, write_node,
 };

@@ -37,7 +37,7 @@ pub(super) fn audit(pool: RegistryRef, expected: &Expected<'_>) {
     let mut book = Book::new(pool);
     book.mark_lists();
     book.mark_remote_lists();
-    let in_batches = book.mark_outboxes(expected.threads);
+    let in_batches = book.mark_remote_buffers(expected.threads);
     for &(slot, span) in &expected.alive {
         // SAFETY: a live value's storage is a slot of a segment of this span.
         book.mark(unsafe { SegmentRef::of(slot, span) }, slot);
@@ -45,19 +45,19 @@ pub(super) fn audit(pool: RegistryRef, expected: &Expected<'_>) {
     book.check_sums();
     let uncollected = book.uncollected + in_batches;
     check_heaps(pool, expected.threads);
-    book.check_inboxes();
+    book.check_pending_lists();
     book.check_counts(expected, uncollected);
 }
 
 struct Book {
     pool: RegistryRef,
-    segments: HashMap<SegmentRef, Marks>,
+    segments: HashMap<SegmentRef, DeferredList>,
     /// Slots on remote lists.
     uncollected: usize,
 }
 
 /// Which slots of a segment were found.
-struct Marks {
+struct DeferredList {
     found: Vec<bool>,
     count: usize,
 }
@@ -68,12 +68,12 @@ impl Book {
         for heap in pool.heaps() {
             for segment in heap.used_bins().flat_map(|bin| bin.segments()) {
                 assert!(segment.heap() == heap.id(), "a segment knows its heap");
-                let marks = Marks {
+                let deferred = DeferredList {
                     found: vec![false; segment.bumped()],
                     count: 0,
                 };
                 assert!(
-                    segments.insert(segment, marks).is_none(),
+                    segments.insert(segment, deferred).is_none(),
                     "a segment is in one bin"
                 );
             }
@@ -86,17 +86,17 @@ impl Book {
     }
 
     fn mark(&mut self, segment: SegmentRef, slot: SlotPtr) {
-        let marks = self.segments.get_mut(&segment);
-        let marks = marks.expect("a slot is in a segment that is in a bin");
+        let deferred = self.segments.get_mut(&segment);
+        let deferred = deferred.expect("a slot is in a segment that is in a bin");
         let index = segment
             .index_of(slot)
             .expect("a slot starts where slots start");
-        let found = marks
+        let found = deferred
             .found
             .get_mut(index)
             .expect("a slot was handed out before");
         assert!(!core::mem::replace(found, true), "a slot is in one place");
-        marks.count += 1;
+        deferred.count += 1;
     }
 
     fn mark_lists(&mut self) {
@@ -108,7 +108,7 @@ impl Book {
                     self.mark(unsafe { SegmentRef::of(slot, span) }, slot);
                 }
                 for segment in bin.segments() {
-                    segment.home().for_each(|slot| self.mark(segment, slot));
+                    segment.returned().for_each(|slot| self.mark(segment, slot));
                 }
                 let most = magazine_slots(bin.stride()) * 9 / 8 + 1;
                 assert!(
@@ -139,10 +139,10 @@ impl Book {
                 }
                 Taken::Purging => panic!("a purge was begun and not finished"),
                 Taken::Purged { .. } => {
-                    let marks = self.segments.get_mut(&segment).expect("listed");
-                    assert_eq!((marks.count, marks.found.len()), (0, capacity));
-                    marks.count = capacity;
-                    marks.found.fill(true);
+                    let deferred = self.segments.get_mut(&segment).expect("listed");
+                    assert_eq!((deferred.count, deferred.found.len()), (0, capacity));
+                    deferred.count = capacity;
+                    deferred.found.fill(true);
                     self.uncollected += capacity;
                 }
             }
@@ -150,9 +150,12 @@ impl Book {
     }
 
     /// Returns how many slots there are in batches.
-    fn mark_outboxes(&mut self, threads: &[Thread]) -> usize {
+    fn mark_remote_buffers(&mut self, threads: &[Thread]) -> usize {
         let mut in_batches = 0;
-        for (segment, slot) in threads.iter().flat_map(|thread| thread.outbox().slots()) {
+        for (segment, slot) in threads
+            .iter()
+            .flat_map(|thread| thread.remote_buffer().slots())
+        {
             // SAFETY: a slot in a batch keeps its segment in use, and so the heap alive.
             if registry_of(unsafe { HeapRef::from_id(segment.heap()) }) == self.pool {
                 self.mark(segment, slot);
@@ -163,8 +166,8 @@ impl Book {
     }
 
     fn check_sums(&self) {
-        for (segment, marks) in &self.segments {
-            let lost = marks.found.iter().filter(|found| !**found).count();
+        for (segment, deferred) in &self.segments {
+            let lost = deferred.found.iter().filter(|found| !**found).count();
             assert_eq!(
                 lost,
                 0,
@@ -175,7 +178,7 @@ impl Book {
     }
 
     /// Segments with something on their remote list wait to be served, each in one place.
-    fn check_inboxes(&self) {
+    fn check_pending_lists(&self) {
         let mut waiting = HashMap::new();
         for segment in self
             .pool
@@ -190,7 +193,7 @@ impl Book {
             assert_eq!(
                 times,
                 usize::from(queued),
-                "in inboxes, of {:?}",
+                "in pending_lists, of {:?}",
                 segment.identity()
             );
         }

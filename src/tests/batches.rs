@@ -4,8 +4,8 @@
 use crate::ground::layout::{CANARY_BYTES, CLASSES, Span, batch_slots, magazine_slots, stride_of};
 use crate::heap::HeapRef;
 use crate::heap::batch::{self, OpenBatch};
-use crate::heap::handover::Debts;
-use crate::heap::marks::{MANY, Marks, Places};
+use crate::heap::deferred::{DeferredList, MANY, Places};
+use crate::heap::handover::DeferredReclaims;
 use crate::heap::registry::RegistryRef;
 use crate::memory::remote::Listed;
 use crate::memory::segment::SegmentRef;
@@ -45,8 +45,8 @@ impl Full {
         let bin = heap.bin(0);
         let segment = bin.segments().next().unwrap();
         let next = || {
-            let slot = bin.take();
-            slot.or_else(|| bin.refill_from_segments().then(|| bin.take()).flatten())
+            let slot = bin.pop();
+            slot.or_else(|| bin.refill_from_segments().then(|| bin.pop()).flatten())
         };
         let mut slots: Vec<_> = core::iter::from_fn(next).collect();
         assert_eq!(slots.len(), segment.identity().capacity);
@@ -79,7 +79,7 @@ impl Full {
             // SAFETY: the slots are this test's.
             let written = unsafe { batch.write(self.segment) }.unwrap();
             // SAFETY: just written.
-            unsafe { slot::set_carrier_next(written.oldest, self.stride(), list.head) };
+            unsafe { slot::set_node_next(written.oldest, self.stride(), list.head) };
             list.head = Some(written.newest);
             list.count += slots.len();
             list.batches += 1;
@@ -90,7 +90,7 @@ impl Full {
     fn push(&self, batch: &OpenBatch, slot: SlotPtr) {
         let span = Span::of(self.stride());
         // SAFETY: the slot is in use, by this test.
-        unsafe { slot::take_back(slot, span, 0) };
+        unsafe { slot::make_free(slot, span, 0) };
         batch.push(SegmentRef::offset_of(slot, span));
     }
 
@@ -112,7 +112,7 @@ impl Full {
             // SAFETY: the slot is free, and this test's.
             unsafe { slot::set_link(*slot, None) };
             // SAFETY: just linked.
-            unsafe { slot::bytes::hand_out(*slot) };
+            unsafe { slot::bytes::make_live(*slot) };
         }
         slots.reverse();
         slots
@@ -120,27 +120,27 @@ impl Full {
 
     /// The slots of a list as they come out of marks, some of which are left when others are looked at. They are in use
     /// again then. `None` if the list does not suit.
-    fn mark(&self, list: Listed, marks: &Marks) -> Option<Vec<SlotPtr>> {
+    fn mark(&self, list: Listed, deferred: &DeferredList) -> Option<Vec<SlotPtr>> {
         // SAFETY: the list is this test's.
-        if unsafe { !marks.suit(self.segment, list) } {
+        if unsafe { !deferred.suit(self.segment, list) } {
             return None;
         }
         // SAFETY: as above.
-        unsafe { marks.mark(self.segment, list) };
+        unsafe { deferred.defer(self.segment, list) };
         // SAFETY: as above. One list is enough.
-        assert!(unsafe { !marks.suit(self.segment, list) });
-        let all: Vec<_> = marks.iter().collect();
+        assert!(unsafe { !deferred.suit(self.segment, list) });
+        let all: Vec<_> = deferred.iter().collect();
         assert_eq!(all.len(), list.count);
         let mut slots = Vec::new();
-        while let Some((first, len)) = marks.take_chain() {
+        while let Some((first, len)) = deferred.pop_chain() {
             assert_eq!(free_list::chain(Some(first)).count(), len);
             assert!(len <= magazine_slots(self.stride()));
             for slot in free_list::chain(Some(first)).collect::<Vec<_>>() {
                 // SAFETY: just linked.
-                unsafe { slot::bytes::hand_out(slot) };
+                unsafe { slot::bytes::make_live(slot) };
                 slots.push(slot);
             }
-            assert!(marks.iter().eq(all[slots.len()..].iter().copied()));
+            assert!(deferred.iter().eq(all[slots.len()..].iter().copied()));
         }
         assert_eq!(slots, all);
         Some(slots)
@@ -150,10 +150,10 @@ impl Full {
     fn end(self) {
         for slot in &self.slots {
             // SAFETY: in use until here.
-            unsafe { slot::take_back(*slot, Span::of(self.stride()), 0) };
+            unsafe { slot::make_free(*slot, Span::of(self.stride()), 0) };
             // SAFETY: the heap is this test's, and the slot of its only bin.
-            if unsafe { self.heap.bin(0).give(*slot) } {
-                crate::heap::handover::stash(self.heap, 0, &Debts::new());
+            if unsafe { self.heap.bin(0).push(*slot) } {
+                crate::heap::handover::spill(self.heap, 0, &DeferredReclaims::new());
             }
         }
         let pool = crate::heap::registry::registry_of(self.heap);
@@ -203,25 +203,25 @@ fn strides() -> impl Iterator<Item = usize> {
 }
 
 /// Marks in these places, which live longer.
-fn marks_in(places: &Places) -> Marks {
-    let marks = Marks::new();
+fn marks_in(places: &Places) -> DeferredList {
+    let deferred = DeferredList::new();
     // SAFETY: the caller has places for each marks.
-    unsafe { marks.prepare(places.into()) };
-    marks
+    unsafe { deferred.prepare(places.into()) };
+    deferred
 }
 
 #[test]
 fn what_is_freed_in_batches_comes_back_once_each_and_in_order() {
     let mut dice = Dice(1);
     let places = Places::new();
-    let marks = marks_in(&places);
+    let deferred = marks_in(&places);
     for stride in strides() {
         let full = Full::new(stride);
         for order in orders(&full.slots, &mut dice) {
             for most in [batch_slots(stride), 1 + dice.below(batch_slots(stride))] {
                 assert_eq!(full.unpack(full.free(&order, most)), order, "{stride}");
                 let freed = full.free(&order, most);
-                match full.mark(freed, &marks) {
+                match full.mark(freed, &deferred) {
                     Some(back) => assert_eq!(back, sorted(&order), "{stride}"),
                     None => assert_eq!(full.unpack(freed), order, "{stride}"),
                 }
@@ -232,21 +232,21 @@ fn what_is_freed_in_batches_comes_back_once_each_and_in_order() {
 }
 
 #[test]
-fn short_lists_and_small_slots_in_order_are_not_marked() {
+fn short_lists_and_small_slots_in_order_are_not_deferred() {
     let mut dice = Dice(2);
     let places = Places::new();
-    let marks = marks_in(&places);
+    let deferred = marks_in(&places);
     for (stride, in_order) in [(16, false), (24, false), (32, true), (1024, true)] {
         let full = Full::new(stride);
         let [upwards, downwards, shuffled, ..] = orders(&full.slots, &mut dice);
         for (order, marked) in [(upwards, in_order), (downwards, true), (shuffled, true)] {
             let freed = full.free(&order, batch_slots(stride));
-            assert_eq!(full.mark(freed, &marks).is_some(), marked, "{stride}");
+            assert_eq!(full.mark(freed, &deferred).is_some(), marked, "{stride}");
             if !marked {
                 full.unpack(freed);
             }
             let few = full.free(&order[..MANY - 1], batch_slots(stride));
-            assert!(full.mark(few, &marks).is_none());
+            assert!(full.mark(few, &deferred).is_none());
             full.unpack(few);
         }
         full.end();

@@ -6,7 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 use crate::heap::HeapRef;
 use crate::heap::registry::RegistryRef;
 use crate::insight::snapshot::Snapshot;
-use crate::insight::stats::Census;
+use crate::insight::stats::Validation;
 use crate::memory::segment::SegmentRef;
 use crate::slot::SlotPtr;
 use crate::thread::{self, tests::Thread};
@@ -22,7 +22,7 @@ struct Sound {
 impl Sound {
     fn new() -> Self {
         let pool = RegistryRef::create(64, usize::MAX, "damaged").unwrap();
-        let slots = [(); 3].map(|()| thread::take_from(pool).unwrap());
+        let slots = [(); 3].map(|()| thread::alloc_from_pool(pool).unwrap());
         let heap = pool.heaps().next().unwrap();
         let segment = heap.bin(0).segments().next().unwrap();
         Self {
@@ -33,14 +33,14 @@ impl Sound {
         }
     }
 
-    fn give(&self, slot: SlotPtr) {
+    fn put(&self, slot: SlotPtr) {
         // SAFETY: none, if the slot was given before or is none: that is the damage. Nothing but a look sees it.
-        assert!(unsafe { !self.heap.bin(0).give(slot) });
+        assert!(unsafe { !self.heap.bin(0).push(slot) });
     }
 
-    fn bring_home(&self, slot: SlotPtr) {
+    fn return_slot(&self, slot: SlotPtr) {
         // SAFETY: as above.
-        assert!(unsafe { !self.segment.bring_home(slot) });
+        assert!(unsafe { !self.segment.return_slot(slot) });
     }
 }
 
@@ -48,32 +48,32 @@ type Damage = fn(&Sound);
 
 const DAMAGES: [(&str, Damage); 5] = [
     ("a free slot is in two places", |sound| {
-        sound.give(sound.slots[0]);
-        sound.give(sound.slots[0]);
+        sound.put(sound.slots[0]);
+        sound.put(sound.slots[0]);
     }),
     ("a free slot is in two places", |sound| {
-        sound.bring_home(sound.slots[0]);
-        sound.bring_home(sound.slots[1]);
-        sound.bring_home(sound.slots[0]);
+        sound.return_slot(sound.slots[0]);
+        sound.return_slot(sound.slots[1]);
+        sound.return_slot(sound.slots[0]);
     }),
     ("a free slot is in two places", |sound| {
-        sound.bring_home(sound.slots[0]);
-        sound.give(sound.slots[0]);
+        sound.return_slot(sound.slots[0]);
+        sound.put(sound.slots[0]);
     }),
     ("a free slot was never handed out", |sound| {
         let capacity = sound.segment.identity().capacity;
         let first = sound.slots.iter().min().unwrap();
         // SAFETY: within the segment, whose other slots precede it.
-        sound.give(unsafe { first.byte_add((capacity - 4) * 64) });
+        sound.put(unsafe { first.byte_add((capacity - 4) * 64) });
     }),
     ("a free slot starts where none does", |sound| {
         // SAFETY: within the slot.
-        sound.give(unsafe { sound.slots[1].byte_add(8) });
+        sound.put(unsafe { sound.slots[1].byte_add(8) });
     }),
 ];
 
-fn assert_told(pool: RegistryRef, what: &str) {
-    let looks: [&dyn Fn(); 2] = [&|| _ = Census::of(pool), &|| {
+fn assert_emitted(pool: RegistryRef, what: &str) {
+    let looks: [&dyn Fn(); 2] = [&|| _ = Validation::of(pool), &|| {
         drop(Snapshot::of(pool, "damaged"))
     }];
     for look in looks {
@@ -84,16 +84,16 @@ fn assert_told(pool: RegistryRef, what: &str) {
 }
 
 #[test]
-fn a_damaged_list_is_told_by_every_look_and_no_heap_is_lost() {
+fn a_damaged_list_is_emitted_by_every_look_and_no_heap_is_lost() {
     for (what, damage) in DAMAGES {
         let thread = Thread::start();
         thread.run(|| {
             let sound = Sound::new();
             damage(&sound);
             let Sound { pool, heap, .. } = sound;
-            assert_told(pool, what);
+            assert_emitted(pool, what);
             thread::idle();
-            assert_told(pool, what);
+            assert_emitted(pool, what);
             assert!(heap.is_abandoned(), "{what}: the heap was put back");
         });
         drop(thread); // without its end, which would bring the lists home

@@ -20,7 +20,7 @@ use crate::ground::layout::{Span, slot_bytes};
 use crate::ground::os::refusal::{mappings, while_refused};
 use crate::heap::HeapRef;
 use crate::heap::registry::{self, RegistryRef};
-use crate::insight::stats::{Census, stats};
+use crate::insight::stats::{Validation, stats};
 use crate::pool::SegmentPool;
 use crate::slot::bytes::{Slot, SlotPtr};
 use crate::thread::tests::Thread;
@@ -486,11 +486,15 @@ impl Model {
     }
 
     fn validate(&self, by: usize, kind: Kind) {
-        let census = self.threads[by].run(|| match self.pools.registry(kind) {
-            Some(pool) => Census::of(pool),
-            None => Census::default(),
+        let validation = self.threads[by].run(|| match self.pools.registry(kind) {
+            Some(pool) => Validation::of(pool),
+            None => Validation::default(),
         });
-        assert_eq!(census.free + census.live, census.capacity, "{census}");
+        assert_eq!(
+            validation.free + validation.live,
+            validation.capacity,
+            "{validation}"
+        );
     }
 
     /// Audits every pool that is known to be there: those that are open, and those that have a value.

@@ -22,7 +22,7 @@ use crate::ground::layout::Span;
 use crate::ground::os::refusal::{mappings, refused_after, while_refused};
 use crate::heap::registry::tests::Counts;
 use crate::heap::registry::{self, RegistryRef};
-use crate::insight::stats::{Census, Stats};
+use crate::insight::stats::{Stats, Validation};
 use crate::pool::SegmentPool;
 use crate::thread::tests::Thread;
 use crate::{stats, validate};
@@ -156,7 +156,7 @@ pub(super) fn requests() -> Vec<(&'static str, Request)> {
 }
 
 /// What there is after a request: in the default pool and in the others, and how many mappings.
-type Outcome = ([Census; 3], [Stats; 3], [Option<Counts>; 4], usize);
+type Outcome = ([Validation; 3], [Stats; 3], [Option<Counts>; 4], usize);
 
 /// Makes a request where there is nothing, refusing a mapping after so many. Returns what there is after it was made
 /// again, and which mapping was refused.
@@ -177,7 +177,7 @@ fn ask(request: Request, granted: usize) -> (Outcome, Option<Place>) {
     };
     let answer = answer.expect("there is memory");
     let outcome = thread.run(|| {
-        let census = [validate(), world.words.validate(), world.shared.validate()];
+        let validation = [validate(), world.words.validate(), world.shared.validate()];
         let stats = [stats(), world.words.stats(), world.shared.stats()];
         let counts = [
             Some(registry::default()),
@@ -186,7 +186,7 @@ fn ask(request: Request, granted: usize) -> (Outcome, Option<Place>) {
             world.large.registry_if_any(),
         ];
         (
-            census,
+            validation,
             stats,
             counts.map(|pool| pool.map(RegistryRef::counts)),
             mappings(),
@@ -340,9 +340,9 @@ pub(super) fn places_in_source(folder: &str, calls: &[&str]) -> BTreeSet<Place> 
 }
 
 #[test]
-fn every_refusal_is_told_and_loses_nothing() {
+fn every_refusal_is_emitted_and_loses_nothing() {
     in_own_process(
-        "tests::refusal::every_refusal_is_told_and_loses_nothing",
+        "tests::refusal::every_refusal_is_emitted_and_loses_nothing",
         || {
             let mut places = BTreeSet::new();
             for (name, request) in requests() {

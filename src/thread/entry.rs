@@ -3,7 +3,7 @@
 //! The fast paths touch the thread's own lists and nothing else. Whatever needs more is a call out of line, to `slow` or `heaps`.
 //!
 //! No user code runs in here, so nothing is ever seen half changed. With the feature `tracing`, a subscriber does: as the last thing
-//! before an entry point returns ([`tell`]), and not in `leave`, `put_back`, `collect` and `trim_pool`, whose callers are at work, nor in
+//! before an entry point returns ([`emit_events`]), and not in `leave`, `put_back`, `collect` and `trim_pool`, whose callers are at work, nor in
 //! what sends a batch. Its panics do not get out of there, so no entry point unwinds.
 
 use core::cell::Cell;
@@ -22,45 +22,45 @@ use crate::thread::slow::refill;
 
 /// A slot of the default pool; `None` when memory is refused.
 #[inline(always)]
-pub(crate) fn take(class: usize) -> Option<SlotPtr> {
+pub(crate) fn alloc_default(class: usize) -> Option<SlotPtr> {
     LOCAL.with(|local| {
-        let slot = local.heap.get().bin(class).take();
+        let slot = local.heap.get().bin(class).pop();
         if slot.is_some() {
             slot
         } else {
-            local.take_slow(class)
+            local.refill_default(class)
         }
     })
 }
 
 /// A slot of another pool.
 #[inline(always)]
-pub(crate) fn take_from(pool: RegistryRef) -> Option<SlotPtr> {
+pub(crate) fn alloc_from_pool(pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| {
         let heap = local.recent.get();
         if heap.pool_ptr() != pool.core_ptr() {
-            return take_from_another(pool);
+            return look_up_and_alloc(pool);
         }
-        take_or_refill(heap)
+        pop_or_refill(heap)
     })
 }
 
 /// A slot of another pool than the one this thread used last.
 #[inline(never)]
-fn take_from_another(pool: RegistryRef) -> Option<SlotPtr> {
+fn look_up_and_alloc(pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| match local.held.find(pool) {
         Some(heap) => {
             local.look_first_in(heap);
-            take_or_refill(heap)
+            pop_or_refill(heap)
         }
-        None => local.take_from_slow(pool),
+        None => local.refill_pool(pool),
     })
 }
 
 /// A slot of this thread's heap of a pool of one type.
 #[inline(always)]
-fn take_or_refill(heap: HeapRef) -> Option<SlotPtr> {
-    let slot = heap.bin(0).take();
+fn pop_or_refill(heap: HeapRef) -> Option<SlotPtr> {
+    let slot = heap.bin(0).pop();
     if slot.is_some() {
         slot
     } else {
@@ -74,18 +74,18 @@ fn take_or_refill(heap: HeapRef) -> Option<SlotPtr> {
 ///
 /// The caller gives up a slot of a segment of this span, and if that is the default pool's, of this class.
 #[inline(always)]
-pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
+pub(crate) unsafe fn free(slot: SlotPtr, span: Span, class: usize) {
     // SAFETY: guaranteed by the caller.
-    unsafe { slot::take_back(slot, span, class) };
+    unsafe { slot::make_free(slot, span, class) };
     // SAFETY: guaranteed by the caller.
     let segment = unsafe { SegmentRef::of(slot, span) };
     LOCAL.with(|local| {
         // SAFETY: the caller gives the slot up, and it is of this class if it is the default pool's; any other has one bin.
-        if unsafe { local.first[class].get().keep(segment, slot) } {
+        if unsafe { local.first[class].get().try_cache(segment, slot) } {
             return;
         }
         // SAFETY: guaranteed by the caller.
-        unsafe { give_elsewhere(segment, slot, span, class) };
+        unsafe { free_uncached(segment, slot, span, class) };
     });
 }
 
@@ -95,13 +95,13 @@ pub(crate) unsafe fn give(slot: SlotPtr, span: Span, class: usize) {
 ///
 /// As for [`give`], and the slot is of this segment.
 #[inline(never)]
-unsafe fn give_elsewhere(segment: SegmentRef, slot: SlotPtr, span: Span, class: usize) {
+unsafe fn free_uncached(segment: SegmentRef, slot: SlotPtr, span: Span, class: usize) {
     LOCAL.with(|local| {
         let offset = SegmentRef::offset_of(slot, span);
         // SAFETY: guaranteed by the caller.
-        if unsafe { !local.outbox.join(segment, offset) } {
+        if unsafe { !local.remote_buffer.join(segment, offset) } {
             // SAFETY: guaranteed by the caller; nobody took the slot.
-            unsafe { local.give_unkept(segment, slot, offset, class) };
+            unsafe { local.free_unbatched(segment, slot, offset, class) };
         }
     });
 }
@@ -134,7 +134,7 @@ unsafe fn give_elsewhere(segment: SegmentRef, slot: SlotPtr, span: Span, class: 
 /// ```
 pub fn flush() {
     LOCAL.with(Local::flush);
-    tell();
+    emit_events();
 }
 
 /// Calls `visit` with every heap that this thread holds. It runs no foreign code, which might change the list.
@@ -145,7 +145,7 @@ pub(crate) fn for_each_held(mut visit: impl FnMut(HeapRef)) {
 /// Calls `visit` with every slot in this thread's open batches, and its stride. It runs no foreign code, which might send them.
 pub(crate) fn for_each_open(mut visit: impl FnMut(SlotPtr, usize)) {
     LOCAL.with(|local| {
-        let slots = local.outbox.slots();
+        let slots = local.remote_buffer.slots();
         slots.for_each(|(segment, slot)| visit(slot, segment.identity().stride));
     });
 }
@@ -183,7 +183,7 @@ pub(crate) fn held_by_others(pool: RegistryRef) -> usize {
 /// ```
 pub fn idle() {
     LOCAL.with(Local::idle);
-    tell();
+    emit_events();
 }
 
 /// Brings every free slot of this thread's heaps home and gives empty segments back: to the arenas, which give empty
@@ -206,7 +206,7 @@ pub fn idle() {
 /// ```
 pub fn trim() {
     LOCAL.with(Local::make_room);
-    tell();
+    emit_events();
 }
 
 /// As [`trim`], for one pool, and for those of its heaps that no thread holds. Tells nothing yet.
@@ -214,17 +214,17 @@ pub(crate) fn trim_pool(pool: RegistryRef) {
     LOCAL.with(|local| {
         local.flush();
         // First those that nobody holds: what they kept may be this thread's, and what it kept of theirs is served at once.
-        handover::trim_abandoned(pool, &local.debts);
+        handover::trim_abandoned(pool, &local.reclaims);
         for_each_held(|heap| {
             if of_pool(heap, pool) {
-                handover::trim(heap, &local.debts);
+                handover::trim(heap, &local.reclaims);
             }
         });
         // Of handles no more than what came in.
         for heap in pool.heaps().filter(|heap| holds(*heap)) {
-            handover::collect(heap, &local.debts);
+            handover::collect(heap, &local.reclaims);
         }
-        local.debts.pay_all();
+        local.reclaims.visit_all();
     });
     registry::trim_arenas();
 }
@@ -237,17 +237,17 @@ pub(crate) fn trim_pool(pool: RegistryRef) {
 pub(crate) unsafe fn leave(heap: HeapRef) {
     LOCAL.with(|local| {
         // SAFETY: guaranteed by the caller.
-        unsafe { handover::leave(heap, &local.debts) };
-        local.debts.pay_all();
+        unsafe { handover::leave(heap, &local.reclaims) };
+        local.reclaims.visit_all();
     });
 }
 
 /// A slot for a handle that has a heap of its own, and gets it now if it has none.
 #[cold]
-pub(crate) fn take_for_handle(heap: &Cell<HeapRef>, pool: RegistryRef) -> Option<SlotPtr> {
+pub(crate) fn alloc_for_handle(heap: &Cell<HeapRef>, pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| {
-        let slot = local.take_for_handle(heap, pool);
-        local.told(pool, slot)
+        let slot = local.alloc_for_handle(heap, pool);
+        local.emit_after(pool, slot)
     })
 }
 
@@ -255,12 +255,12 @@ pub(crate) fn take_for_handle(heap: &Cell<HeapRef>, pool: RegistryRef) -> Option
 ///
 /// # Safety
 ///
-/// The heap is from [`take_for_handle`], on this thread, and the handle does not use it any more.
+/// The heap is from [`alloc_for_handle`], on this thread, and the handle does not use it any more.
 pub(crate) unsafe fn leave_for_handle(heap: HeapRef) {
     LOCAL.with(Local::forget_pools);
     // SAFETY: guaranteed by the caller.
     unsafe { leave(heap) };
-    tell();
+    emit_events();
 }
 
 /// As [`leave`], with the heap's lists as they are.
@@ -271,16 +271,16 @@ pub(crate) unsafe fn leave_for_handle(heap: HeapRef) {
 pub(crate) unsafe fn put_back(heap: HeapRef) {
     LOCAL.with(|local| {
         // SAFETY: guaranteed by the caller.
-        unsafe { handover::lend(heap, &local.debts) };
+        unsafe { handover::park(heap, &local.reclaims) };
         // SAFETY: the reference of the heap.
-        unsafe { registry::registry_of(heap).give_up(1) };
-        local.debts.pay_all();
+        unsafe { registry::registry_of(heap).release_refs(1) };
+        local.reclaims.visit_all();
     });
 }
 
 /// Serves everything that waits for a heap that this thread owns.
 pub(crate) fn collect(heap: HeapRef) {
-    LOCAL.with(|local| handover::collect(heap, &local.debts));
+    LOCAL.with(|local| handover::collect(heap, &local.reclaims));
 }
 
 /// Drops the handle of a pool. Tells nothing yet.
@@ -292,8 +292,8 @@ pub(crate) unsafe fn close(pool: RegistryRef) {
     events::note(Happened::Closed, pool.core().name, 0);
     LOCAL.with(|local| {
         // SAFETY: guaranteed by the caller.
-        unsafe { handover::close(pool, &local.debts) };
-        local.debts.pay_all();
+        unsafe { handover::close(pool, &local.reclaims) };
+        local.reclaims.visit_all();
     });
     CLOSINGS.add();
 }
@@ -312,9 +312,9 @@ pub(crate) fn map_ahead(
             mapped = local.with_some_heap(pool, add);
         }
         if mapped.is_err() {
-            events::note(Happened::Refused, pool.core().name, 0);
+            events::note(Happened::AllocFailed, pool.core().name, 0);
         }
-        local.tell();
+        local.emit_events();
         mapped
     })
 }
@@ -332,12 +332,12 @@ pub(crate) fn with_room_for<R>(bytes: usize, attempt: impl Fn() -> Option<R>) ->
 }
 
 /// Tells what was noted on the slow paths. The caller is at work on no pool's state.
-pub(crate) fn tell() {
-    LOCAL.with(Local::tell);
+pub(crate) fn emit_events() {
+    LOCAL.with(Local::emit_events);
 }
 
 /// Tells that a pool refused, and what was noted before.
-pub(crate) fn tell_of_refusal(pool: &'static str) {
-    events::note(Happened::Refused, pool, 0);
-    tell();
+pub(crate) fn emit_failure(pool: &'static str) {
+    events::note(Happened::AllocFailed, pool, 0);
+    emit_events();
 }

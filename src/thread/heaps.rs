@@ -39,22 +39,22 @@ impl Local {
     pub(super) fn hold_one(&self, pool: RegistryRef) -> Option<HeapRef> {
         self.with_room(|| self.held.reserve().then_some(()))?;
         let heap = self
-            .take_back(pool)
+            .unpark(pool)
             .or_else(|| self.with_room(|| pool.acquire(self.token())))?;
         self.held.add(heap);
         Some(heap)
     }
 
     /// The heap of a pool that the thread lent, if nobody else has it now.
-    pub(super) fn take_back(&self, pool: RegistryRef) -> Option<HeapRef> {
-        let lent = self
-            .lent
+    pub(super) fn unpark(&self, pool: RegistryRef) -> Option<HeapRef> {
+        let parked = self
+            .parked
             .iter()
-            .find(|lent| lent.get().is_some_and(|heap| of_pool(heap, pool)))?;
-        let heap = lent.take()?;
+            .find(|parked| parked.get().is_some_and(|heap| of_pool(heap, pool)))?;
+        let heap = parked.take()?;
         if !pool.adopt_one(heap) {
             // SAFETY: the reference that the thread kept.
-            unsafe { pool.give_up(1) };
+            unsafe { pool.release_refs(1) };
             return None;
         }
         heap.set_owner(self.token());
@@ -68,9 +68,9 @@ impl Local {
         work: impl Fn(HeapRef) -> Result<(), AllocErrorKind>,
     ) -> Result<(), AllocErrorKind> {
         let done = if pool.core().is_bounded() {
-            bounded::with_heap(pool, &self.debts, work)
+            bounded::with_heap(pool, &self.reclaims, work)
         } else if self.has_ended() {
-            self.borrow(pool, |heap| Some(work(heap)))
+            self.with_temporary_heap(pool, |heap| Some(work(heap)))
         } else {
             self.heap_of(pool).map(work)
         };
@@ -78,12 +78,12 @@ impl Local {
     }
 
     /// A slot for a thread that has ended.
-    pub(super) fn borrow_one(&self, pool: RegistryRef, bin: usize) -> Option<SlotPtr> {
-        self.borrow(pool, |heap| self.refill(heap, bin))
+    pub(super) fn alloc_past_end(&self, pool: RegistryRef, bin: usize) -> Option<SlotPtr> {
+        self.with_temporary_heap(pool, |heap| self.refill(heap, bin))
     }
 
     /// Has a heap for as long as this takes: for a thread that has ended.
-    pub(super) fn borrow<R>(
+    pub(super) fn with_temporary_heap<R>(
         &self,
         pool: RegistryRef,
         work: impl FnOnce(HeapRef) -> Option<R>,
@@ -91,9 +91,9 @@ impl Local {
         let heap = self.with_room(|| pool.acquire(self.token()))?;
         let done = work(heap);
         // SAFETY: acquired above.
-        unsafe { handover::lend(heap, &self.debts) };
+        unsafe { handover::park(heap, &self.reclaims) };
         // SAFETY: the reference of the heap.
-        unsafe { pool.give_up(1) };
+        unsafe { pool.release_refs(1) };
         done
     }
 
@@ -108,12 +108,12 @@ impl Local {
     /// Gives to the system, or to its pools, all memory that nothing of this thread's is in.
     #[cold]
     pub(super) fn make_room(&self) {
-        self.let_go_of_closed(usize::MAX);
+        self.leave_closed_pools(usize::MAX);
         self.flush();
         self.held
             .iter()
-            .for_each(|heap| handover::trim(heap, &self.debts));
-        self.debts.pay_all();
+            .for_each(|heap| handover::trim(heap, &self.reclaims));
+        self.reclaims.visit_all();
         registry::trim_arenas();
     }
 
@@ -122,46 +122,46 @@ impl Local {
     /// # Safety
     ///
     /// As for [`handover::leave`].
-    pub(super) unsafe fn lend(&self, heap: HeapRef) {
+    pub(super) unsafe fn park(&self, heap: HeapRef) {
         let closed = registry::registry_of(heap).is_closed();
-        match self.lent.iter().find(|lent| lent.get().is_none()) {
+        match self.parked.iter().find(|parked| parked.get().is_none()) {
             Some(vacant) if !closed => {
                 vacant.set(Some(heap));
                 // SAFETY: guaranteed by the caller.
-                unsafe { handover::lend(heap, &self.debts) };
+                unsafe { handover::park(heap, &self.reclaims) };
             }
             // SAFETY: guaranteed by the caller.
-            _ => unsafe { handover::leave(heap, &self.debts) },
+            _ => unsafe { handover::leave(heap, &self.reclaims) },
         }
     }
 
     /// Leaves the lent heaps for good that `leaves` says.
-    pub(super) fn leave_lent(&self, leaves: impl Fn(RegistryRef) -> bool) {
-        for lent in &self.lent {
-            let Some(heap) = lent
+    pub(super) fn leave_parked(&self, leaves: impl Fn(RegistryRef) -> bool) {
+        for parked in &self.parked {
+            let Some(heap) = parked
                 .get()
                 .filter(|heap| leaves(registry::registry_of(*heap)))
             else {
                 continue;
             };
-            lent.set(None);
+            parked.set(None);
             let pool = registry::registry_of(heap);
             if pool.adopt_one(heap) {
                 // SAFETY: adopted, with the reference that the thread kept.
-                unsafe { handover::leave(heap, &self.debts) };
+                unsafe { handover::leave(heap, &self.reclaims) };
             } else {
                 // SAFETY: the reference that the thread kept.
-                unsafe { pool.give_up(1) };
+                unsafe { pool.release_refs(1) };
             }
         }
     }
 
     /// Leaves the heaps of pools that were dropped, if any was since the last call. Looks at so many heaps at the most; the next
     /// calls look at the others.
-    pub(super) fn let_go_of_closed(&self, most: usize) {
+    pub(super) fn leave_closed_pools(&self, most: usize) {
         let closings = CLOSINGS.count();
         if self.closings.replace(closings) != closings {
-            self.leave_lent(RegistryRef::is_closed);
+            self.leave_parked(RegistryRef::is_closed);
             self.held.begin_sweep();
         }
         for heap in core::iter::from_fn(|| self.held.sweep()).take(most) {
@@ -169,16 +169,16 @@ impl Local {
                 self.held.remove(heap);
                 self.forget_pools();
                 // SAFETY: acquired by this thread and taken out of its variables.
-                unsafe { handover::leave(heap, &self.debts) };
+                unsafe { handover::leave(heap, &self.reclaims) };
             }
         }
     }
 
     pub(super) fn idle(&self) {
-        self.let_go_of_closed(SWEPT_HEAPS);
+        self.leave_closed_pools(SWEPT_HEAPS);
         self.flush();
         // SAFETY: called with heaps acquired by this thread, which no variable names as its own any more.
-        self.hand_over(|heap| unsafe { self.lend(heap) });
+        self.hand_over(|heap| unsafe { self.park(heap) });
     }
 
     /// Pushes the open batches and leaves the heaps to others.
@@ -186,9 +186,9 @@ impl Local {
         self.note_end();
         self.flush();
         // SAFETY: as in `idle`.
-        self.hand_over(|heap| unsafe { handover::leave(heap, &self.debts) });
-        self.leave_lent(|_| true);
-        self.debts.pay_all();
+        self.hand_over(|heap| unsafe { handover::leave(heap, &self.reclaims) });
+        self.leave_parked(|_| true);
+        self.reclaims.visit_all();
         events::forget();
     }
 
@@ -199,6 +199,6 @@ impl Local {
         while let Some(heap) = self.held.pop() {
             leave(heap);
         }
-        self.debts.pay_all();
+        self.reclaims.visit_all();
     }
 }

@@ -222,7 +222,7 @@ fn map(places: usize) -> Option<NonNull<[Place]>> {
 /// Where the pool is, or would be.
 #[inline]
 fn place_of(places: &[Place], pool: RegistryRef) -> usize {
-    let mut at = home_of(places, pool);
+    let mut at = probe_start(places, pool);
     while places[at].get().is_some_and(|(other, _)| other != pool) {
         at = (at + 1) & (places.len() - 1);
     }
@@ -231,7 +231,7 @@ fn place_of(places: &[Place], pool: RegistryRef) -> usize {
 
 /// Where the search for the pool begins: by multiplication, of which the upper bits are mixed best. Registries are whole pages.
 #[inline]
-fn home_of(places: &[Place], pool: RegistryRef) -> usize {
+fn probe_start(places: &[Place], pool: RegistryRef) -> usize {
     const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15; // Knuth, The Art of Computer Programming 3, 6.4
     let mixed = (pool.as_ptr().addr() as u64 >> 12).wrapping_mul(GOLDEN_RATIO);
     (mixed >> 32) as usize & (places.len() - 1)
@@ -247,7 +247,7 @@ fn close_gap(places: &[Place], mut gap: usize) {
         let Some((pool, _)) = places[at].get() else {
             return;
         };
-        if distance(home_of(places, pool), at) >= distance(gap, at) {
+        if distance(probe_start(places, pool), at) >= distance(gap, at) {
             places[gap].set(places[at].take());
             gap = at;
         }

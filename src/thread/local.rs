@@ -9,9 +9,9 @@ use core::cell::Cell;
 use crate::ground::events::{self, Happened};
 use crate::ground::layout::CLASSES;
 use crate::ground::sync::{AtomicU64, Ordering};
-use crate::heap::handover::Debts;
-use crate::heap::outbox::Outbox;
+use crate::heap::handover::DeferredReclaims;
 use crate::heap::registry::RegistryRef;
+use crate::heap::remote_buffer::RemoteBuffer;
 use crate::heap::{BinRef, HeapRef};
 use crate::slot::SlotPtr;
 use crate::thread::held::Held;
@@ -25,7 +25,7 @@ thread_local! {
 const NO_TOKEN: u64 = u64::MAX;
 
 /// Heaps that a thread may lend; it leaves the others for good when it idles.
-pub(super) const LENT_HEAPS: usize = 8;
+pub(super) const PARKED_HEAPS: usize = 8;
 
 pub(super) struct Local {
     /// The default pool's heap, or the placeholder.
@@ -44,12 +44,12 @@ pub(super) struct Local {
     /// Slots that others of the thread's bins kept since one of these was last changed.
     pub(super) detours: Cell<u32>,
     /// Heaps lent while the thread idles. The thread keeps its references to their pools.
-    pub(super) lent: [Cell<Option<HeapRef>>; LENT_HEAPS],
+    pub(super) parked: [Cell<Option<HeapRef>>; PARKED_HEAPS],
     /// `CLOSINGS` when the thread last looked.
     pub(super) closings: Cell<usize>,
-    pub(super) outbox: Outbox,
+    pub(super) remote_buffer: RemoteBuffer,
     /// Heaps that the thread has to come back to.
-    pub(super) debts: Debts,
+    pub(super) reclaims: DeferredReclaims,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,10 +81,10 @@ impl Local {
             other: Cell::new(HeapRef::EMPTY),
             first: [const { Cell::new(BinRef::EMPTY) }; CLASSES],
             detours: Cell::new(0),
-            lent: [const { Cell::new(None) }; LENT_HEAPS],
+            parked: [const { Cell::new(None) }; PARKED_HEAPS],
             closings: Cell::new(0),
-            outbox: Outbox::new(),
-            debts: Debts::new(),
+            remote_buffer: RemoteBuffer::new(),
+            reclaims: DeferredReclaims::new(),
         }
     }
 
@@ -102,7 +102,7 @@ impl Local {
     /// From here on nothing is left for a later step.
     pub(super) fn note_end(&self) {
         self.phase.set(Phase::Ended);
-        self.debts.close();
+        self.reclaims.close();
     }
 
     pub(super) fn token(&self) -> u64 {
@@ -116,27 +116,27 @@ impl Local {
 
     /// Sends the open batches and comes back to the heaps that were left too soon.
     pub(super) fn flush(&self) {
-        self.outbox.flush(&self.debts);
-        self.debts.pay_all();
+        self.remote_buffer.flush(&self.reclaims);
+        self.reclaims.visit_all();
     }
 
     /// Tells of what happened on the way to a slot of a pool, or to none.
     #[inline(always)]
-    pub(super) fn told(&self, pool: RegistryRef, slot: Option<SlotPtr>) -> Option<SlotPtr> {
+    pub(super) fn emit_after(&self, pool: RegistryRef, slot: Option<SlotPtr>) -> Option<SlotPtr> {
         if slot.is_none() {
-            events::note(Happened::Refused, pool.core().name, 0);
+            events::note(Happened::AllocFailed, pool.core().name, 0);
         }
-        self.tell();
+        self.emit_events();
         slot
     }
 
     /// Tells what was noted, unless the thread has ended: the subscriber's thread-locals may be gone then.
     #[inline(always)]
-    pub(super) fn tell(&self) {
+    pub(super) fn emit_events(&self) {
         if self.phase.get() == Phase::Ended {
             events::forget();
         } else {
-            events::tell();
+            events::emit();
         }
     }
 

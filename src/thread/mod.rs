@@ -20,8 +20,8 @@ mod slow;
 pub(crate) mod tests;
 
 pub(crate) use self::entry::{
-    close, collect, for_each_held, for_each_open, give, held_by_others, holds, leave,
-    leave_for_handle, map_ahead, put_back, take, take_for_handle, take_from, tell, tell_of_refusal,
-    trim_pool, with_room_for,
+    alloc_default, alloc_for_handle, alloc_from_pool, close, collect, emit_events, emit_failure,
+    for_each_held, for_each_open, free, held_by_others, holds, leave, leave_for_handle, map_ahead,
+    put_back, trim_pool, with_room_for,
 };
 pub use self::entry::{flush, idle, trim};

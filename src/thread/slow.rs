@@ -19,13 +19,13 @@ const DETOURS: u32 = 32;
 #[inline(never)]
 pub(super) fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
     LOCAL.with(|local| {
-        let marked = local.take_marked(heap, bin);
+        let marked = local.pop_deferred(heap, bin);
         if marked.is_some() {
             return marked;
         }
-        local.let_go_of_closed(SWEPT_HEAPS);
+        local.leave_closed_pools(SWEPT_HEAPS);
         let slot = local.refill(heap, bin);
-        local.told(registry::registry_of(heap), slot)
+        local.emit_after(registry::registry_of(heap), slot)
     })
 }
 
@@ -34,41 +34,41 @@ pub(super) fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
 /// # Safety
 ///
 /// The caller gives up a slot of the segment, which is of this heap.
-unsafe fn give_own(heap: HeapRef, segment: SegmentRef, slot: SlotPtr) {
+unsafe fn free_local(heap: HeapRef, segment: SegmentRef, slot: SlotPtr) {
     let index = segment.identity().bin;
     // SAFETY: guaranteed by the caller.
-    if unsafe { heap.bin(index).give(slot) } {
-        stash(heap, index);
+    if unsafe { heap.bin(index).push(slot) } {
+        spill(heap, index);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn stash(heap: HeapRef, bin: usize) {
+fn spill(heap: HeapRef, bin: usize) {
     LOCAL.with(|local| {
-        local.stash(heap, bin);
-        local.tell();
+        local.spill(heap, bin);
+        local.emit_events();
     });
 }
 
 impl Local {
     #[cold]
     #[inline(never)]
-    pub(super) fn take_slow(&self, class: usize) -> Option<SlotPtr> {
-        let marked = self.take_marked(self.heap.get(), class);
+    pub(super) fn refill_default(&self, class: usize) -> Option<SlotPtr> {
+        let marked = self.pop_deferred(self.heap.get(), class);
         if marked.is_some() {
             return marked;
         }
-        let slot = self.take_slowly(class);
-        self.told(registry::default(), slot)
+        let slot = self.hold_default_and_refill(class);
+        self.emit_after(registry::default(), slot)
     }
 
-    pub(super) fn take_slowly(&self, class: usize) -> Option<SlotPtr> {
-        self.let_go_of_closed(SWEPT_HEAPS);
+    pub(super) fn hold_default_and_refill(&self, class: usize) -> Option<SlotPtr> {
+        self.leave_closed_pools(SWEPT_HEAPS);
         if self.heap.get() == HeapRef::EMPTY {
             let pool = registry::default();
             if self.has_ended() {
-                return self.borrow_one(pool, class);
+                return self.alloc_past_end(pool, class);
             }
             self.heap.set(self.hold_one(pool)?);
         }
@@ -77,18 +77,18 @@ impl Local {
 
     #[cold]
     #[inline(never)]
-    pub(super) fn take_from_slow(&self, pool: RegistryRef) -> Option<SlotPtr> {
-        let slot = self.take_from_slowly(pool);
-        self.told(pool, slot)
+    pub(super) fn refill_pool(&self, pool: RegistryRef) -> Option<SlotPtr> {
+        let slot = self.hold_pool_and_refill(pool);
+        self.emit_after(pool, slot)
     }
 
-    pub(super) fn take_from_slowly(&self, pool: RegistryRef) -> Option<SlotPtr> {
+    pub(super) fn hold_pool_and_refill(&self, pool: RegistryRef) -> Option<SlotPtr> {
         if pool.core().is_bounded() {
-            return self.take_bounded(pool);
+            return self.alloc_bounded(pool);
         }
-        self.let_go_of_closed(SWEPT_HEAPS);
+        self.leave_closed_pools(SWEPT_HEAPS);
         if self.has_ended() {
-            return self.borrow_one(pool, 0);
+            return self.alloc_past_end(pool, 0);
         }
         let heap = self.heap_of(pool)?;
         self.look_first_in(heap);
@@ -96,27 +96,27 @@ impl Local {
     }
 
     /// A slot of a bounded pool, of which the thread holds no heap.
-    pub(super) fn take_bounded(&self, pool: RegistryRef) -> Option<SlotPtr> {
-        self.let_go_of_closed(SWEPT_HEAPS);
-        self.debts.pay(handover::TENURE_SLOTS);
-        let slot = bounded::take(pool, &self.debts);
+    pub(super) fn alloc_bounded(&self, pool: RegistryRef) -> Option<SlotPtr> {
+        self.leave_closed_pools(SWEPT_HEAPS);
+        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        let slot = bounded::alloc(pool, &self.reclaims);
         if slot.is_some() || pool.core().is_full() {
             return slot;
         }
         self.make_room();
-        bounded::take(pool, &self.debts)
+        bounded::alloc(pool, &self.reclaims)
     }
 
-    pub(super) fn take_for_handle(
+    pub(super) fn alloc_for_handle(
         &self,
         heap: &Cell<HeapRef>,
         pool: RegistryRef,
     ) -> Option<SlotPtr> {
         if pool.core().is_bounded() {
-            return self.take_bounded(pool);
+            return self.alloc_bounded(pool);
         }
-        self.let_go_of_closed(SWEPT_HEAPS);
-        let marked = self.take_marked(heap.get(), 0);
+        self.leave_closed_pools(SWEPT_HEAPS);
+        let marked = self.pop_deferred(heap.get(), 0);
         if marked.is_some() {
             return marked;
         }
@@ -130,10 +130,10 @@ impl Local {
     /// A slot of those that are marked in a bin whose free list is empty, unless the thread has other things to do on a slow
     /// path. There is nothing to tell of this one.
     #[inline(always)]
-    pub(super) fn take_marked(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
-        let free = self.closings.get() == CLOSINGS.count() && self.debts.are_paid();
+    pub(super) fn pop_deferred(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
+        let free = self.closings.get() == CLOSINGS.count() && self.reclaims.is_empty();
         if free {
-            heap.bin(bin).take_marked()
+            heap.bin(bin).pop_deferred()
         } else {
             None
         }
@@ -141,9 +141,9 @@ impl Local {
 
     /// A slot from a bin, whose free list may have some after its heap was adopted.
     pub(super) fn refill(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
-        self.debts.pay(handover::TENURE_SLOTS);
-        let slot = heap.bin(bin).take();
-        slot.or_else(|| handover::refill(heap, bin, &self.debts))
+        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        let slot = heap.bin(bin).pop();
+        slot.or_else(|| handover::refill(heap, bin, &self.reclaims))
             .or_else(|| self.refill_at_last(heap, bin))
     }
 
@@ -151,12 +151,12 @@ impl Local {
     #[cold]
     pub(super) fn refill_at_last(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
         self.flush();
-        handover::collect(heap, &self.debts);
-        let slot = heap.bin(bin).take(); // what came in meanwhile lies in the list that is filled next
-        slot.or_else(|| handover::refill_from_others(heap, bin, &self.debts))
+        handover::collect(heap, &self.reclaims);
+        let slot = heap.bin(bin).pop(); // what came in meanwhile lies in the list that is filled next
+        slot.or_else(|| handover::refill_from_others(heap, bin, &self.reclaims))
             .or_else(|| {
                 self.make_room();
-                handover::refill(heap, bin, &self.debts)
+                handover::refill(heap, bin, &self.reclaims)
             })
     }
 
@@ -166,7 +166,7 @@ impl Local {
     ///
     /// The caller gives up the slot, which is at this offset of the segment and, if of the default pool, of this class.
     #[inline(never)]
-    pub(super) unsafe fn give_unkept(
+    pub(super) unsafe fn free_unbatched(
         &self,
         segment: SegmentRef,
         slot: SlotPtr,
@@ -175,20 +175,20 @@ impl Local {
     ) {
         for (heap, bin) in [(self.heap.get(), class), (self.other.get(), 0)] {
             // SAFETY: the caller gives the slot up, and a pool of one type has one bin.
-            if unsafe { heap.bin(bin).keep(segment, slot) } {
-                return self.take_detour(class, heap.bin_ref(bin));
+            if unsafe { heap.bin(bin).try_cache(segment, slot) } {
+                return self.note_detour(class, heap.bin_ref(bin));
             }
             if heap.id() == segment.heap() {
                 // SAFETY: the caller gives the slot up, and the segment is of this heap.
-                return unsafe { give_own(heap, segment, slot) };
+                return unsafe { free_local(heap, segment, slot) };
             }
         }
         // SAFETY: guaranteed by the caller.
-        unsafe { self.give_to_stranger(segment, slot, offset) };
+        unsafe { self.free_remote(segment, slot, offset) };
     }
 
     /// A bin of this thread's kept a slot of the class, but was not the first to be asked. It will be, if that happens often.
-    pub(super) fn take_detour(&self, class: usize, bin: BinRef) {
+    pub(super) fn note_detour(&self, class: usize, bin: BinRef) {
         let detours = self.detours.get() + 1;
         let first = &self.first[class];
         if detours == DETOURS || first.get() == BinRef::EMPTY {
@@ -204,43 +204,41 @@ impl Local {
     ///
     /// # Safety
     ///
-    /// As for [`give_unkept`](Self::give_unkept).
+    /// As for [`free_unbatched`](Self::give_unkept).
     #[cold]
     #[inline(never)]
-    pub(super) unsafe fn give_to_stranger(
-        &self,
-        segment: SegmentRef,
-        slot: SlotPtr,
-        offset: Offset,
-    ) {
+    pub(super) unsafe fn free_remote(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset) {
         // SAFETY: the caller holds a slot of the segment.
         let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
         if heap.is_owned_by(self.token.get()) {
             debug_assert!(registry::registry_of(heap) != registry::default());
             self.other.set(heap);
             // SAFETY: the caller gives the slot up, and the segment is of this heap.
-            return unsafe { give_own(heap, segment, slot) };
+            return unsafe { free_local(heap, segment, slot) };
         }
         if heap.is_of_bounded_pool() {
             // SAFETY: guaranteed by the caller; the segment is of this heap.
-            return unsafe { self.give_bounded(heap, segment, slot, offset) };
+            return unsafe { self.free_bounded(heap, segment, slot, offset) };
         }
         let note = |segment, slots| self.note_sent(segment, slots);
         // SAFETY: guaranteed by the caller.
-        unsafe { self.outbox.add(segment, offset, &self.debts, note) };
-        self.debts.pay(handover::TENURE_SLOTS);
+        unsafe {
+            self.remote_buffer
+                .add(segment, offset, &self.reclaims, note)
+        };
+        self.reclaims.visit_each(handover::VISIT_SLOTS);
         if self.phase.get() != Phase::Guarded && self.has_ended() {
             self.flush();
         }
-        self.tell();
+        self.emit_events();
     }
 
     /// Frees a slot of a bounded pool.
     ///
     /// # Safety
     ///
-    /// As for [`bounded::give`].
-    pub(super) unsafe fn give_bounded(
+    /// As for [`bounded::free`].
+    pub(super) unsafe fn free_bounded(
         &self,
         heap: HeapRef,
         segment: SegmentRef,
@@ -249,9 +247,9 @@ impl Local {
     ) {
         self.has_ended(); // before, so that the end is noticed
         // SAFETY: guaranteed by the caller.
-        unsafe { bounded::give(heap, segment, slot, offset, &self.debts) };
-        self.debts.pay(handover::TENURE_SLOTS);
-        self.tell();
+        unsafe { bounded::free(heap, segment, slot, offset, &self.reclaims) };
+        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        self.emit_events();
     }
 
     /// Tells the thread's own bin for such slots that a batch of them is sent home.
@@ -262,9 +260,9 @@ impl Local {
         }
     }
 
-    pub(super) fn stash(&self, heap: HeapRef, bin: usize) {
-        self.debts.pay(handover::TENURE_SLOTS);
-        handover::stash(heap, bin, &self.debts);
-        self.let_go_of_closed(SWEPT_HEAPS);
+    pub(super) fn spill(&self, heap: HeapRef, bin: usize) {
+        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        handover::spill(heap, bin, &self.reclaims);
+        self.leave_closed_pools(SWEPT_HEAPS);
     }
 }

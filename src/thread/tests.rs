@@ -5,7 +5,7 @@ use core::ptr;
 
 use super::local::{LOCAL, Local, Phase};
 use crate::heap::HeapRef;
-use crate::heap::outbox::Outbox;
+use crate::heap::remote_buffer::RemoteBuffer;
 
 /// What is thread-local, of a thread whose turn it is not.
 pub(crate) struct Thread(Box<Local>);
@@ -34,8 +34,8 @@ impl Thread {
         self.0.token.get()
     }
 
-    pub(crate) fn outbox(&self) -> &Outbox {
-        &self.0.outbox
+    pub(crate) fn remote_buffer(&self) -> &RemoteBuffer {
+        &self.0.remote_buffer
     }
 
     pub(crate) fn held(&self) -> impl Iterator<Item = HeapRef> {
@@ -44,8 +44,8 @@ impl Thread {
 
     /// The heaps for which the thread keeps references to their pools: held, lent, or owed a visit.
     pub(crate) fn referenced(&self) -> impl Iterator<Item = HeapRef> {
-        let lent = self.0.lent.iter().filter_map(|lent| lent.get());
-        self.held().chain(lent).chain(self.0.debts.heaps())
+        let parked = self.0.parked.iter().filter_map(|parked| parked.get());
+        self.held().chain(parked).chain(self.0.reclaims.heaps())
     }
 }
 
@@ -74,8 +74,8 @@ fn exchange(parked: &Local) {
 }
 
 #[test]
-fn a_thread_past_its_end_notes_no_debts() {
-    let closed = || LOCAL.with(|local| local.debts.are_closed());
+fn a_thread_past_its_end_defers_no_reclaim() {
+    let closed = || LOCAL.with(|local| local.reclaims.are_closed());
     let thread = Thread::start();
     assert!(!thread.run(closed));
     thread.end();

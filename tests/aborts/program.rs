@@ -61,12 +61,16 @@ fn main() {
     assert_eq!(*shared, 7);
     drop(shared);
     segment_pool::trim();
-    for (census, stats) in [
+    for (validation, stats) in [
         (segment_pool::validate(), segment_pool::stats()),
         (POOL.validate(), POOL.stats()),
     ] {
-        assert_eq!(census.free + census.live, census.capacity, "{census}");
-        assert_eq!((census.live, stats.live()), (0, 0), "{stats}");
+        assert_eq!(
+            validation.free + validation.live,
+            validation.capacity,
+            "{validation}"
+        );
+        assert_eq!((validation.live, stats.live()), (0, 0), "{stats}");
     }
     println!("every slot is accounted for");
     drop(PoolBox::new(PanicsWhenDropped));

@@ -10,7 +10,7 @@ pub(crate) const UNSEEN: &[(&str, &str, &str)] = &[];
 pub(crate) struct Site {
     pub(crate) file: String,
     pub(crate) line: usize,
-    /// Function and what is taken away, as in `Inbox::push: Acquire`.
+    /// Function and what is taken away, as in `PendingList::push: Acquire`.
     pub(crate) what: String,
 }
 
@@ -124,7 +124,7 @@ fn implementer(line: &str) -> String {
 #[test]
 fn every_ordering_of_a_text_is_found() {
     let text = "\
-impl<N: Node> Inbox<N> {
+impl<N: Node> PendingList<N> {
     pub(crate) unsafe fn push(&self) {
         // Ordering::Acquire in words
         self.0.swap(1, Ordering::AcqRel).or(Ordering::Acquire, Ordering::Relaxed)
@@ -140,9 +140,9 @@ fn free() {
         .map(|site| (site.line, site.what.as_str()))
         .collect();
     let expected = [
-        (4, "Inbox::push: Acquire"),
-        (4, "Inbox::push: Release"),
-        (4, "Inbox::push, 2: Acquire"),
+        (4, "PendingList::push: Acquire"),
+        (4, "PendingList::push: Release"),
+        (4, "PendingList::push, 2: Acquire"),
         (8, "free: Release"),
     ];
     assert_eq!(found, expected);

@@ -1,7 +1,7 @@
 //! How many instructions each path takes, counted by callgrind: the same number in every run. `../counts.txt` has what
 //! they took when somebody last looked.
 //!
-//! Each benchmark has a process to itself. Values are 16 bytes, or where slots are marked 64, and what is measured is the function's body: what
+//! Each benchmark has a process to itself. Values are 16 bytes, or where slots are linked from the deferred list 64, and what is measured is the function's body: what
 //! `setup` does is not, nor is the end of what the function returns. Other threads are not counted.
 
 use std::hint::black_box;
@@ -79,7 +79,7 @@ fn full() -> Boxes {
 // Stashed, and in the end brought home.
 #[library_benchmark(setup = full)]
 #[bench::slots_1024()]
-fn stash(boxes: Boxes) {
+fn spill(boxes: Boxes) {
     drop(boxes);
 }
 
@@ -177,7 +177,7 @@ fn collect((value, boxes): (Value, Boxes)) -> Boxes {
 
 #[library_benchmark]
 #[bench::slots_1024(freed_elsewhere(Line::default()))]
-fn marked((value, boxes): (Line, Vec<PoolBox<Line>>)) -> Vec<PoolBox<Line>> {
+fn deferred((value, boxes): (Line, Vec<PoolBox<Line>>)) -> Vec<PoolBox<Line>> {
     fill(&value, boxes)
 }
 
@@ -187,14 +187,14 @@ library_benchmark_group!(
         local_new,
         local_drop,
         refill,
-        stash,
+        spill,
         pools_8,
         pools_4096,
         bounded_pool,
         remote_drop,
         batch_push,
         collect,
-        marked
+        deferred
     ]
 );
 main!(library_benchmark_groups = paths);

@@ -1,9 +1,9 @@
-use super::Debts;
+use super::DeferredReclaims;
 use crate::heap::HeapRef;
 
-impl Debts {
+impl DeferredReclaims {
     pub(crate) fn heaps(&self) -> impl Iterator<Item = HeapRef> {
-        self.heaps.iter().filter_map(|debt| debt.get())
+        self.heaps.iter().filter_map(|reclaim| reclaim.get())
     }
 
     pub(crate) fn are_closed(&self) -> bool {

@@ -2,7 +2,7 @@ use core::iter;
 use core::ptr::NonNull;
 
 use super::Queued;
-use crate::memory::remote::Node;
+use crate::memory::remote::PendingNode;
 use crate::memory::segment::{Segment, SegmentRef};
 
 impl Queued {
@@ -15,7 +15,7 @@ impl Queued {
 pub(crate) fn queued(first: Option<SegmentRef>) -> impl Iterator<Item = SegmentRef> {
     iter::successors(first, |&segment| {
         // SAFETY: the segment is in the list, which nobody changes meanwhile.
-        let next = unsafe { Segment::inbox_link(segment.into()) };
+        let next = unsafe { Segment::pending_link(segment.into()) };
         NonNull::new(next).map(SegmentRef::from)
     })
 }

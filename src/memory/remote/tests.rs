@@ -1,7 +1,7 @@
-use super::{ABANDONED, Inbox, Node, first, has};
+use super::{ABANDONED, PendingList, PendingNode, first, has};
 use crate::ground::sync::Ordering;
 
-impl<N: Node> Inbox<N> {
+impl<N: PendingNode> PendingList<N> {
     /// The segment that came last, and whether the heap is abandoned. For tests in which no other thread runs.
     pub(crate) fn look(&self) -> (*mut N, bool) {
         let word = self.0.load(Ordering::Relaxed);

@@ -10,13 +10,13 @@
 //! second while the slot heads a magazine in a depot, and the first 64 bytes of a carrier. So a write to a free slot is
 //! found when the slot is handed out, or the list read.
 
-use super::{SlotPtr, carrier_pieces};
+use super::{SlotPtr, runs_per_node};
 use crate::ground::layout::{CANARY_BYTES, Span};
 use crate::ground::misuse::{Misuse, report};
 use crate::hardened::{Place, mix};
 
 /// Half-words of a carrier that hold its check.
-pub(crate) const CARRIER_CHECK: usize = 2;
+pub(crate) const NODE_CHECK: usize = 2;
 
 /// No address and no small number.
 const POISON: u8 = 0xf5;
@@ -52,7 +52,7 @@ pub(super) unsafe fn place_in_list(slot: SlotPtr) -> Place {
 ///
 /// The caller took the slot, whose place this is, out of a free list, and read its link.
 #[inline]
-pub(super) unsafe fn hand_out(slot: SlotPtr, place: Place) {
+pub(super) unsafe fn make_live(slot: SlotPtr, place: Place) {
     // SAFETY: the slot is the caller's. What the link said is nobody's business.
     unsafe { poison_word(slot, 0) };
     // SAFETY: as above.
@@ -60,7 +60,7 @@ pub(super) unsafe fn hand_out(slot: SlotPtr, place: Place) {
     let last = place.stride() / size_of::<u64>() - 1;
     // SAFETY: as above.
     unsafe { word(slot, last).write(canary(slot)) };
-    place.hand_out();
+    place.make_live();
 }
 
 /// Checks that what is being freed is a live slot for a value of this span and class, and makes it free.
@@ -69,16 +69,16 @@ pub(super) unsafe fn hand_out(slot: SlotPtr, place: Place) {
 ///
 /// The caller gives the slot up; if it is none, or not the caller's, that is found out.
 #[inline]
-pub(crate) unsafe fn take_back(slot: SlotPtr, span: Span, class: usize) {
+pub(crate) unsafe fn make_free(slot: SlotPtr, span: Span, class: usize) {
     let place = Place::of(slot).filter(|place| place.is_for(span, class));
     let Some(place) = place else {
         report(Misuse::ForeignPointer);
     };
-    if !place.take_back() {
+    if !place.make_free() {
         report(Misuse::DoubleFree);
     }
     let words = place.stride() / size_of::<u64>();
-    // SAFETY: the slot was live and is the caller's; `hand_out` wrote its last word.
+    // SAFETY: the slot was live and is the caller's; `make_live` wrote its last word.
     if unsafe { word(slot, words - 1).read() } != canary(slot) {
         report(Misuse::Overrun);
     }
@@ -135,8 +135,8 @@ unsafe fn expect_poison(slot: SlotPtr, bytes: usize) {
 }
 
 /// Bytes that a carrier uses.
-fn carrier_bytes(stride: usize) -> usize {
-    (carrier_halves(stride) + CARRIER_CHECK) * size_of::<u16>()
+fn node_bytes(stride: usize) -> usize {
+    (node_halves(stride) + NODE_CHECK) * size_of::<u16>()
 }
 
 /// Reports a write if there was one where a carrier is about to be written.
@@ -144,14 +144,14 @@ fn carrier_bytes(stride: usize) -> usize {
 /// # Safety
 ///
 /// The caller owns the free slot, which was poisoned.
-pub(super) unsafe fn expect_carrier(slot: SlotPtr, stride: usize) {
+pub(super) unsafe fn expect_node(slot: SlotPtr, stride: usize) {
     // SAFETY: a carrier lies within the stride, and is whole words.
-    unsafe { expect_poison(slot, carrier_bytes(stride)) };
+    unsafe { expect_poison(slot, node_bytes(stride)) };
 }
 
 /// Half-words of a carrier before its check.
-fn carrier_halves(stride: usize) -> usize {
-    1 + carrier_pieces(stride)
+fn node_halves(stride: usize) -> usize {
+    1 + runs_per_node(stride)
 }
 
 /// Makes the bytes that a carrier used poison again.
@@ -160,9 +160,9 @@ fn carrier_halves(stride: usize) -> usize {
 ///
 /// As for [`poison`].
 #[inline]
-pub(super) unsafe fn poison_carrier(slot: SlotPtr, stride: usize) {
+pub(super) unsafe fn poison_node(slot: SlotPtr, stride: usize) {
     // SAFETY: a carrier lies within the stride.
-    unsafe { poison(slot, carrier_bytes(stride)) };
+    unsafe { poison(slot, node_bytes(stride)) };
 }
 
 /// Hides what a carrier says, and adds the check.
@@ -170,7 +170,7 @@ pub(super) unsafe fn poison_carrier(slot: SlotPtr, stride: usize) {
 /// # Safety
 ///
 /// The caller owns the slot, in which a carrier lies open.
-pub(super) unsafe fn seal_carrier(slot: SlotPtr, stride: usize) {
+pub(super) unsafe fn seal_node(slot: SlotPtr, stride: usize) {
     // SAFETY: guaranteed by the caller.
     let check = unsafe { cross(slot, stride, |open, _| open) };
     // SAFETY: the check has a place behind the half-words.
@@ -181,11 +181,11 @@ pub(super) unsafe fn seal_carrier(slot: SlotPtr, stride: usize) {
 ///
 /// # Safety
 ///
-/// The caller owns the slot, whose bytes [`seal_carrier`] was the last to write.
-pub(super) unsafe fn open_carrier(slot: SlotPtr, stride: usize) {
+/// The caller owns the slot, whose bytes [`seal_node`] was the last to write.
+pub(super) unsafe fn open_node(slot: SlotPtr, stride: usize) {
     // SAFETY: guaranteed by the caller.
     let check = unsafe { cross(slot, stride, |_, open| open) };
-    // SAFETY: `seal_carrier` wrote it.
+    // SAFETY: `seal_node` wrote it.
     if unsafe { check_place(slot, stride).read_unaligned() } != check {
         report(Misuse::WriteAfterFree);
     }
@@ -193,7 +193,7 @@ pub(super) unsafe fn open_carrier(slot: SlotPtr, stride: usize) {
 
 fn check_place(slot: SlotPtr, stride: usize) -> *mut u32 {
     let halves = slot.as_ptr().cast::<u16>();
-    halves.wrapping_add(carrier_halves(stride)).cast()
+    halves.wrapping_add(node_halves(stride)).cast()
 }
 
 /// Turns each half-word of a carrier into the other of its two forms, and returns the check over that form which `open`
@@ -205,7 +205,7 @@ fn check_place(slot: SlotPtr, stride: usize) -> *mut u32 {
 unsafe fn cross(slot: SlotPtr, stride: usize, open: fn(u16, u16) -> u16) -> u32 {
     let key = mix(slot.addr().get());
     let mut check = key;
-    for index in 0..carrier_halves(stride) {
+    for index in 0..node_halves(stride) {
         let half = slot.as_ptr().cast::<u16>().wrapping_add(index);
         // SAFETY: a carrier has so many half-words.
         let before = unsafe { half.read() };

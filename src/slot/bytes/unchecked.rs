@@ -4,7 +4,7 @@ use super::SlotPtr;
 use crate::ground::layout::Span;
 use crate::hardened::Place;
 
-pub(crate) const CARRIER_CHECK: usize = 0;
+pub(crate) const NODE_CHECK: usize = 0;
 
 /// # Safety
 ///
@@ -15,10 +15,10 @@ pub(super) unsafe fn place_in_list(_slot: SlotPtr) -> Place {
 }
 
 #[inline(always)]
-pub(super) unsafe fn hand_out(_slot: SlotPtr, _place: Place) {}
+pub(super) unsafe fn make_live(_slot: SlotPtr, _place: Place) {}
 
 #[inline(always)]
-pub(crate) unsafe fn take_back(_slot: SlotPtr, _span: Span, _class: usize) {}
+pub(crate) unsafe fn make_free(_slot: SlotPtr, _span: Span, _class: usize) {}
 
 #[inline(always)]
 pub(super) unsafe fn poison(_slot: SlotPtr, _bytes: usize) {}
@@ -30,13 +30,13 @@ pub(super) unsafe fn poison_word(_slot: SlotPtr, _index: usize) {}
 pub(super) unsafe fn expect_word(_slot: SlotPtr, _index: usize) {}
 
 #[inline(always)]
-pub(super) unsafe fn expect_carrier(_slot: SlotPtr, _stride: usize) {}
+pub(super) unsafe fn expect_node(_slot: SlotPtr, _stride: usize) {}
 
 #[inline(always)]
-pub(super) unsafe fn poison_carrier(_slot: SlotPtr, _stride: usize) {}
+pub(super) unsafe fn poison_node(_slot: SlotPtr, _stride: usize) {}
 
 #[inline(always)]
-pub(super) unsafe fn seal_carrier(_slot: SlotPtr, _stride: usize) {}
+pub(super) unsafe fn seal_node(_slot: SlotPtr, _stride: usize) {}
 
 #[inline(always)]
-pub(super) unsafe fn open_carrier(_slot: SlotPtr, _stride: usize) {}
+pub(super) unsafe fn open_node(_slot: SlotPtr, _stride: usize) {}

@@ -11,11 +11,11 @@ fn pool_with_heap() -> (RegistryRef, HeapRef) {
 
 /// Gives pool and heap back.
 fn end((pool, heap): (RegistryRef, HeapRef)) {
-    let debts = crate::heap::handover::Debts::new();
+    let reclaims = crate::heap::handover::DeferredReclaims::new();
     // SAFETY: acquired by `pool_with_heap`.
-    unsafe { crate::heap::handover::leave(heap, &debts) };
+    unsafe { crate::heap::handover::leave(heap, &reclaims) };
     // SAFETY: the handle's reference.
-    unsafe { pool.give_up(1) };
+    unsafe { pool.release_refs(1) };
 }
 
 fn check(held: &Held, expected: &BTreeMap<usize, (RegistryRef, HeapRef)>) {

@@ -22,7 +22,9 @@ use arbitrary::Arbitrary;
 use calling_allocator::{CallingAllocator, act_every, act_no_more};
 use common::{Checked, Parcel, Worker};
 use libfuzzer_sys::fuzz_target;
-use segment_pool::{Census, PoolArc, PoolBox, PoolWeak, SegmentPool, flush, idle, trim, validate};
+use segment_pool::{
+    PoolArc, PoolBox, PoolWeak, SegmentPool, Validation, flush, idle, trim, validate,
+};
 
 #[global_allocator]
 static GLOBAL: CallingAllocator = CallingAllocator;
@@ -227,8 +229,12 @@ impl Model {
     }
 }
 
-fn assert_adds_up(census: Census) {
-    assert_eq!(census.free + census.live, census.capacity, "{census}");
+fn assert_adds_up(validation: Validation) {
+    assert_eq!(
+        validation.free + validation.live,
+        validation.capacity,
+        "{validation}"
+    );
 }
 
 thread_local! {
@@ -277,9 +283,9 @@ fn end(crew: &[Worker; WORKERS], model: Model, pool_first: bool) {
     };
     look().for_each(assert_adds_up);
     // That sent home what heaps still had in their lists that were lent, and that nobody took back since.
-    for census in look() {
-        assert_adds_up(census);
-        assert_eq!((census.live, census.kept), (0, 0), "{census}");
+    for validation in look() {
+        assert_adds_up(validation);
+        assert_eq!((validation.live, validation.kept), (0, 0), "{validation}");
     }
 }
 

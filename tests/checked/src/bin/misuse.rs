@@ -61,7 +61,7 @@ const MISUSES: &[(&str, fn())] = &[
     }),
     ("write", || write(dropped(boxed()).wrapping_add(20))),
     ("second drop", || drop_again(dropped(boxed()))),
-    ("read of a slot in the outbox", || {
+    ("read of a slot in the remote-free buffer", || {
         elsewhere(|boxed| read(dropped(boxed)));
     }),
     ("read of a slot on a remote list", || {

@@ -173,15 +173,15 @@ fn join<R>(thread: JoinHandle<R>) -> R {
 }
 
 /// No thread has a heap, so every slot is seen.
-fn assert_all_home() {
+fn assert_all_returned() {
     segment_pool::trim();
     POOL.trim();
-    for (census, stats) in [
+    for (validation, stats) in [
         (segment_pool::validate(), segment_pool::stats()),
         (POOL.validate(), POOL.stats()),
     ] {
-        assert_eq!((census.live, census.kept), (0, 0), "{census}");
-        assert_eq!(census.free, census.capacity, "{census}");
+        assert_eq!((validation.live, validation.kept), (0, 0), "{validation}");
+        assert_eq!(validation.free, validation.capacity, "{validation}");
         assert_eq!((stats.live(), stats.segments), (0, 0), "{stats}");
         assert!(stats.remote_frees > 0, "nobody freed another's: {stats}");
     }
@@ -200,5 +200,5 @@ fn main() {
         println!("{name}: {:?}", start.elapsed());
     }
     act_no_more();
-    assert_all_home();
+    assert_all_returned();
 }

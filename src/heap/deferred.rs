@@ -25,7 +25,7 @@ use crate::ground::sync::{Cell, const_fn};
 use crate::heap::batch;
 use crate::memory::remote::Listed;
 use crate::memory::segment::SegmentRef;
-use crate::slot::{self, Offset, Piece, SlotPtr};
+use crate::slot::{self, Offset, Run, SlotPtr};
 
 /// Slots of a list from which on it is worth while to mark them. Few where lists are short: in the crate's own tests, the
 /// fuzzer and the models.
@@ -44,7 +44,7 @@ const AHEAD: usize = 32;
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Marks {
+pub(crate) struct DeferredList {
     /// None before [`prepare`](Self::prepare).
     places: Cell<Option<NonNull<Places>>>,
     segment: Cell<Option<SegmentRef>>,
@@ -57,7 +57,7 @@ pub(crate) struct Marks {
 pub(crate) struct Places([core::cell::Cell<u64>; Self::WORDS]);
 
 impl Places {
-    const WORDS: usize = (1 << Piece::OFFSET_BITS) / 64;
+    const WORDS: usize = (1 << Run::OFFSET_BITS) / 64;
 
     #[cfg(all(test, not(segment_pool_loom)))]
     pub(crate) fn new() -> Self {
@@ -100,7 +100,7 @@ impl Scan {
     }
 }
 
-impl Marks {
+impl DeferredList {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
@@ -140,7 +140,7 @@ impl Marks {
     /// # Safety
     ///
     /// As for [`batch::each`]; the list [suits](Self::suit), and its slots are given up.
-    pub(crate) unsafe fn mark(&self, segment: SegmentRef, list: Listed) {
+    pub(crate) unsafe fn defer(&self, segment: SegmentRef, list: Listed) {
         let places = self.places();
         places.clear();
         // SAFETY: guaranteed by the caller.
@@ -152,7 +152,7 @@ impl Marks {
     }
 
     /// The next slot.
-    pub(crate) fn take(&self) -> Option<(SegmentRef, SlotPtr)> {
+    pub(crate) fn pop(&self) -> Option<(SegmentRef, SlotPtr)> {
         let segment = self.segment.get()?;
         let mut taken = self.taken.get();
         let next = taken.next(self.places());
@@ -164,8 +164,8 @@ impl Marks {
     }
 
     /// The next slots, linked, and how many they are.
-    pub(crate) fn take_chain(&self) -> Option<(SlotPtr, usize)> {
-        let (segment, first) = self.take()?;
+    pub(crate) fn pop_chain(&self) -> Option<(SlotPtr, usize)> {
+        let (segment, first) = self.pop()?;
         let chunk = chunk_slots(segment.identity().stride);
         let (mut last, mut len) = (first, 1);
         let (slot_at, places, mut taken) = (segment.slots(), self.places(), self.taken.get());

@@ -9,7 +9,7 @@
 use core::cell::Cell;
 
 use crate::heap::batch::OpenBatch;
-use crate::heap::handover::{self, Debts};
+use crate::heap::handover::{self, DeferredReclaims};
 use crate::memory::segment::SegmentRef;
 use crate::slot::{Offset, SlotPtr};
 
@@ -18,7 +18,7 @@ const ENTRIES: usize = if cfg!(segment_pool_loom) { 1 } else { 32 };
 
 /// See the module. Used by one thread.
 #[derive(Debug)]
-pub(crate) struct Outbox {
+pub(crate) struct RemoteBuffer {
     entries: [Entry; ENTRIES],
 }
 
@@ -32,7 +32,7 @@ struct Entry {
 
 const _: () = assert!(size_of::<Entry>() == 128);
 
-impl Outbox {
+impl RemoteBuffer {
     pub(crate) const fn new() -> Self {
         Self {
             entries: [const { Entry::new() }; ENTRIES],
@@ -65,18 +65,18 @@ impl Outbox {
         &self,
         segment: SegmentRef,
         offset: Offset,
-        debts: &Debts,
+        reclaims: &DeferredReclaims,
         note: impl Fn(SegmentRef, usize),
     ) {
         let entry = &self.entries[entry_index(segment)];
         if entry.segment.get() != Some(segment) {
-            entry.send_noted(debts, &note);
+            entry.send_noted(reclaims, &note);
             entry.segment.set(Some(segment));
             entry.batch.open(segment);
         }
         entry.batch.push(offset);
         if entry.batch.room() == 0 {
-            entry.send_noted(debts, &note);
+            entry.send_noted(reclaims, &note);
         }
     }
 
@@ -86,8 +86,8 @@ impl Outbox {
     }
 
     /// Sends every open batch.
-    pub(crate) fn flush(&self, debts: &Debts) {
-        self.entries.iter().for_each(|entry| entry.send(debts));
+    pub(crate) fn flush(&self, reclaims: &DeferredReclaims) {
+        self.entries.iter().for_each(|entry| entry.send(reclaims));
     }
 }
 
@@ -115,18 +115,18 @@ impl Entry {
         segment.flat_map(slots)
     }
 
-    fn send_noted(&self, debts: &Debts, note: impl Fn(SegmentRef, usize)) {
+    fn send_noted(&self, reclaims: &DeferredReclaims, note: impl Fn(SegmentRef, usize)) {
         if let Some(segment) = self.segment.get() {
             note(segment, self.batch.slots(segment));
         }
-        self.send(debts);
+        self.send(reclaims);
     }
 
     /// Sends the batch, if there is one, and closes the entry.
-    fn send(&self, debts: &Debts) {
+    fn send(&self, reclaims: &DeferredReclaims) {
         if let Some(segment) = self.segment.take() {
             // SAFETY: the slots were given to the outbox.
-            unsafe { handover::send_batch(segment, &self.batch, debts) };
+            unsafe { handover::send_batch(segment, &self.batch, reclaims) };
         }
     }
 }
