@@ -1,6 +1,6 @@
 //! `Box` from per-thread segments of fixed-size slots, freed lock-free from any thread.
 //!
-//! [`PoolBox::new`] is used like `Box::new`, with any type and without set-up. On its home thread an allocation and a
+//! [`PoolBox::new`] is used like `Box::new`, with any type and without set-up. On its owning thread an allocation and a
 //! drop are mostly a pop and a push on a free list: no atomic read-modify-write and no system call. A box dropped on
 //! another thread goes back in a batch of up to 56, by one or two compare-and-swaps. Neither takes a lock. For programs that
 //! make and drop many small values: requests, messages, tree nodes, orders, futures.
@@ -20,7 +20,7 @@
 //! * If all values die together: an arena, such as bumpalo.
 //! * To refer to values by index, or to walk over them: slab, slotmap.
 //! * For few values, or large ones: `Box`. A thread takes whole segments, 64 KiB or more, for each size it uses, and a value
-//!   above 128 KiB has a mapping of its own.
+//!   above 128 KiB has a dedicated mapping.
 //! * For buffers that keep their capacity from one use to the next: object-pool, opool.
 //! * Without `std`, or with a memory source of one's own: plurality.
 //!

@@ -297,7 +297,7 @@ fn drop_scattered() {
 }
 
 /// Batches of one, so many that a thread that needs such slots begins to keep them. When it brings them home it finds forty
-/// segments of its own in its inbox, releases them, and has something to tell; what hears of it frees into the outbox.
+/// segments of its own in its pending list, releases them, and has something to tell; what hears of it frees into the remote-free buffer.
 #[test]
 fn a_subscriber_may_free_remotely_while_a_thread_keeps_slots() {
     let owner = Worker::start();

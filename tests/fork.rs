@@ -108,7 +108,7 @@ mod stories {
         assert_intact(&boxes);
     }
 
-    /// The child's frees go to the inboxes of threads that it does not have.
+    /// The child's frees go to the pending lists of threads that it does not have.
     fn boxes_of_others() {
         let worker = Worker::start();
         let mut boxes = worker.run(make_both);

@@ -288,7 +288,7 @@ fn what_another_thread_freed_is_in_flight_once() {
 #[test]
 fn a_fully_freed_segment_is_in_flight_as_a_whole() {
     let pool = SegmentPool::new();
-    // More than 1 MiB of completed segments: the others are purged where they are.
+    // More than 1 MiB of fully freed segments: the others are purged where they are.
     let boxes = fill(&pool, 40 * IN_A_SEGMENT);
     thread::scope(|scope| scope.spawn(|| drop(boxes)).join().unwrap());
     let snapshot = pool.snapshot();

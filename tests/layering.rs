@@ -1,5 +1,5 @@
 //! The architecture as a test: a file of `src` uses only files above it in `LAYERS`, and each raw thing (atomics, the
-//! operating system, thread-locals) has the one door that `RULES` names.
+//! operating system, thread-locals) has the one entry point that `RULES` names.
 //!
 //! No parser of Rust, only a lexer: comments, strings and attributes are dropped, every path (`a::b::{c, d::e}`, in a
 //! `use` or inline) is spelt out in full, and the rules look at those. Test code is not shipped and may use anything:
@@ -107,7 +107,7 @@ const RULES: [Rule; 8] = [
         doors: &["features"],
         matches: |path| path.last().is_some_and(|name| name.contains("expose")),
     },
-    // A racing `static`, and a pointer out of nowhere: never needed, no door.
+    // A racing `static`, and a pointer out of nowhere: never needed, no entry point.
     Rule {
         what: "`static mut` or `as usize as *`",
         doors: &[],
@@ -622,7 +622,7 @@ mod planted {
         memory/arena.rs: use std::alloc::{Layout, alloc_zeroed}; --> `std::alloc::alloc_zeroed` is an allocator
         memory/arena.rs: use std::alloc; --> `std::alloc` is an allocator
 
-        // The rest of the doors, and what has none.
+        // The rest of the entry points, and what has none.
         heap/bin.rs: thread_local! { static X: u8 = 1; } --> a thread-local
         heap/bin.rs: std::thread_local!(static X: u8 = 1); --> a thread-local
         heap/bin.rs: crate::ground::sync::thread_local! {} --> a thread-local

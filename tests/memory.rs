@@ -292,7 +292,7 @@ impl Drop for ManyMappings {
     }
 }
 
-/// Values with mappings of their own, side by side. At the system's limit of mappings nothing can be taken out of their
+/// Values with dedicated mappings, side by side. At the system's limit of mappings nothing can be taken out of their
 /// midst.
 #[test]
 fn what_cannot_be_unmapped_is_kept_until_it_can() {

@@ -304,14 +304,14 @@ misuses! {
     };
     write_into_what_an_ended_thread_left: WRITE_AFTER_FREE, || write_into_the_lists(Ended, 0);
 
-    /// Before the slot is the carrier of its batch.
+    /// Before the slot is the batch node of its batch.
     write_before_the_node_is_written: WRITE_AFTER_FREE, || {
         let pointer = elsewhere().make_one();
         free(pointer);
         write(pointer, 0);
         flush();
     };
-    /// The last of a batch is its carrier. Nothing is handed out.
+    /// The last of a batch is its batch node. Nothing is handed out.
     write_into_a_node: WRITE_AFTER_FREE, || {
         let owner = elsewhere();
         let pointers = owner.make(10);
@@ -329,8 +329,8 @@ misuses! {
         flush();
         owner.run(trim);
     };
-    /// A slot of each of many segments is freed, alone of its segment. The outbox cannot hold all those batches, and the first
-    /// is sent, whose only slot is its carrier.
+    /// A slot of each of many segments is freed, alone of its segment. The remote-free buffer cannot hold all those batches, and the first
+    /// is sent, whose only slot is its batch node.
     write_before_a_displaced_batch_is_sent: WRITE_AFTER_FREE, || {
         Here.make_one();
         let pointers = elsewhere().make(100 * MANY);
@@ -338,7 +338,7 @@ misuses! {
         write(pointers[0], 0);
         pointers.into_iter().step_by(1000).skip(2).for_each(free);
     };
-    /// The second word of some of them links the magazines of the depot. Nothing is handed out.
+    /// The second word of some of them links the magazines of the full magazines. Nothing is handed out.
     write_before_a_magazine_is_hung: WRITE_AFTER_FREE, || {
         for pointer in Here.make(MANY) {
             free(pointer);
@@ -353,7 +353,7 @@ misuses! {
         flip(pointers[3].cast(), 6);
         Here.make_one();
     };
-    /// So is the neighbour of a slot that is carried, which waits in the outbox.
+    /// So is the neighbour of a slot that is carried, which waits in the remote-free buffer.
     a_bit_flipped_in_a_node: WRITE_AFTER_FREE, || {
         let owner = elsewhere();
         let pointers = owner.make(50);

@@ -1,8 +1,8 @@
 //! Random sequences of operations on a few threads, one operation after the other, against a `Vec` of what should be
 //! alive. Contents are checked all along; every slot is counted whenever the sequence says so, and at its end.
 //!
-//! The test has its process to itself, and this thread never has a heap: a census taken here is of the heaps that
-//! nobody holds, a census taken by a worker is of these and its own.
+//! The test has its process to itself, and this thread never has a heap: a validation taken here is of the heaps that
+//! nobody holds, a validation taken by a worker is of these and its own.
 
 #![cfg(not(segment_pool_loom))]
 
@@ -22,7 +22,7 @@ const WORKERS: usize = 3;
 /// The values of the pool of one type.
 type OfPool = Checked<5>;
 type Pool = Arc<SegmentPool<OfPool>>;
-/// Values with a mapping of their own, which no census sees.
+/// Values with a dedicated mapping, which no validation sees.
 type OfNoPool = Checked<16_400>;
 
 /// Where values come from, and how large they are.
@@ -105,7 +105,7 @@ struct Alive {
     value: PoolBox<dyn Parcel>,
 }
 
-/// Slots that hold a value or wait in an outbox: of the default pool, and of the pool of one type.
+/// Slots that hold a value or wait in an remote-free buffer: of the default pool, and of the pool of one type.
 type Counts = [isize; 2];
 
 /// Counts every slot that this thread may see.
@@ -199,7 +199,7 @@ impl Model {
         ]
     }
 
-    /// Flushes, and counts until nothing moves: a census collects what came in, which may send a slot that this thread
+    /// Flushes, and counts until nothing moves: a validation collects what came in, which may send a slot that this thread
     /// kept home to one that was counted before.
     fn count(&self) {
         self.workers.iter().for_each(|worker| worker.run(flush));

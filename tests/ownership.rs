@@ -112,7 +112,7 @@ fn boxes_in_stolen_segments_are_freed_by_the_owner() {
     assert_all_returned(&POOL);
 }
 
-/// A third thread holds boxes of a segment, in its outbox too, while the segment moves from heap to heap.
+/// A third thread holds boxes of a segment, in its remote-free buffer too, while the segment moves from heap to heap.
 #[test]
 fn frees_after_a_steal_go_to_the_new_owner() {
     static POOL: Pool = Pool::new();
@@ -336,7 +336,7 @@ mod mappings {
         );
     }
 
-    /// Heaps that are lent when their pool is dropped are nobody's.
+    /// Heaps that are parked when their pool is dropped are nobody's.
     #[test]
     fn nothing_is_left_of_two_thousand_pools_of_idle_threads() {
         in_own_process(
@@ -442,7 +442,7 @@ fn what_others_free_of_an_idle_thread_is_brought_home_by_them() {
     assert_all_returned(&POOL);
 }
 
-/// It frees, too: its own boxes are another's while its heap is lent.
+/// It frees, too: its own boxes are another's while its heap is parked.
 #[test]
 fn an_idle_thread_drops_boxes() {
     static POOL: Pool = Pool::new();
@@ -526,7 +526,7 @@ fn trim_collects_abandoned_heaps_and_the_remote_buffer() {
         idle();
         boxes
     });
-    drop(boxes); // waits in the outbox
+    drop(boxes); // waits in the remote-free buffer
     POOL.trim();
     assert_eq!((POOL.stats().segments, POOL.stats().live()), (0, 0));
     sleeper.end();
@@ -613,7 +613,7 @@ fn address_space() -> usize {
     pages * rustix::param::page_size()
 }
 
-/// Fills a pool whose values have mappings of their own up to a limit. What it then has is as the limit, the statistics
+/// Fills a pool whose values have dedicated mappings up to a limit. What it then has is as the limit, the statistics
 /// and the system say.
 #[cfg(all(target_os = "linux", not(miri)))]
 fn fill_with_mappings<T>(limit: usize) {
@@ -674,7 +674,7 @@ fn what_another_thread_freed_is_found_before_a_limit_refuses() {
     other.end();
 }
 
-/// A full pool's slots are all in this thread's outbox, and their heap is nobody's.
+/// A full pool's slots are all in this thread's remote-free buffer, and their heap is nobody's.
 #[test]
 fn what_this_thread_freed_for_others_is_found_before_a_limit_refuses() {
     static POOL: Pool = Pool::builder().max_segments(2).build();

@@ -53,7 +53,7 @@ const TIDY: usize = 4;
 const STEPS: usize = 40_000;
 /// Boxes that are leaked, in all.
 const LEAKS: usize = 64;
-/// Bytes of a value with a mapping of its own.
+/// Bytes of a value with a dedicated mapping.
 const MAPPED: usize = 132_000;
 
 /// Values alive, by where they are counted.
@@ -225,7 +225,7 @@ impl Pool {
 /// What all threads share.
 struct World {
     values: Shelf<Value>,
-    /// Values with a mapping of their own: few.
+    /// Values with a dedicated mapping: few.
     mapped: Shelf<Value>,
     slices: Shelf<Numbers>,
     arcs: Shelf<PoolArc<Tracked<3>>>,
@@ -281,7 +281,7 @@ impl World {
         assert!(segment_pool::stats().heaps <= 3 * AT_ONCE as u64);
     }
 
-    /// The most that may be resident: twice what was alive, for a depot may hold half of a bin's slots, and an eighth for
+    /// The most that may be resident: twice what was alive, for a full magazines may hold half of a bin's slots, and an eighth for
     /// classes; and for each heap what the design page allows, all kinds of values made there.
     fn bound(&self) -> usize {
         const HEAPS: usize = 2 * AT_ONCE;
@@ -326,7 +326,7 @@ impl World {
     }
 }
 
-/// The first census sends home what heaps of threads that idled still kept.
+/// The first validation sends home what heaps of threads that idled still kept.
 fn assert_adds_up(count: impl Fn() -> Validation, alive: &AtomicI64) {
     count();
     let validation = count();

@@ -68,7 +68,7 @@ fn a_thread_that_inherits_some_thousand_boxes_sends_them_home() {
     assert_eq!(POOL.stats().remote_frees, 5000);
 }
 
-/// Own frees between those of others push what is kept into the depot, but only so much.
+/// Own frees between those of others push what is kept into the full magazines, but only so much.
 #[test]
 fn a_thread_keeps_three_magazines_at_most() {
     static POOL: SegmentPool<[u64; 2]> = SegmentPool::new();

@@ -3,7 +3,7 @@
 //!
 //! Values change hands over shelves, where a thread swaps its value for whatever lies in a place, and over a channel.
 //! Each thread's course follows from its seed; who meets whom does not. The test has its process to itself, so the
-//! default pool's census is exact.
+//! default pool's validation is exact.
 
 #![cfg(not(segment_pool_loom))]
 
@@ -31,7 +31,7 @@ const LIVES: usize = 2000;
 const AT_ONCE: usize = 8;
 /// Words of the values from a pool of their own.
 const OWN_POOL: usize = 6;
-/// Words of the values with a mapping of their own, which no census sees.
+/// Words of the values with a dedicated mapping, which no validation sees.
 const DEDICATED_MAPPING: usize = 16_500;
 
 static POOL: SegmentPool<Checked<OWN_POOL>> = SegmentPool::new();
@@ -221,7 +221,7 @@ fn live_all(channel: &Channel) -> Made {
     let mut alive = VecDeque::new();
     for number in 0..LIVES {
         if number == LIVES / 2 {
-            assert_few_heaps(); // later on, a census may keep heaps from new threads
+            assert_few_heaps(); // later on, a validation may keep heaps from new threads
         }
         if alive.len() == AT_ONCE {
             made = made.plus(alive.pop_front().map(join).unwrap());

@@ -90,7 +90,7 @@ mod stories {
         churn(|| local.alloc([7; 2]));
     }
 
-    /// They join batches, and full batches go to the segment, and that to the inbox.
+    /// They join batches, and full batches go to the segment, and that to the pending list.
     fn boxes_of_another() {
         let worker = Worker::start();
         let make = || (0..2000).map(|n| PoolBox::new([n; 2])).collect::<Vec<_>>();
@@ -102,7 +102,7 @@ mod stories {
     }
 
     fn a_slow_path() {
-        let large = PoolBox::new([0_u64; 50_000]); // has a mapping of its own
+        let large = PoolBox::new([0_u64; 50_000]); // has a dedicated mapping
         assert_eq!(killed_in_child(|| drop(large)), Some(libc::SIGKILL));
     }
 }

@@ -70,7 +70,7 @@ fn some_are_freed_before_and_some_after_the_owner_exits() {
     let last = boxes.split_off(2000);
     let middle = boxes.split_off(1000);
     let freer = Worker::start();
-    freer.run(|| drop(boxes)); // part of them waits in the outbox
+    freer.run(|| drop(boxes)); // part of them waits in the remote-free buffer
     owner.run(|| drop(middle));
     owner.end();
     assert_eq!(
@@ -257,7 +257,7 @@ fn who_adopts_a_heap_gets_its_free_slots_and_frees_its_boxes_locally() {
     assert_all_returned(&POOL);
 }
 
-/// The consumer frees boxes of a heap, then adopts that very heap while they are still in its outbox.
+/// The consumer frees boxes of a heap, then adopts that very heap while they are still in its remote-free buffer.
 #[test]
 fn a_heap_is_adopted_by_a_thread_with_its_slots_in_the_remote_buffer() {
     static POOL: Pool = Pool::new();

@@ -1,4 +1,4 @@
-//! Tasks of a tokio runtime hand boxes to each other, and workers lend their heaps whenever they park: the recipe is
+//! Tasks of a tokio runtime hand boxes to each other, and workers park their heaps whenever they park: the recipe is
 //! `on_thread_park(segment_pool::idle)`.
 
 #![cfg(not(segment_pool_loom))]
@@ -135,7 +135,7 @@ fn other_threads_use_the_free_slots_of_parked_workers() {
     assert_eq!((PARKED.stats().live(), PARKED.stats().segments), (0, 0));
 }
 
-/// What a task drops last would wait in its worker's outbox, if the worker did not idle when it parks.
+/// What a task drops last would wait in its worker's remote-free buffer, if the worker did not idle when it parks.
 #[test]
 fn what_tasks_freed_comes_home_when_their_worker_parks() {
     static POOL: Pool = Pool::new();

@@ -10,14 +10,14 @@
 //! a free list at most F = M + M/8 = 288, a segment C = 1020, a batch at least one.
 //!
 //! ```text
-//! RECEIVE  2             the carrier is read, the slot linked: for each slot that comes out of a remote list
-//! DRAIN    2 (2 M + 1)   two magazines out of the depot, each slot's link read and written
+//! RECEIVE  2             the batch node is read, the slot linked: for each slot that comes out of a remote list
+//! DRAIN    2 (2 M + 1)   two magazines out of the full magazines, each slot's link read and written
 //! STASH    M/8 + 2 + DRAIN    the free list cut behind what stays, the magazine hung, others brought home
 //! COLLECT  (1024 + C) RECEIVE + ((1024 + C) / M + 1) STASH     until 1024 slots came, the last list whole
 //! DONATE   4 (2 M + 1) + 2 F  four magazines and perhaps the free list of an abandoned heap brought home
 //! MERGE    8 DONATE      so many heaps are looked into
 //! REFILL   COLLECT + MERGE + 2 M    and a run cut or linked
-//! DROP     1 + STASH + COLLECT      or, elsewhere, a batch's carriers written and SERVE
+//! DROP     1 + STASH + COLLECT      or, elsewhere, a batch's batch nodes written and SERVE
 //! SERVE    (1024 + C) RECEIVE for each of up to 5 heaps: the one met, and 4 owed a visit
 //! ```
 //!
@@ -330,7 +330,7 @@ fn two_free_for_each_other(sum: &Sum, count: usize) {
     });
 }
 
-/// Many short segments wait in an inbox while its owner reuses its own list, and then stashes.
+/// Many short segments wait in a pending list while its owner reuses its own list, and then spills.
 fn an_owner_that_drops_more_than_it_makes(sum: &Sum, count: usize) {
     sum.run_elsewhere(|owner| {
         let (own, others) = halves(shuffle(owner.make_many(count)));

@@ -192,7 +192,7 @@ impl<T: ?Sized> Deref for PoolArc<T> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: a strong handle keeps the value, and only the only handle lends it mutably.
+        // SAFETY: a strong handle keeps the value, and only the only handle parks it mutably.
         unsafe { &*self.value() }
     }
 }

@@ -1,4 +1,4 @@
-//! The only owner: the value taken out, or lent mutably.
+//! The only owner: the value taken out, or parked mutably.
 
 use core::mem::{self, ManuallyDrop};
 
@@ -94,7 +94,7 @@ impl<T> PoolArc<T> {
 }
 
 impl<T: ?Sized> PoolArc<T> {
-    /// Lends the value mutably, if this is the only handle of either kind.
+    /// Parks the value mutably, if this is the only handle of either kind.
     ///
     /// # Examples
     ///
@@ -119,7 +119,7 @@ impl<T: ?Sized> PoolArc<T> {
 }
 
 impl<T: Clone> PoolArc<T> {
-    /// Lends the value mutably; if others share it, this handle first gets a clone of its own.
+    /// Parks the value mutably; if others share it, this handle first gets a clone of its own.
     ///
     /// If there are only weak handles besides, the value is moved away from them, not cloned.
     ///

@@ -514,7 +514,7 @@ impl<T> SegmentPool<T> {
 impl<T> LocalPool<'_, T> {
     /// Puts a value in the pool: as [`SegmentPool::alloc`], without a look at the thread.
     ///
-    /// Aborts the process when memory is refused or the pool has reached its limit.
+    /// Aborts the process when the system has no memory or the pool has reached its limit.
     ///
     /// # Examples
     ///

@@ -41,7 +41,7 @@ pub(crate) use self::vacant::Vacant;
 /// # Guarantees
 ///
 /// **Size.** As large as a pointer to `T`, and so is `Option<PoolBox<T>>`. A slot holds the value and no header; a value of
-/// no size takes no memory, and one above 128 KiB, or aligned beyond 4 KiB, has a mapping of its own, with a header.
+/// no size takes no memory, and one above 128 KiB, or aligned beyond 4 KiB, has a dedicated mapping, with a header.
 ///
 /// **Address.** The value does not move until it is dropped or taken out, and is aligned as `T` asks.
 /// Moving the box, sending it, coercing or pinning it does not touch the value.

@@ -10,7 +10,7 @@ use crate::pool::route;
 pub(crate) struct Vacant(pub(crate) NonNull<u8>, pub(crate) Layout);
 
 impl Vacant {
-    /// Storage of the default pool; `None` when memory is refused.
+    /// Storage of the default pool; `None` when the system has no memory.
     pub(crate) fn alloc(layout: Layout) -> Option<Self> {
         route::alloc_layout(layout).map(|storage| Self(storage, layout))
     }

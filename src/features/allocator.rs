@@ -15,7 +15,7 @@ use crate::pool::route;
 /// fastest.
 ///
 /// It is a value of no size; all are equal, and any frees what any other allocated, on any thread. Layouts up to 128 KiB
-/// come from segments, larger ones get a mapping of their own. Growing and shrinking within a size class happens in
+/// come from segments, larger ones get a dedicated mapping. Growing and shrinking within a size class happens in
 /// place.
 ///
 /// It implements the trait `Allocator` of the crate allocator-api2, each version by a feature of its own:
@@ -107,7 +107,7 @@ serve!(allocator_api2_03);
 #[cfg(feature = "allocator-api2-04")]
 serve!(allocator_api2_04);
 
-/// A block; `None` when memory is refused.
+/// A block; `None` when the system has no memory.
 #[inline]
 fn alloc(layout: Layout) -> Option<NonNull<[u8]>> {
     let storage = route::alloc_layout(layout)?;

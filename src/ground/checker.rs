@@ -9,7 +9,7 @@
 //! ```text
 //! segment claimed ------------> shut          its header stays open
 //! handed_out -----------------> the value's bytes are open, and what is left of the slot is not
-//! taken_back -----------------> shut, at once: also while the slot waits in an outbox or on a remote list
+//! taken_back -----------------> shut, at once: also while the slot waits in an remote-free buffer or on a remote list
 //! Window ---------------------> the pool itself reads or writes the list data of a free slot
 //! unmapped -------------------> open, for whatever is mapped there next
 //! ```

@@ -1,10 +1,10 @@
 //! Feature `tracing`: what the slow paths did, noted while they do it and told when they are done.
 //!
 //! A subscriber is foreign code: it may allocate, drop, panic, or never come back. So nothing is told where a pool is being
-//! changed. The parts [`note`] what they do, in a thread-local table of plain numbers; the doors of the slow paths (in
+//! changed. The parts [`note`] what they do, in a thread-local table of plain numbers; the entry points of the slow paths (in
 //! `thread`) call [`emit`] as the last thing they do, when whoever called them could as well have been interrupted.
 //!
-//! A subscriber's panic ends where the event is emitted, and its payload is dropped: a door that takes or gives back storage
+//! A subscriber's panic ends where the event is emitted, and its payload is dropped: a entry point that takes or gives back storage
 //! never unwinds because of it. Each event is emitted by itself, so the events after it are told all the same. So are those
 //! that happen while another panic unwinds.
 //!

@@ -3,7 +3,7 @@
 //! ```text
 //! layout (size, align) --route--> Zero                       no memory at all
 //!                                 Class(c) --stride_of--> stride --Span::of--> 64 KiB | 512 KiB | 4 MiB
-//!                                 Own                        a mapping of its own
+//!                                 Own                        a dedicated mapping
 //! ```
 //!
 //! Always holds: a class's stride is at least the size and a multiple of the alignment; the waste is at most 12.5 %
@@ -35,7 +35,7 @@ pub(crate) enum Route {
     Zero,
     /// A slot of this class, and the span of segment it is found in.
     Class(usize, Span),
-    /// A mapping of its own: larger than the largest stride, or aligned beyond a page.
+    /// A dedicated mapping: larger than the largest stride, or aligned beyond a page.
     Own,
 }
 
@@ -182,7 +182,7 @@ pub(crate) const fn batch_slots(stride: usize) -> usize {
     }
 }
 
-/// The longest batch of remote frees: what makes an entry of the outbox two cache lines.
+/// The longest batch of remote frees: what makes an entry of the remote-free buffer two cache lines.
 pub(crate) const BATCH_SLOTS: usize = if cfg!(segment_pool_loom) { 2 } else { 56 };
 
 #[cfg(all(test, not(segment_pool_loom)))]

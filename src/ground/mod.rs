@@ -2,11 +2,11 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `sync` | the door to atomics and cells, which the loom models replace |
-//! | `os` | the door to the operating system: map, unmap, purge |
+//! | `sync` | the entry point to atomics and cells, which the loom models replace |
+//! | `os` | the entry point to the operating system: map, unmap, purge |
 //! | `layout` | size classes, strides, spans: numbers only |
 //! | `error`, `panics` | failed allocations; panics of foreign code that end here |
-//! | `events` | the door to `tracing`: notes of what slow paths did |
+//! | `events` | the entry point to `tracing`: notes of what slow paths did |
 //! | `checker`, `misuse` | what memory checkers are told; what `hardened` says before it aborts |
 //! | `pointer` | operations on pointers that stable Rust lacks |
 //! | `refcount` | the word that counts the handles of a shared value |

@@ -24,7 +24,7 @@ pub(crate) fn in_pages(bytes: usize) -> Option<usize> {
     bytes.checked_next_multiple_of(page_bytes())
 }
 
-/// Maps `bytes` of zeroed memory, aligned to `align`, a power of two. `None` when memory is refused.
+/// Maps `bytes` of zeroed memory, aligned to `align`, a power of two. `None` when the system has no memory.
 ///
 /// The mapping is given back by [`unmap`] with the same size and alignment.
 #[cfg_attr(all(test, not(segment_pool_loom)), track_caller)]

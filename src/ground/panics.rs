@@ -1,6 +1,6 @@
 //! Panics of foreign code that end here.
 //!
-//! A `tracing` subscriber runs in the doors that take storage and give it back, whose callers hold values that are half way:
+//! A `tracing` subscriber runs in the entry points that take storage and give it back, whose callers hold values that are half way:
 //! in a `ManuallyDrop`, or already the return value. So it must not unwind into them. Nor may a pool's `on_leak`, when the pool
 //! is dropped because another panic unwinds: that would abort the process.
 

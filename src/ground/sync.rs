@@ -1,4 +1,4 @@
-//! The one door to atomics and cells.
+//! The one entry point to atomics and cells.
 //!
 //! Every other file takes its shared words and owner-only cells from here, so that under `cfg(segment_pool_loom)` the very same
 //! types run inside the model checker: an atomic becomes a scheduling point, and a [`Cell`] or [`UnsafeCell`] becomes

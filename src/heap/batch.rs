@@ -1,17 +1,17 @@
 //! A batch of freed slots: how it is collected, written into some of these slots, and read back.
 //!
 //! A batch is a list of places in one segment, in the order in which they were freed. What is freed in the order of
-//! addresses, as what was made in that order often is, makes one *piece*: the first place, and how many follow. When the
-//! batch is sent the pieces go into a *carrier*: the slot freed last, or, when it cannot hold all of them, one more for
+//! addresses, as what was made in that order often is, makes one *run*: the first place, and how many follow. When the
+//! batch is sent the runs go into a *batch node*: the slot freed last, or, when it cannot hold all of them, one more for
 //! each that overflows, whose first slot it is. So most of a batch is never touched by the thread that frees it.
 //!
 //! ```text
-//! freed:     a a+1 a+2 | c c+1 | d     if a carrier had room for one piece:
-//! carriers:  [c] holds (a, 3)
+//! freed:     a a+1 a+2 | c c+1 | d     if a batch node had room for one run:
+//! batch nodes:  [c] holds (a, 3)
 //!            [d] holds (c+1, 1)        the newest is the head of the list: [d] -> [c] -> older batches
 //! ```
 //!
-//! Who may touch a carrier: the freeing thread until its compare-and-swap publishes the chain, the segment's owner after
+//! Who may touch a batch node: the freeing thread until its compare-and-swap publishes the chain, the segment's owner after
 //! taking it.
 
 use core::cell::Cell;
@@ -24,9 +24,9 @@ use crate::slot::{self, MOST_RUNS, Offset, Run, SlotPtr};
 /// Slots of one segment that are collected to be sent home. One thread's.
 #[derive(Debug)]
 pub(crate) struct OpenBatch {
-    /// The slot freed last, which is in no piece: it will be the newest carrier.
+    /// The slot freed last, which is in no run: it will be the newest batch node.
     last: Cell<Option<Offset>>,
-    /// The piece that may still get longer.
+    /// The run that may still get longer.
     tail: Cell<Option<Run>>,
     /// Where the slot would be that makes it longer; 0, where none is, before there is one.
     next: Cell<u16>,
@@ -34,7 +34,7 @@ pub(crate) struct OpenBatch {
     step: Cell<u16>,
     /// Slots that fit before the batch must be sent.
     room: Cell<u8>,
-    /// Pieces before the tail.
+    /// Runs before the tail.
     len: Cell<u8>,
     /// The slots freed before those.
     runs: [Cell<Option<Run>>; BATCH_SLOTS - 1],
@@ -133,7 +133,7 @@ impl OpenBatch {
         let (last, mut runs) = (self.last.get()?, self.runs());
         let mut written = None;
         while let Some(overflow) = runs.get(most).and_then(Cell::get) {
-            // SAFETY: the slots are the caller's, and so many pieces fit.
+            // SAFETY: the slots are the caller's, and so many runs fit.
             written = Some(unsafe { carry(segment, overflow.first(), &runs[..most], written) });
             let rest = overflow.behind_first(self.step.get());
             runs[most].set(rest);
@@ -147,17 +147,17 @@ impl OpenBatch {
 /// A batch as its slots say it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
-    /// The carrier written last: the head of the chain.
+    /// The batch node written last: the head of the chain.
     pub(crate) newest: Offset,
-    /// The carrier written first, which is to point to what was freed before.
+    /// The batch node written first, which is to point to what was freed before.
     pub(crate) oldest: SlotPtr,
 }
 
-/// Makes a slot the carrier of these pieces, in front of those that were written before.
+/// Makes a slot the batch node of these runs, in front of those that were written before.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, which is of this segment, and the pieces fit.
+/// The caller owns the slot, which is of this segment, and the runs fit.
 unsafe fn carry(
     segment: SegmentRef,
     node: Offset,
@@ -174,10 +174,10 @@ unsafe fn carry(
     }
 }
 
-/// Slots in a piece, on average, below which a list is scattered.
+/// Slots in a run, on average, below which a list is scattered.
 const SCATTERED: usize = 6;
 
-/// Whether the newest carrier's pieces are short ones.
+/// Whether the newest batch node's runs are short ones.
 ///
 /// # Safety
 ///
@@ -188,7 +188,7 @@ pub(crate) unsafe fn is_scattered(segment: SegmentRef, list: Listed) -> bool {
     };
     let stride = segment.identity().stride;
     let mut runs = [None; MOST_RUNS];
-    // SAFETY: the slot is a carrier on the list.
+    // SAFETY: the slot is a batch node on the list.
     let len = unsafe { slot::read_runs(node, stride, &mut runs) };
     // SAFETY: it was read.
     unsafe { slot::close_node(node, stride) };
@@ -216,7 +216,7 @@ pub(crate) unsafe fn each(segment: SegmentRef, list: Listed, mut receive: impl F
 /// As for [`each`].
 #[inline]
 pub(crate) unsafe fn each_place(segment: SegmentRef, list: Listed, receive: impl FnMut(Offset)) {
-    // SAFETY: a carrier is the caller's, and was read.
+    // SAFETY: a batch node is the caller's, and was read.
     let end = |node, stride| unsafe { slot::end_node(node, stride) };
     // SAFETY: guaranteed by the caller.
     unsafe { walk(segment, list, end, receive) }
@@ -229,13 +229,13 @@ pub(crate) unsafe fn each_place(segment: SegmentRef, list: Listed, receive: impl
 /// The caller keeps the segment's owner from taking the list, and does not write to its slots.
 #[cfg(all(test, not(segment_pool_loom)))]
 pub(crate) unsafe fn peek(segment: SegmentRef, list: Listed, receive: impl FnMut(Offset)) {
-    // SAFETY: a carrier was read, and nobody else does.
+    // SAFETY: a batch node was read, and nobody else does.
     let close = |node, stride| unsafe { slot::close_node(node, stride) };
     // SAFETY: guaranteed by the caller.
     unsafe { walk(segment, list, close, receive) }
 }
 
-/// As [`each_place`], but for what `leave` does with each carrier that was read.
+/// As [`each_place`], but for what `leave` does with each batch node that was read.
 ///
 /// # Safety
 ///
@@ -254,7 +254,7 @@ unsafe fn walk(
     while let Some(offset) = next {
         let node = slot_at(offset);
         let mut runs = [None; MOST_RUNS];
-        // SAFETY: the slot is a carrier on the list; `receive` gets it after this.
+        // SAFETY: the slot is a batch node on the list; `receive` gets it after this.
         let len = unsafe { slot::read_runs(node, stride, &mut runs) };
         // SAFETY: as above.
         next = unsafe { slot::node_next(node) };

@@ -1,24 +1,24 @@
-//! One heap's slots of one stride: take and give back a slot; refill, stash, distribute.
+//! One heap's slots of one stride: take and give back a slot; refill, spill, distribute.
 //!
 //! ```text
-//!   pop/push        stash (a full magazine, O(1))         distribute (slot by slot, only to release memory)
-//!  free list  <------------------------------>  depot  ------------------------------>  home lists of the segments
+//!   pop/push        spill (a full magazine, O(1))         distribute (slot by slot, only to release memory)
+//!  free list  <------------------------------>  full magazines  ------------------------------>  home lists of the segments
 //!      ^                                                                                            |
 //!      +------------------------------------- refill: a run of one segment -------------------------+
 //!      +---- some slots at a time ---- marks <---------- receive: a long remote list
 //! ```
 //!
 //! Owner only, but for the counters. The free list mixes slots of all the bin's segments, because the slot freed last
-//! is in the cache, whichever segment it is in. Only when the depot holds more than half of the bin's slots are
-//! magazines taken apart and their slots brought home, two for each that is stashed; that goes on until an allocation wants
+//! is in the cache, whichever segment it is in. Only when the full magazines holds more than half of the bin's slots are
+//! magazines taken apart and their slots brought home, two for each that is spilled; that goes on until an allocation wants
 //! a magazine back.
 //!
 //! The lists may hold *foreign* slots: of another heap's segments of the same pool and stride, which this thread freed and
 //! kept. To their segments these are alive. Distributing notices them and sets them aside to be sent home. A thread begins
-//! to keep when it has sent many home, freed few of its own meanwhile, and has an empty depot. It ends with the second
-//! magazine that it hangs there, or when slots are brought home. So foreign slots are at most three magazines.
+//! to keep when it has sent many home, freed few of its own meanwhile, and has an empty full magazines. It ends with the second
+//! magazine that it hangs there, or when slots are brought home. So cached remote slots are at most three magazines.
 //!
-//! Held back at most: one magazine and an eighth in the free list, and in the depot half of the bin's slots or 2 MiB, whichever
+//! Held back at most: one magazine and an eighth in the free list, and in the full magazines half of the bin's slots or 2 MiB, whichever
 //! is more; marked, the slots of one remote list. The list `segments` keeps those with room in front.
 
 use core::ptr::NonNull;
@@ -33,7 +33,7 @@ use crate::memory::segment::{CacheScope, OwnerId, SegmentRef};
 use crate::slot::free_list::{self, FreeList, FullMagazines};
 use crate::slot::{self, SlotPtr};
 
-/// Bytes of free slots in the depot below which nothing is brought home: what a second-level cache holds.
+/// Bytes of free slots in the full magazines below which nothing is brought home: what a second-level cache holds.
 const FULL_BYTES: usize = 2 << 20;
 
 /// Slots that a thread sends home before it may begin to keep such. Few where operations are
@@ -61,11 +61,11 @@ pub(crate) struct Bin {
     heap: Cell<*mut OwnerId>,
     /// Slots in a magazine.
     magazine: Cell<usize>,
-    /// Slots that stay in the free list when a magazine is stashed.
+    /// Slots that stay in the free list when a magazine is spilled.
     retained: Cell<usize>,
     /// Slots in its segments, handed out or not.
     slots: Cell<usize>,
-    /// Whether the depot is being emptied.
+    /// Whether the full magazines is being emptied.
     draining: Cell<bool>,
     /// What the thread sent home to other heaps in the present window.
     sent: Cell<usize>,
@@ -170,7 +170,7 @@ impl Bin {
         self.free.pop()
     }
 
-    /// Frees a slot of a segment of the bin's circle, if the free list is short.
+    /// Frees a slot of a segment of the bin's cache scope, if the free list is short.
     ///
     /// # Safety
     ///
@@ -201,7 +201,7 @@ impl Bin {
         self.begin_window();
     }
 
-    /// Makes the heap's own segments the circle, until the next window says otherwise.
+    /// Makes the heap's own segments the cache scope, until the next window says otherwise.
     fn narrow_scope(&self) {
         self.cache_scope.set(CacheScope {
             pool_wide: false,
@@ -215,7 +215,7 @@ impl Bin {
         self.window.set(self.free.pushes());
     }
 
-    /// Frees a slot; true when the free list must be stashed.
+    /// Frees a slot; true when the free list must be spilled.
     ///
     /// # Safety
     ///
@@ -232,7 +232,7 @@ impl Bin {
         !self.free.is_empty()
     }
 
-    /// Fills the empty free list from the marked slots. As with the depot, draining ends.
+    /// Fills the empty free list from the deferred slots. As with the full magazines, draining ends.
     pub(crate) fn refill_from_deferred(&self) -> bool {
         let chain = self.deferred.pop_chain();
         if let Some((slots, len)) = chain {
@@ -252,7 +252,7 @@ impl Bin {
         }
     }
 
-    /// Fills the empty free list from the depot. A thread that asks is not tearing down: draining ends.
+    /// Fills the empty free list from the full magazines. A thread that asks is not tearing down: draining ends.
     pub(crate) fn refill_from_magazines(&self) -> bool {
         let magazine = self.full.pop();
         self.draining.set(false);
@@ -292,7 +292,7 @@ impl Bin {
         self.counts.segments.sub(1);
     }
 
-    /// Puts a magazine of the full free list into the depot. Segments that become empty, as they may from then on, go
+    /// Puts a magazine of the full free list into the full magazines. Segments that become empty, as they may from then on, go
     /// to `left`.
     pub(crate) fn spill(&self, left: &Leftovers) {
         if self.cache_scope.get().pool_wide && self.full.magazines() > 0 {
@@ -303,7 +303,7 @@ impl Bin {
             return;
         };
         if len == self.magazine.get() && slot::holds_magazine_link(self.stride.get()) {
-            // SAFETY: the free list's slots are given to the depot.
+            // SAFETY: the free list's slots are given to the full magazines.
             unsafe { self.full.push(slots) };
             self.drain(left);
         } else {
@@ -311,7 +311,7 @@ impl Bin {
         }
     }
 
-    /// Brings two magazines home if the depot has more than its share; marked slots, when it has no more.
+    /// Brings two magazines home if the full magazines has more than its share; deferred slots, when it has no more.
     fn drain(&self, left: &Leftovers) {
         let held = self.full.magazines() * self.magazine.get();
         let small = FULL_BYTES / self.stride.get();
@@ -329,7 +329,7 @@ impl Bin {
         }
     }
 
-    /// Brings every slot of the free list and the depot home, and takes out the segments that are empty, those too of
+    /// Brings every slot of the free list and the full magazines home, and takes out the segments that are empty, those too of
     /// which no slot was ever handed out.
     pub(crate) fn distribute_all(&self, left: &Leftovers) {
         self.narrow_scope();
@@ -353,7 +353,7 @@ impl Bin {
         }
     }
 
-    /// Brings at most so many marked slots home, and returns how many these were.
+    /// Brings at most so many deferred slots home, and returns how many these were.
     fn return_deferred(&self, most: usize, left: &Leftovers) -> usize {
         let deferred = core::iter::from_fn(|| self.deferred.pop()).take(most);
         let return_slot = |(segment, slot)| {
@@ -376,7 +376,7 @@ impl Bin {
         while let Some(slot) = rest {
             // SAFETY: the chain is the bin's own.
             rest = unsafe { slot::link(slot) };
-            // SAFETY: the bin's slots are in segments of its stride, in use while a slot is not at home.
+            // SAFETY: the bin's slots are in segments of its stride, in use while a slot is not on the list of its segment.
             let segment = unsafe { SegmentRef::of(slot, span) };
             if segment.heap() == self.heap.get() {
                 // SAFETY: the slot just left the bin's lists, and the segment is the heap's own.
@@ -405,11 +405,11 @@ impl Bin {
     }
 
     /// Takes the remote list of one of the bin's segments: if the free list is empty and the list is long, it is marked, and
-    /// else goes into the free list and, a magazine at a time, the depot. Returns how many slots these were.
+    /// else goes into the free list and, a magazine at a time, the full magazines. Returns how many slots these were.
     ///
     /// # Safety
     ///
-    /// The caller owns the heap and took the segment out of its inbox.
+    /// The caller owns the heap and took the segment out of its pending list.
     pub(crate) unsafe fn collect_list(&self, segment: SegmentRef, left: &Leftovers) -> usize {
         // SAFETY: guaranteed by the caller.
         let Some(list) = (unsafe { self.take_remote(segment, left) }) else {

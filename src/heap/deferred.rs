@@ -9,7 +9,7 @@
 //! The lines of what another thread freed lie in that thread's caches. To link a long list at once is to wait for all of
 //! them before the first is used. Linked as they are needed, the slots would be waited for one by one. So a few are linked, and the
 //! lines of those that follow are asked for, for writing, which takes no time of the program. And what was freed in
-//! scattered pieces, by several threads maybe, comes out in order, instead of ever more at random with a cache line for
+//! scattered runs, by several threads maybe, comes out in order, instead of ever more at random with a cache line for
 //! each object though four would fit.
 //!
 //! Where more than two slots share a line and were freed in order, linking at once is faster, and is what the bin does.

@@ -3,22 +3,22 @@
 //! ```text
 //! shared   owner token, pool, next heap of the pool            written rarely, read by every thread
 //! mail     segments with remote frees | ABANDONED, completed   written by any thread
-//! own      pending, stray and spare segments, bins in use      owner only, but for the counters
+//! own      pending, misrouted segment and spare segments, bins in use      owner only, but for the counters
 //! bins     one per class, or the only one of a SegmentPool     owner only, but for the counters
 //! ```
 //!
 //! A heap has at most one owner: the thread that made or adopted it, or, for a moment, a pusher that met ABANDONED.
-//! The inbox word says whether there is one; the owner's token only lets a thread recognise its own heap, and is
+//! The pending word says whether there is one; the owner's token only lets a thread recognise its own heap, and is
 //! cleared before the heap is abandoned, so that no thread ever sees its own token in a heap it does not own.
 //!
-//! A segment may leave a heap for another (`detach_segments`) while a push is under way, and then arrives in the inbox of a
-//! heap that it no longer belongs to: a *stray*. Its `heap` says so exactly, for only the heap's owner can change it.
-//! Strays keep QUEUED and are put aside for whoever called to be forwarded when this heap is left or done with.
+//! A segment may leave a heap for another (`detach_segments`) while a push is under way, and then arrives in the pending list of a
+//! heap that it no longer belongs to: a *misrouted segment*. Its `heap` says so exactly, for only the heap's owner can change it.
+//! Misrouted segments keep QUEUED and are put aside for whoever called to be forwarded when this heap is left or done with.
 //!
 //! A segment is *completed* when every slot was handed out and freed remotely. Pushers count, per heap, the bytes of
-//! such segments that nobody took yet; the count is a hint and starts anew whenever the owner finds its inbox empty.
+//! such segments that nobody took yet; the count is a hint and starts anew whenever the owner finds its pending list empty.
 //!
-//! Heaps lie in mappings of their own, whose untouched pages cost nothing, and live as long as their pool.
+//! Heaps lie in dedicated mappings, whose untouched pages cost nothing, and live as long as their pool.
 
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -39,7 +39,7 @@ use crate::heap::pool_core::PoolCore;
 use crate::memory::remote::PendingList;
 use crate::memory::segment::{OwnerId, Segment};
 
-/// Completed segments, in bytes, beyond which those who free the last slots of another give its pages back.
+/// Fully freed segments, in bytes, beyond which those who free the last slots of another give its pages back.
 const FULLY_FREED_BYTES: usize = if cfg!(segment_pool_loom) { 1 } else { 1 << 20 };
 
 /// See the module. Its bins follow it in memory, as aligned as it is, whatever a cache line is on the target.
@@ -66,14 +66,14 @@ struct Shared {
 #[derive(Debug)]
 pub(super) struct RemotePart {
     pub(super) pending: PendingList<Segment>,
-    /// Bytes of completed segments that nobody took yet.
+    /// Bytes of fully freed segments that nobody took yet.
     pub(super) fully_freed: AtomicUsize,
 }
 
 /// Owner only, but for the counters.
 #[derive(Debug)]
 pub(super) struct Own {
-    /// Out of the inbox, not yet served, the one that waited longest first.
+    /// Out of the pending list, not yet served, the one that waited longest first.
     pub(super) collecting: Queued,
     /// Segments and slots of other heaps that were found here.
     pub(super) outgoing: Outgoing,
@@ -86,12 +86,12 @@ pub(super) struct Own {
     pub(super) abandonments: Counter,
     /// One bit per bin that was ever used.
     pub(super) used: Cell<u128>,
-    /// Whether the heap must be settled before it is abandoned, because its pool was closed.
+    /// Whether the heap must be collected and released before it is abandoned, because its pool was closed.
     pub(super) closing: Cell<bool>,
     /// The heaps before and after this one in the list of those that the same thread holds.
     pub(super) previous_held: Cell<Option<HeapRef>>,
     pub(super) next_held: Cell<Option<HeapRef>>,
-    /// The heap of the pool to look at first for segments to merge.
+    /// The heap of the pool to look at first for segments to steal.
     pub(super) victim: Cell<Option<HeapRef>>,
 }
 
@@ -203,7 +203,7 @@ impl Heap {
         &self.own.next_held
     }
 
-    /// The heap of the pool to look at first for segments to merge. Owner only.
+    /// The heap of the pool to look at first for segments to steal. Owner only.
     pub(crate) fn victim(&self) -> &Cell<Option<HeapRef>> {
         &self.own.victim
     }
@@ -277,7 +277,7 @@ impl Heap {
 }
 
 impl HeapRef {
-    /// A new heap, owned by the caller. `None` when memory is refused.
+    /// A new heap, owned by the caller. `None` when the system has no memory.
     ///
     /// # Safety
     ///

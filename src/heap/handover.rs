@@ -1,18 +1,18 @@
-//! How slots, segments and heaps change hands: send, serve, leave, lend, close, merge, pass on.
+//! How slots, segments and heaps change hands: send, serve, leave, park, close, steal, pass on.
 //!
 //! ```text
 //! send      a batch of slots goes to its segment, and that, if it was not queued, to its heap
 //! leave     a thread ends: every slot home, what is empty released, the heap abandoned
-//! lend      a thread idles: the heap abandoned with its lists as they are
+//! park      a thread idles: the heap abandoned with its lists as they are
 //! serve     a push met ABANDONED: the pusher brings what was pushed home, and abandons the heap again
-//! merge     a thread's bin ran dry: it takes a few segments with room out of abandoned heaps
-//! pass on   a segment arrived in the inbox of a heap that it no longer belongs to, or a slot of another heap was found
+//! steal     a thread's bin ran dry: it takes a few segments with room out of abandoned heaps
+//! pass on   a segment arrived in the pending list of a heap that it no longer belongs to, or a slot of another heap was found
 //!           in a list that is brought home: it is pushed to where it belongs
 //! ```
 //!
 //! Two rules keep this safe. Whoever has a heap only for a moment abandons it *before* it passes anything on or gives
 //! up references, and touches nothing of it after: with the last reference the heap is gone. And a segment changes heaps
-//! while its old heap is still owned by whoever moves it: a push that read the old heap makes it a stray there, which
+//! while its old heap is still owned by whoever moves it: a push that read the old heap makes it a misrouted segment there, which
 //! is noticed, never a member of two heaps.
 //!
 //! There is no recursion: what one step leaves to do is a list of things that nobody else holds.
@@ -36,7 +36,7 @@ pub(crate) const VISIT_SLOTS: usize = if cfg!(segment_pool_loom) { 1 } else { 10
 /// Segments that one refill takes out of a heap, and magazines that it brings home there first.
 const STOLEN_SEGMENTS: usize = 4;
 
-/// A slot from a bin whose free list is empty, of a heap that the caller holds; `None` when memory is refused or the
+/// A slot from a bin whose free list is empty, of a heap that the caller holds; `None` when the system has no memory or the
 /// pool's limit is reached.
 pub(crate) fn refill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) -> Option<SlotPtr> {
     let filled = heap.refill(bin)
@@ -46,7 +46,7 @@ pub(crate) fn refill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) -> 
     if filled { heap.bin(bin).pop() } else { None }
 }
 
-/// Stashes the full free list of a bin, of a heap that the caller holds.
+/// Spills the full free list of a bin, of a heap that the caller holds.
 pub(crate) fn spill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) {
     heap.spill(bin);
     reroute(heap.outgoing(), reclaims);
@@ -168,7 +168,7 @@ pub(crate) unsafe fn close(registry: RegistryRef, reclaims: &DeferredReclaims) {
 /// # Safety
 ///
 /// The caller gives up the slots, one at least, all of this segment, with which no work of the caller on a heap is under
-/// way. Mostly the heap is another's; the caller's own finds them in its inbox.
+/// way. Mostly the heap is another's; the caller's own finds them in its pending list.
 pub(crate) unsafe fn send_batch(
     segment: SegmentRef,
     batch: &OpenBatch,
@@ -180,7 +180,7 @@ pub(crate) unsafe fn send_batch(
     reroute(&outgoing, reclaims);
 }
 
-/// Puts strays in the inboxes of their heaps and foreign slots on the remote lists of their segments, and serves heaps
+/// Puts misrouted segments in the pending lists of their heaps and cached remote slots on the remote lists of their segments, and serves heaps
 /// that are acquired thereby.
 fn reroute(outgoing: &Outgoing, reclaims: &DeferredReclaims) {
     loop {
@@ -195,11 +195,11 @@ fn reroute(outgoing: &Outgoing, reclaims: &DeferredReclaims) {
     }
 }
 
-/// Puts a segment, whose QUEUED is on and which is in no inbox, in that of its heap.
+/// Puts a segment, whose QUEUED is on and which is in no pending list, in that of its heap.
 fn deliver(segment: SegmentRef, outgoing: &Outgoing, reclaims: &DeferredReclaims) {
     // SAFETY: QUEUED keeps the segment in use, and so its heap alive.
     let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
-    // SAFETY: the segment is queued and in no inbox; if the heap is not its own any more, it will be forwarded.
+    // SAFETY: the segment is queued and in no pending list; if the heap is not its own any more, it will be forwarded.
     if unsafe { heap.pending().push(segment.into()) } == Delivered::Acquired {
         // SAFETY: as `Acquired` says.
         unsafe { serve(heap, outgoing, reclaims) };
@@ -325,7 +325,7 @@ fn visit(heap: HeapRef, most: usize, outgoing: &Outgoing) -> bool {
     paid
 }
 
-/// Pushes a batch; a segment that is to be put in an inbox goes to `outgoing`.
+/// Pushes a batch; a segment that is to be put in a pending list goes to `outgoing`.
 ///
 /// # Safety
 ///

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`SegmentList`] | a bin's segments, those with room in front | `prev` and `next` |
 //! | [`Loose`] | empty segments, spares, segments that change heaps | `next` |
-//! | [`Queued`] | segments whose QUEUED is on and that are in no inbox | the inbox link |
+//! | [`Queued`] | segments whose QUEUED is on and that are in no pending list | the pending list link |
 //! | [`RemoteSlots`] | free slots of other heaps' segments | the slots themselves |
 //!
 //! Each belongs to one thread, which owns what is in it.
@@ -18,7 +18,7 @@ use crate::memory::remote::PendingNode;
 use crate::memory::segment::{Segment, SegmentRef};
 use crate::slot::{self, SlotPtr};
 
-/// Loose segments, linked through themselves: taken from an inbox, or empty and on their way to the arena.
+/// Loose segments, linked through themselves: taken from a pending list, or empty and on their way to the arena.
 #[derive(Debug)]
 pub(crate) struct Loose {
     first: Cell<Option<SegmentRef>>,
@@ -51,8 +51,8 @@ impl Loose {
     }
 }
 
-/// Segments whose QUEUED is on and that are in no inbox, linked as they were there: until their remote list is taken
-/// or they are put in an inbox, the links belong to who holds them.
+/// Segments whose QUEUED is on and that are in no pending list, linked as they were there: until their remote list is taken
+/// or they are put in a pending list, the links belong to who holds them.
 #[derive(Debug)]
 pub(crate) struct Queued {
     first: Cell<Option<SegmentRef>>,
@@ -67,7 +67,7 @@ impl Queued {
 
     /// # Safety
     ///
-    /// The caller turned QUEUED on, or took the segment out of an inbox, and has not done with it.
+    /// The caller turned QUEUED on, or took the segment out of a pending list, and has not done with it.
     pub(crate) unsafe fn push(&self, segment: SegmentRef) {
         let next = self.first.replace(Some(segment));
         let next = next.map_or(ptr::null_mut(), |segment| NonNull::from(segment).as_ptr());
@@ -83,11 +83,11 @@ impl Queued {
         Some(segment)
     }
 
-    /// Takes over a list out of an inbox, the newest there first, so that the oldest is popped first.
+    /// Takes over a list out of a pending list, the newest there first, so that the oldest is popped first.
     ///
     /// # Safety
     ///
-    /// The caller owns the heap and took `list` out of its inbox.
+    /// The caller owns the heap and took `list` out of its pending list.
     pub(crate) unsafe fn push_all(&self, mut list: *mut Segment) {
         while let Some(node) = NonNull::new(list) {
             // SAFETY: the caller took the node, and its remote list is not taken yet.
@@ -141,7 +141,7 @@ impl RemoteSlots {
     ) -> Option<(SegmentRef, SlotPtr)> {
         let first = &self.first[span.index()];
         let slot = first.get()?;
-        // SAFETY: the slot is one of a segment of this span, in use while the slot is not at home.
+        // SAFETY: the slot is one of a segment of this span, in use while the slot is not on the list of its segment.
         let segment = unsafe { SegmentRef::of(slot, span) };
         if !fits(segment) {
             return None;
@@ -173,7 +173,7 @@ impl RemoteSlots {
 /// What an owner has to pass on to other heaps when it is done with its own.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    /// Segments that came to the inbox of a heap they no longer belong to.
+    /// Segments that came to the pending list of a heap they no longer belong to.
     pub(crate) misrouted: Queued,
     /// Slots of other heaps' segments.
     pub(crate) remote: RemoteSlots,

@@ -10,7 +10,7 @@
 //! | `fields` | the parts of a heap | as marked there |
 //! | `owner` | what a heap's owner does | the owner of the heap |
 //! | `registry` | the heaps of a pool, and the end of the pool | any thread |
-//! | `handover` | send, serve, abandon, adopt, merge, pass on | the owner of a heap, if only for a moment |
+//! | `handover` | send, serve, abandon, adopt, steal, pass on | the owner of a heap, if only for a moment |
 //! | `remote_buffer` | a thread's open batches of remote frees | that thread |
 //! | `bounded` | pools with a bound, of which no thread keeps a heap | any thread |
 //!

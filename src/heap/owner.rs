@@ -1,4 +1,4 @@
-//! What the owner of a heap does with it: refill a bin, stash, collect what other threads freed, settle, release, abandon.
+//! What the owner of a heap does with it: refill a bin, spill, collect what other threads freed, collect and release, release, abandon.
 //!
 //! Everything here is for the thread that owns the heap, if only for the moment. Two kinds of results are left to the caller:
 //! references to the pool that are to be given up, because with the last one the heap is gone, and what is to be passed on to other
@@ -20,7 +20,7 @@ pub(super) const SPARE_BYTES: usize = if cfg!(segment_pool_loom) {
 } else {
     256 << 10
 };
-/// Slots that one refill or stash takes out of remote lists, but for the last list, which is taken whole.
+/// Slots that one refill or spill takes out of remote lists, but for the last list, which is taken whole.
 const COLLECT_SLOTS: usize = 1024;
 
 impl HeapRef {
@@ -33,7 +33,7 @@ impl HeapRef {
             || bin.refill_from_segments()
     }
 
-    /// Fills the empty free list of a bin from a new segment; false when memory is refused or the pool's limit is
+    /// Fills the empty free list of a bin from a new segment; false when the system has no memory or the pool's limit is
     /// reached. Owner only.
     pub(crate) fn refill_from_new(self, index: usize) -> bool {
         self.add_segments(index, 1, false).is_ok() && self.bin(index).refill_from_segments()
@@ -113,7 +113,7 @@ impl HeapRef {
         Err(AllocErrorKind::OutOfMemory)
     }
 
-    /// Stashes a full free list, and looks at the inbox on the occasion. Owner only.
+    /// Spills a full free list, and looks at the pending list on the occasion. Owner only.
     pub(crate) fn spill(self, index: usize) {
         let left = Leftovers::new();
         self.bin(index).spill(&left);
@@ -141,7 +141,7 @@ impl HeapRef {
             let Some(segment) = self.next_waiting() else {
                 break;
             };
-            // SAFETY: the segment came out of the inbox.
+            // SAFETY: the segment came out of the pending list.
             let received = unsafe {
                 self.bin(segment.identity().bin)
                     .collect_list(segment, &left)
@@ -172,7 +172,7 @@ impl HeapRef {
             }
             match self.own.collecting.pop() {
                 Some(segment) if segment.heap() == self.id() => return Some(segment),
-                // SAFETY: out of the inbox, and not done with.
+                // SAFETY: out of the pending list, and not done with.
                 Some(misrouted) => unsafe { self.own.outgoing.misrouted.push(misrouted) },
                 None => {
                     // Relaxed: a hint. Nothing waits, so there is nothing completed.
@@ -214,7 +214,7 @@ impl HeapRef {
                 self.own.spares[span.index()].push(segment);
                 self.own.spare_bytes.add(span.bytes() as u64);
             } else {
-                // SAFETY: no slot of the segment is anywhere but at home.
+                // SAFETY: no slot of the segment is anywhere but on the list of its segment.
                 unsafe { self.pool().arenas().release(span, segment.end()) };
                 events::note(Happened::SegmentReleased, self.pool().name, span.bytes());
                 released += 1;
@@ -232,7 +232,7 @@ impl HeapRef {
             .map(move |index| self.bin(index))
     }
 
-    /// Makes the segments self-contained: serves the inbox, brings every slot home and releases what is empty, the
+    /// Makes the segments self-contained: serves the pending list, brings every slot home and releases what is empty, the
     /// spares too. Returns the references to give up. Owner only.
     pub(crate) fn collect_and_release(self) -> usize {
         let served = self.serve();
@@ -253,7 +253,7 @@ impl HeapRef {
         self.release(&left, 0)
     }
 
-    /// Brings what waits in the inbox straight home and releases what is empty. Returns the references to give up.
+    /// Brings what waits in the pending list straight home and releases what is empty. Returns the references to give up.
     /// Owner only.
     pub(crate) fn serve(self) -> usize {
         self.serve_some(usize::MAX).0
@@ -269,7 +269,7 @@ impl HeapRef {
                 served = true;
                 break;
             };
-            // SAFETY: the segment came out of the inbox.
+            // SAFETY: the segment came out of the pending list.
             let received = unsafe {
                 self.bin(segment.identity().bin)
                     .collect_into_segment(segment, &left)
@@ -283,7 +283,7 @@ impl HeapRef {
     /// Abandons the heap, its lists as they are unless its pool was closed, and hands `outgoing` over to the caller,
     /// who passes it on now. Returns the references to give up. Owner only, and not any more.
     ///
-    /// An owner leaves only an empty inbox, for nobody else need come who would empty it. It comes to an end, since
+    /// An owner leaves only an empty pending list, for nobody else need come who would empty it. It comes to an end, since
     /// each push that keeps it here frees a slot and none are handed out.
     pub(crate) fn abandon(self, outgoing: &Outgoing) -> usize {
         self.set_owner(0);

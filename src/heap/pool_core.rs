@@ -17,20 +17,20 @@ pub(crate) struct PoolCore {
     pub(crate) stride: usize,
     /// Segments in use, plus heaps held by threads, plus one for the pool's handle.
     pub(crate) refs: AtomicUsize,
-    /// Segments, or values with a mapping of their own, that the pool may have.
+    /// Segments, or values with a dedicated mapping, that the pool may have.
     pub(crate) limit: usize,
     /// Those it has, and those that a thread is asking the system for.
     pub(crate) in_use: AtomicUsize,
     /// Whether the system ever refused memory for the pool; if not, its limit did.
     pub(crate) starved: AtomicUsize,
-    /// Frees of a bounded pool whose segment may not have reached the inbox yet.
+    /// Frees of a bounded pool whose segment may not have reached the pending list yet.
     pub(crate) frees_under_way: AtomicUsize,
     /// What reports call the pool: the name it was given, or its type's.
     pub(crate) name: &'static str,
     pub(crate) large: Large,
 }
 
-/// Values with a mapping of their own, for the statistics.
+/// Values with a dedicated mapping, for the statistics.
 #[derive(Debug)]
 pub(crate) struct Large {
     values: AtomicUsize,
@@ -132,7 +132,7 @@ impl PoolCore {
         self.frees_under_way.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes a remote free off the count, when its segment is in the inbox.
+    /// Takes a remote free off the count, when its segment is in the pending list.
     pub(crate) fn end_free(&self) {
         // Release: the push, to `has_frees_under_way`.
         self.frees_under_way.fetch_sub(1, Ordering::Release);
@@ -140,7 +140,7 @@ impl PoolCore {
 
     /// Whether slots that were freed may be out of reach still.
     pub(crate) fn has_frees_under_way(&self) -> bool {
-        // Acquire: from `end_free`. Asked by who has the heaps: a free that it does not see is in the inbox, or no free that
+        // Acquire: from `end_free`. Asked by who has the heaps: a free that it does not see is in the pending list, or no free that
         // returned before relies on it.
         self.frees_under_way.load(Ordering::Acquire) != 0
     }

@@ -156,7 +156,7 @@ impl RegistryRef {
         self.get().core.refs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Looks more than once, and lets others run meanwhile: a heap that a pusher or a merging thread has for a moment is
+    /// Looks more than once, and lets others run meanwhile: a heap that a pusher or a stealing thread has for a moment is
     /// soon abandoned again, and one more heap would stay for ever.
     fn adopt(self, token: u64) -> Option<HeapRef> {
         let mut looks = (0..ADOPTION_LOOKS).take_while(|_| self.has_abandoned());
@@ -185,7 +185,7 @@ impl RegistryRef {
         adopted
     }
 
-    /// As [`adopt_one`](Self::adopt_one), but if the heap has an owner, that will settle it before it leaves.
+    /// As [`adopt_one`](Self::adopt_one), but if the heap has an owner, that will collect and release it before it leaves.
     pub(crate) fn adopt_or_signal(self, heap: HeapRef) -> bool {
         let adopted = heap.pending().adopt_or_signal();
         if adopted {
@@ -234,7 +234,7 @@ impl RegistryRef {
         self.0.cast()
     }
 
-    /// A new heap that the caller owns, with this token. `None` when memory is refused.
+    /// A new heap that the caller owns, with this token. `None` when the system has no memory.
     pub(crate) fn create_heap(self, token: u64) -> Option<HeapRef> {
         // SAFETY: heaps are freed with their registry.
         let heap = unsafe { HeapRef::create(self.core_ptr(), token) }?;

@@ -125,7 +125,7 @@ impl Entry {
     /// Sends the batch, if there is one, and closes the entry.
     fn send(&self, reclaims: &DeferredReclaims) {
         if let Some(segment) = self.segment.take() {
-            // SAFETY: the slots were given to the outbox.
+            // SAFETY: the slots were given to the remote-free buffer.
             unsafe { handover::send_batch(segment, &self.batch, reclaims) };
         }
     }

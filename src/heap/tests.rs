@@ -10,7 +10,7 @@ impl HeapRef {
         self.pending().look().1
     }
 
-    /// The segments in the inbox, and those out of it that are not served yet.
+    /// The segments in the pending list, and those out of it that are not served yet.
     pub(crate) fn waiting(self) -> impl Iterator<Item = SegmentRef> {
         let first = NonNull::new(self.pending().look().0);
         let collecting: Vec<_> = self.own.collecting.iter().collect();

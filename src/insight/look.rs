@@ -250,7 +250,7 @@ pub(crate) fn draw(
 
 /// The segment of a slot that is in a list of a bin of this stride, or in a batch of such slots.
 pub(crate) fn segment_of(slot: SlotPtr, stride: usize) -> SegmentRef {
-    // SAFETY: such slots are in segments of the stride, in use while the slot is not at home.
+    // SAFETY: such slots are in segments of the stride, in use while the slot is not on the list of its segment.
     unsafe { SegmentRef::of(slot, Span::of(stride)) }
 }
 

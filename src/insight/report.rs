@@ -10,7 +10,7 @@ use crate::ground::os;
 use crate::heap::registry;
 use crate::insight::stats::{ClassStats, Stats, stats};
 
-/// What the arenas of all pools together take from the operating system now. Values with a mapping of their own, and the
+/// What the arenas of all pools together take from the operating system now. Values with a dedicated mapping, and the
 /// heaps, a few KiB each of what they map, are beside them.
 ///
 /// It may lag behind while other threads run.

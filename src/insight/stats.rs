@@ -45,7 +45,7 @@ pub struct Stats {
     pub heaps: u64,
     /// Those that no thread has now.
     pub abandoned_heaps: u64,
-    /// How often a thread took a heap over that another had left, or that it had itself lent while it idled.
+    /// How often a thread took a heap over that another had left, or that it had itself parked while it idled.
     pub adoptions: u64,
     /// How often a thread ended or idled and left a heap.
     pub abandonments: u64,
@@ -67,7 +67,7 @@ pub struct Stats {
     pub batches: u64,
     /// How often an owner took the batches that a segment had received.
     pub collects: u64,
-    /// Values that are alive in mappings of their own, for they are larger than 128 KiB or aligned beyond 4 KiB.
+    /// Values that are alive in dedicated mappings, for they are larger than 128 KiB or aligned beyond 4 KiB.
     pub large: u64,
     /// Address space of these mappings, in bytes: whole pages, with the header of each.
     pub large_bytes: u64,
@@ -111,13 +111,13 @@ impl Stats {
         self.collects += class.collects;
     }
 
-    /// Values that are alive: allocations less frees, and those with a mapping of their own.
+    /// Values that are alive: allocations less frees, and those with a dedicated mapping.
     ///
     /// # Examples
     ///
     /// ```
     /// let pool = segment_pool::SegmentPool::new();
-    /// let _boxed = pool.alloc([0_u8; 1 << 20]); // in a mapping of its own
+    /// let _boxed = pool.alloc([0_u8; 1 << 20]); // in a dedicated mapping
     /// let stats = pool.stats();
     /// assert_eq!((stats.live(), stats.large), (1, 1));
     /// ```
@@ -304,9 +304,9 @@ pub fn stats() -> Stats {
 /// ```
 /// let pool = segment_pool::SegmentPool::new();
 /// let boxed = pool.alloc(7);
-/// let census = pool.validate();
-/// assert_eq!((census.heaps, census.segments, census.live), (1, 1, 1));
-/// println!("{census}");
+/// let validation = pool.validate();
+/// assert_eq!((validation.heaps, validation.segments, validation.live), (1, 1, 1));
+/// println!("{validation}");
 /// # drop(boxed);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -461,9 +461,9 @@ impl fmt::Display for Validation {
 ///
 /// ```
 /// let boxed = segment_pool::PoolBox::new(1_u64);
-/// let census = segment_pool::validate();
-/// assert!(census.live >= 1);
-/// assert_eq!(census.free + census.live, census.capacity);
+/// let validation = segment_pool::validate();
+/// assert!(validation.live >= 1);
+/// assert_eq!(validation.free + validation.live, validation.capacity);
 /// ```
 #[must_use]
 pub fn validate() -> Validation {

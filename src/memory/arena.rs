@@ -55,7 +55,7 @@ struct Table {
     dirty: AtomicUsize,
 }
 
-/// A piece of a table.
+/// A part of a table.
 #[derive(Debug)]
 struct Block {
     entries: [Entry; BLOCK_ENTRIES],

@@ -2,7 +2,7 @@
 //!
 //! | file | what it owns | who touches it |
 //! |---|---|---|
-//! | `remote` | a segment's remote word and a heap's inbox word | any thread, by read-modify-writes |
+//! | `remote` | a segment's remote word and a heap's pending word | any thread, by read-modify-writes |
 //! | `segment` | the header, and the slots that were never handed out or came home | the owner of the heap, but for the remote word and the identity |
 //! | `arena` | mappings of 4 MiB, sliced into segments, and which of these are free | any thread, by read-modify-writes on bitmaps |
 //!

@@ -1,23 +1,23 @@
-//! The two words that other threads write: a segment's remote list and a heap's inbox.
+//! The two words that other threads write: a segment's remote list and a heap's pending list.
 //!
 //! ```text
 //! RemoteWord   | head: 16 | count: 16 | batches: 16 | QUEUED PURGING PURGED |      of a segment
-//! Inbox        | first segment                         | SIGNALLED ABANDONED |      of a heap
+//! PendingList        | first segment                         | SIGNALLED ABANDONED |      of a heap
 //! ```
 //!
 //! * Anybody who holds live slots of a segment pushes them with one compare-and-swap. Whoever turns QUEUED on, and
-//!   nobody else, puts the segment in its heap's inbox; only the segment's owner turns QUEUED off, by taking the list.
+//!   nobody else, puts the segment in its heap's pending list; only the segment's owner turns QUEUED off, by taking the list.
 //! * After a push that did not turn QUEUED on, the segment may be gone: touch nothing more.
 //! * A push that makes the list as long as the segment knows that nobody holds a slot. It may then, by the same
 //!   compare-and-swap, drop the list and go PURGING: give the slots' pages back, say PURGED, and queue the segment
-//!   unless it still waits in an inbox. An owner that takes PURGING does nothing, for the segment will come again.
-//! * An inbox belongs to the thread that owns the heap, or to nobody: ABANDONED. A pusher that meets ABANDONED takes
+//!   unless it still waits in a pending list. An owner that takes PURGING does nothing, for the segment will come again.
+//! * A pending list belongs to the thread that owns the heap, or to nobody: ABANDONED. A pusher that meets ABANDONED takes
 //!   the heap over with the same compare-and-swap that adds its segment, so a push is never left unseen.
-//! * Nobody leaves an inbox that is SIGNALLED, and so nobody leaves without having seen that the pool was closed. Who
+//! * Nobody leaves a pending list that is SIGNALLED, and so nobody leaves without having seen that the pool was closed. Who
 //!   leaves one with a list in it has to see to it that somebody comes back.
 //!
 //! Both lists are pushed to by many and taken whole by one, so there is no ABA. Pushes *and* takes are AcqRel: the
-//! push reads what the last take wrote (QUEUED off) and so is ordered behind the owner's reading of the inbox link;
+//! push reads what the last take wrote (QUEUED off) and so is ordered behind the owner's reading of the pending list link;
 //! with Release and Acquire alone, the second pusher's write of that link races with it.
 
 use core::ptr::{self, NonNull};
@@ -32,15 +32,15 @@ const QUEUED: u64 = 1 << 48;
 const PURGING: u64 = 1 << 49;
 const PURGED: u64 = 1 << 50;
 
-/// A segment's list of remotely freed slots: the newest carrier, how many slots in how many batches, and whether the
-/// segment is in an inbox.
+/// A segment's list of remotely freed slots: the newest batch node, how many slots in how many batches, and whether the
+/// segment is in a pending list.
 #[derive(Debug)]
 pub(crate) struct RemoteWord(AtomicU64);
 
 /// Slots on a remote list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listed {
-    /// The newest carrier.
+    /// The newest batch node.
     pub(crate) head: Option<Offset>,
     /// Slots on the list.
     pub(crate) count: usize,
@@ -87,7 +87,7 @@ impl Taken {
 pub(crate) enum Pushed {
     /// Nothing; the segment may be gone already.
     Joined,
-    /// Put the segment in the inbox of its heap.
+    /// Put the segment in the pending list of its heap.
     Queued,
     /// Give the pages of the slots back, then [`RemoteWord::finish_purge`].
     Purging(Purge),
@@ -107,10 +107,10 @@ impl RemoteWord {
         }
     }
 
-    /// Pushes a batch of `count` slots whose newest carrier is `head`.
+    /// Pushes a batch of `count` slots whose newest batch node is `head`.
     ///
     /// Before each attempt `purges` is asked, with the length the list will have, whether to purge instead, and if
-    /// not, `link_tail` is told the carrier that the batch's oldest one must point to.
+    /// not, `link_tail` is told the batch node that the batch's oldest one must point to.
     #[inline]
     pub(crate) fn push(
         &self,
@@ -129,8 +129,8 @@ impl RemoteWord {
                 link_tail(Offset::from_raw(old as u16));
                 sum & !0xffff | u64::from(Offset::to_raw(Some(head))) | QUEUED
             };
-            // AcqRel: releases the carriers to the owner's `take`, or acquires those of others before their pages go;
-            // and acquires from the `take` that turned QUEUED off the owner's reading of the inbox link, which the
+            // AcqRel: releases the batch nodes to the owner's `take`, or acquires those of others before their pages go;
+            // and acquires from the `take` that turned QUEUED off the owner's reading of the pending list link, which the
             // caller overwrites next. Relaxed on failure: only another guess.
             let swapped =
                 self.0
@@ -164,10 +164,10 @@ impl RemoteWord {
         }
     }
 
-    /// Takes the whole list and turns QUEUED off. Owner only, after the segment came out of the inbox.
+    /// Takes the whole list and turns QUEUED off. Owner only, after the segment came out of the pending list.
     #[inline]
     pub(crate) fn take(&self) -> Taken {
-        // AcqRel: acquires the carriers from every `push`, and releases the inbox link, read before this, to the next
+        // AcqRel: acquires the batch nodes from every `push`, and releases the pending list link, read before this, to the next
         // `push` that turns QUEUED on.
         Taken::decode(self.0.swap(0, Ordering::AcqRel))
     }
@@ -178,7 +178,7 @@ impl RemoteWord {
         Taken::decode(self.0.load(Ordering::Relaxed))
     }
 
-    /// Whether nothing is on the list and the segment is in no inbox. Owner only: what it sees is final when no slot
+    /// Whether nothing is on the list and the segment is in no pending list. Owner only: what it sees is final when no slot
     /// of the segment is alive.
     pub(crate) fn is_idle(&self) -> bool {
         // Relaxed: the owner asks when every slot is home, so the last change was its own `take`.
@@ -186,7 +186,7 @@ impl RemoteWord {
     }
 }
 
-/// Something that waits in an inbox, linked through itself.
+/// Something that waits in a pending list, linked through itself.
 ///
 /// # Safety
 ///
@@ -199,7 +199,7 @@ pub(crate) unsafe trait PendingNode {
 
     /// # Safety
     ///
-    /// The caller took the node out of the inbox and has not yet taken its remote list.
+    /// The caller took the node out of the pending list and has not yet taken its remote list.
     unsafe fn pending_link(this: NonNull<Self>) -> *mut Self;
 }
 
@@ -207,7 +207,7 @@ pub(crate) unsafe trait PendingNode {
 #[derive(Debug)]
 pub(crate) struct PendingList<N>(AtomicPtr<N>);
 
-/// Who serves the inbox after a push.
+/// Who serves the pending list after a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "an acquired heap must be served and abandoned"]
 pub(crate) enum Delivered {
@@ -217,12 +217,12 @@ pub(crate) enum Delivered {
     Acquired,
 }
 
-/// What the owner took out of an inbox.
+/// What the owner took out of a pending list.
 #[derive(Debug)]
 pub(crate) struct TakenPending<N> {
     /// The segment that came last, linked to those before it.
     pub(crate) first: *mut N,
-    /// Whether the heap must be settled before it is abandoned.
+    /// Whether the heap must be collected and released before it is abandoned.
     pub(crate) signalled: bool,
 }
 
@@ -245,7 +245,7 @@ fn with<N>(word: *mut N, bits: usize) -> *mut N {
 
 impl<N: PendingNode> PendingList<N> {
     const_fn! {
-        /// An empty inbox of a heap that the maker owns.
+        /// An empty pending list of a heap that the maker owns.
         pub(crate) fn new() -> Self {
             Self(AtomicPtr::new(ptr::null_mut()))
         }
@@ -255,7 +255,7 @@ impl<N: PendingNode> PendingList<N> {
     ///
     /// # Safety
     ///
-    /// The caller holds the segment, whose QUEUED is on and which is in no inbox, and its heap is or was this one.
+    /// The caller holds the segment, whose QUEUED is on and which is in no pending list, and its heap is or was this one.
     pub(crate) unsafe fn push(&self, node: NonNull<N>) -> Delivered {
         let mut old = self.0.guess();
         loop {
@@ -350,7 +350,7 @@ impl<N: PendingNode> PendingList<N> {
         false
     }
 
-    /// As [`adopt`](Self::adopt), but if the heap has an owner, leaves it a signal to settle before it leaves.
+    /// As [`adopt`](Self::adopt), but if the heap has an owner, leaves it a signal to collect and release before it leaves.
     pub(crate) fn adopt_or_signal(&self) -> bool {
         let mut old = self.0.guess();
         loop {

@@ -3,8 +3,8 @@
 //! ```text
 //! line 0    identity   span, stride, bin, capacity, arena      written by the claimer, then fixed; read by any thread
 //!           owners     which heap owns it, and which pool      written by an owner, read by any thread
-//! line 1    owner      slots at home, bump position, links     owner only
-//! line 2-3  remote     RemoteWord, inbox link                  any thread
+//! line 1    owner      slots on the list of its segment, bump position, links     owner only
+//! line 2-3  remote     RemoteWord, pending list link                  any thread
 //! then the slots, the first one aligned for every layout of the stride
 //!
 //! With the feature `hardened` a line before these is the shield, and a byte per slot lies before the first one.
@@ -13,9 +13,9 @@
 //! A segment is as large as it is aligned, so masking a slot's address finds its header. The pointer that is masked
 //! comes from the arena's mapping, never from a reference to a value, and so may reach the header.
 //!
-//! A slot is *at home* when it is on its segment's own list. Always holds, for the owner:
-//! `returned <= bumped <= capacity`; slots neither at home nor beyond the bump position are alive, in one of the bin's
-//! lists, in an outbox, or on the remote list; when `returned == bumped` there are none of these, and the segment is
+//! A slot is *on the list of its segment* when it is on its segment's own list. Always holds, for the owner:
+//! `returned <= bumped <= capacity`; slots neither on the list of its segment nor beyond the bump position are alive, in one of the bin's
+//! lists, in an remote-free buffer, or on the remote list; when `returned == bumped` there are none of these, and the segment is
 //! empty.
 
 use core::ops::Deref;
@@ -91,7 +91,7 @@ struct OwnerPart {
     /// Neighbours in the bin's list; `next` also links loose segments on their way to the arena.
     prev: Cell<Option<SegmentRef>>,
     next: Cell<Option<SegmentRef>>,
-    /// Slots at home.
+    /// Slots on the list of its segment.
     returned: Cell<Option<SlotPtr>>,
     returned_len: Cell<usize>,
     /// Slots ever handed out: those beyond were never touched.
@@ -102,7 +102,7 @@ struct OwnerPart {
 #[derive(Debug)]
 struct RemotePart {
     word: RemoteWord,
-    /// The next segment in the inbox: written by whoever turned QUEUED on, read by the owner before it takes.
+    /// The next segment in the pending list: written by whoever turned QUEUED on, read by the owner before it takes.
     pending_link: UnsafeCell<*mut Segment>,
 }
 
@@ -237,7 +237,7 @@ impl SegmentRef {
         exact.then_some(bytes / self.identity.stride)
     }
 
-    /// Puts a slot at home; true when the segment is now empty.
+    /// Puts a slot on the list of its segment; true when the segment is now empty.
     ///
     /// # Safety
     ///
@@ -310,7 +310,7 @@ impl SegmentRef {
     ///
     /// # Safety
     ///
-    /// The chain's carriers hold `count` slots of this segment that the caller gives up, `tail` is the oldest.
+    /// The chain's batch nodes hold `count` slots of this segment that the caller gives up, `tail` is the oldest.
     pub(crate) unsafe fn push_remote(
         self,
         head: Offset,
@@ -319,7 +319,7 @@ impl SegmentRef {
         purges: impl FnMut(usize) -> bool,
     ) -> Pushed {
         self.remote.word.push(head, count, purges, |next| {
-            // SAFETY: until the push succeeds the carriers are the caller's.
+            // SAFETY: until the push succeeds the batch nodes are the caller's.
             unsafe { slot::set_node_next(tail, self.identity.stride, next) }
         })
     }
@@ -396,7 +396,7 @@ impl SegmentRef {
     ///
     /// # Safety
     ///
-    /// The caller owns the segment and took it out of the inbox.
+    /// The caller owns the segment and took it out of the pending list.
     pub(crate) unsafe fn take_remote(self) -> Taken {
         self.remote.word.take()
     }
@@ -428,7 +428,7 @@ impl Segment {
         &self.identity
     }
 
-    /// Whether it is one of the circle's, which is the asker's own heap or pool, or null.
+    /// Whether it is one of the cache scope's, which is the asker's own heap or pool, or null.
     #[inline(always)]
     pub(crate) fn is_in(&self, cache_scope: CacheScope) -> bool {
         // Relaxed: a thread finds its own heap here only if it, or the heap's owner before it, wrote that; any other
@@ -447,7 +447,7 @@ impl Segment {
         self.owners[1].load(Ordering::Relaxed) // Relaxed: as in `is_in`
     }
 
-    /// The heap, to be used. The caller holds a slot of the segment, or the segment out of an inbox.
+    /// The heap, to be used. The caller holds a slot of the segment, or the segment out of a pending list.
     pub(crate) fn heap_to_enter(&self) -> *mut OwnerId {
         // Acquire: from the Release in `set_heap`, the making of that heap; and after a push, a heap that owned the
         // segment then or later.
@@ -475,7 +475,7 @@ impl Segment {
         self.owner.returned.get().is_some() || self.owner.bumped.get() < self.identity.capacity
     }
 
-    /// Whether no slot is anywhere but at home. Owner only.
+    /// Whether no slot is anywhere but on the list of its segment. Owner only.
     pub(crate) fn is_empty(&self) -> bool {
         self.owner.returned_len.get() == self.owner.bumped.get()
     }
@@ -484,7 +484,7 @@ impl Segment {
         self.owner.bumped.get()
     }
 
-    /// The slots at home, as many as the list says it has, for a damaged one may have no end. Owner only.
+    /// The slots on the list of its segment, as many as the list says it has, for a damaged one may have no end. Owner only.
     pub(crate) fn returned(&self) -> impl Iterator<Item = SlotPtr> {
         free_list::chain(self.owner.returned.get()).take(self.owner.returned_len.get())
     }

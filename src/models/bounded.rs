@@ -41,7 +41,7 @@ fn fill(pool: Pool) -> [Value; 2] {
 }
 
 /// Two threads free a slot each of a full pool. When one of them is done, a request is served. Catches: a request that fails
-/// because the other thread is about to put the segment into the inbox.
+/// because the other thread is about to put the segment into the pending list.
 #[test]
 fn a_slot_whose_free_returned_is_found() {
     model(|| {
@@ -219,7 +219,7 @@ fn a_slot_that_waits_for_a_later_free() {
     });
 }
 
-/// A slot that was freed waits in the inbox of a heap that was left too soon. A look at all heaps comes to it while the last slot of
+/// A slot that was freed waits in the pending list of a heap that was left too soon. A look at all heaps comes to it while the last slot of
 /// its segment is freed, and other segments were completed. Catches: a free that purges the segment, and hides the slot.
 #[test]
 fn a_look_and_the_last_slot_of_a_segment() {

@@ -26,8 +26,8 @@ fn thread_end_against_remote_free() {
     });
 }
 
-/// A slot waits among the marked ones of a heap that is lent, pushed to, adopted and closed. Catches: marks that are brought
-/// home by the pusher's tenure, or left behind with the heap.
+/// A slot waits among the marked ones of a heap that is parked, pushed to, adopted and closed. Catches: marks that are brought
+/// home by the pusher's temporary ownership, or left behind with the heap.
 #[test]
 fn deferred_slot_in_a_parked_heap_against_push() {
     model(|| {
@@ -60,8 +60,8 @@ fn two_pushers_acquire_an_abandoned_heap() {
     });
 }
 
-/// The owner serves one segment and ends; then a push to another segment acquires the heap. Catches: an inbox push
-/// that does not acquire, whose tenure would race with what the owner did last.
+/// The owner serves one segment and ends; then a push to another segment acquires the heap. Catches: a pending list push
+/// that does not acquire, whose temporary ownership would race with what the owner did last.
 #[test]
 fn visit_after_the_owner_served_another_segment() {
     model(|| {
@@ -77,7 +77,7 @@ fn visit_after_the_owner_served_another_segment() {
 }
 
 /// A thread without a heap adopts one while a free of one of its slots arrives. Catches: an adoption that misses
-/// what the pusher did during its tenure.
+/// what the pusher did during its temporary ownership.
 #[test]
 fn adopt_against_remote_free() {
     model(|| {
@@ -94,9 +94,9 @@ fn adopt_against_remote_free() {
     });
 }
 
-/// A thread merges a segment out of an abandoned heap while another frees a slot of it: the free reaches the old heap
-/// or the new one, as a stray or not, and everything goes back. Catches: the heap stored after the old one was
-/// abandoned, a stray taken for a member, a stray dropped, a heap entered without acquiring what made it.
+/// A thread steals a segment out of an abandoned heap while another frees a slot of it: the free reaches the old heap
+/// or the new one, as a misrouted segment or not, and everything goes back. Catches: the heap stored after the old one was
+/// abandoned, a misrouted segment taken for a member, a misrouted segment dropped, a heap entered without acquiring what made it.
 #[test]
 fn steal_against_a_push_that_read_the_old_heap() {
     model(|| {
@@ -107,7 +107,7 @@ fn steal_against_a_push_that_read_the_old_heap() {
         let pusher = push(a);
         let mine = pool.acquire(2); // made behind the pusher's back
         end(old);
-        churn(mine); // merges the old heap's segment, or makes one
+        churn(mine); // steals the old heap's segment, or makes one
         end(mine);
         pusher.join().unwrap();
         pool.close();
@@ -176,7 +176,7 @@ fn two_threads_adopt_at_once() {
     });
 }
 
-/// Two threads that have heaps merge from the same abandoned one at once. Catches: a segment in two heaps.
+/// Two threads that have heaps steal from the same abandoned one at once. Catches: a segment in two heaps.
 #[test]
 fn two_threads_steal_from_one_heap() {
     model(|| {
@@ -197,7 +197,7 @@ fn two_threads_steal_from_one_heap() {
     });
 }
 
-/// A thread merges from a heap while another adopts it and a free arrives there. Catches: segments taken out of a
+/// A thread steals from a heap while another adopts it and a free arrives there. Catches: segments taken out of a
 /// heap that another thread owns.
 #[test]
 fn steal_against_adopt_and_push() {
@@ -221,7 +221,7 @@ fn steal_against_adopt_and_push() {
 }
 
 /// A pool at its limit: a thread looks for a slot in the abandoned heaps while one is freed there. Catches: a segment
-/// mapped beyond the limit, a donor left with what waits in its inbox.
+/// mapped beyond the limit, a victim left with what waits in its pending list.
 #[test]
 fn refill_at_the_limit_against_push() {
     model(|| {
@@ -245,7 +245,7 @@ fn refill_at_the_limit_against_push() {
     });
 }
 
-/// A stray waits in the inbox of a heap that nobody has, when that is adopted again. Catches: a stray that an adopter
+/// A misrouted segment waits in the pending list of a heap that nobody has, when that is adopted again. Catches: a misrouted segment that an adopter
 /// serves as its own, or forwards while the heap is still its own, to itself.
 #[test]
 fn misrouted_segment_found_by_an_adopter() {

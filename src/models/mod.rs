@@ -20,7 +20,7 @@ use crate::memory::arena::Arenas;
 use crate::memory::segment::SegmentRef;
 use crate::slot::{self, SlotPtr};
 
-/// Holds loom's watched cell and a carrier.
+/// Holds loom's watched cell and a batch node.
 const STRIDE: usize = 256;
 
 mod arenas;
@@ -119,7 +119,7 @@ impl Value {
     }
 }
 
-/// In batches, through an outbox of one entry.
+/// In batches, through an remote-free buffer of one entry.
 fn free_all_remotely<const N: usize>(values: [Value; N]) {
     let remote_buffer = RemoteBuffer::new();
     with_reclaims(|reclaims| {
@@ -149,19 +149,19 @@ fn end(heap: HeapRef) {
     with_reclaims(|reclaims| unsafe { handover::leave(heap, reclaims) });
 }
 
-/// Lends a heap and forgets it.
+/// Parks a heap and forgets it.
 fn park(heap: HeapRef) {
     let registry = registry_of(heap);
     park_for_now(heap);
     unsafe { registry.release_refs(1) };
 }
 
-/// Lends a heap and keeps the reference to its pool.
+/// Parks a heap and keeps the reference to its pool.
 fn park_for_now(heap: HeapRef) {
     with_reclaims(|reclaims| unsafe { handover::park(heap, reclaims) });
 }
 
-/// Takes a lent heap back, if nobody else has it, and ends; what a thread does that idled and comes to its end.
+/// Takes a parked heap back, if nobody else has it, and ends; what a thread does that idled and comes to its end.
 fn take_back_and_end(pool: Pool, heap: HeapRef) {
     if pool.registry.adopt_one(heap) {
         heap.set_owner(1);

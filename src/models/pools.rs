@@ -27,7 +27,7 @@ fn pool_dropped_from_three_sides() {
     });
 }
 
-/// A pool is dropped while a thread merges and another pushes. Catches: a merge that moves segments into a heap whose
+/// A pool is dropped while a thread steals and another pushes. Catches: a steal that moves segments into a heap whose
 /// pool is gone, references of moved segments counted twice or not at all.
 #[test]
 fn pool_dropped_against_steal_and_push() {
@@ -68,7 +68,7 @@ fn pool_dropped_against_thread_end() {
     }
 }
 
-/// A thread lends its heap, with a free slot in its list, while the pool is dropped and the last box goes: somebody
+/// A thread parks its heap, with a free slot in its list, while the pool is dropped and the last box goes: somebody
 /// empties the list. Catches: a signal that an owner or a pusher can leave without seeing.
 #[test]
 fn pool_dropped_against_park_and_push() {

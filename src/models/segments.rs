@@ -5,7 +5,7 @@ use loom::thread;
 use super::{Pool, alloc, churn, end, free_both_remotely, join, model, push, with_reclaims};
 use crate::heap::handover;
 
-/// A segment pushed by two threads, with a collect between: the second pusher's write of the inbox link comes after
+/// A segment pushed by two threads, with a collect between: the second pusher's write of the pending list link comes after
 /// the owner's read of it. Catches: Release instead of AcqRel on the push, or Acquire instead of AcqRel on the take.
 #[test]
 fn segment_pushed_twice_and_collected_between() {
@@ -47,8 +47,8 @@ fn purge_against_collect() {
     }
 }
 
-/// A batch of two, a carrier and what it carries, against a collect: where one slot comes, the other does.
-/// Catches: a carrier published before it was written, a carried slot forgotten or handed out twice.
+/// A batch of two, a batch node and what it carries, against a collect: where one slot comes, the other does.
+/// Catches: a batch node published before it was written, a carried slot forgotten or handed out twice.
 #[test]
 fn batch_of_two_against_collect() {
     model(|| {

@@ -54,7 +54,7 @@ fn kept_slot_goes_home_when_both_end() {
         let mine = pool.acquire(2);
         let keeper = thread::spawn(move || {
             churn(mine);
-            a.free_local(mine); // what a wide circle does
+            a.free_local(mine); // what a pool-wide cache scope does
             end(mine);
         });
         b.free_local(heap);
@@ -74,7 +74,7 @@ fn kept_slot_is_reused_and_freed_elsewhere() {
         let a = alloc(heap);
         churn(mine);
         let owner = thread::spawn(move || end(heap));
-        a.free_local(mine); // what a wide circle does
+        a.free_local(mine); // what a pool-wide cache scope does
         let again = alloc(mine);
         assert_eq!(again, a);
         let pusher = push(again);
@@ -101,7 +101,7 @@ fn parked_heap_taken_back_against_push() {
     });
 }
 
-/// An idle thread comes back while another one adopts its heap. Catches: a lent heap with two owners, a thread that
+/// An idle thread comes back while another one adopts its heap. Catches: a parked heap with two owners, a thread that
 /// relies on a heap it lost.
 #[test]
 fn parked_heap_taken_back_against_adopt() {
@@ -122,7 +122,7 @@ fn parked_heap_taken_back_against_adopt() {
 }
 
 /// The pool is dropped while an idle thread comes back. Catches: a pool freed while a thread keeps a reference for a
-/// lent heap, a lent heap that nobody settles.
+/// parked heap, a parked heap that nobody collects and releases.
 #[test]
 fn parked_heap_taken_back_against_pool_drop() {
     model(|| {
@@ -156,7 +156,7 @@ fn boxes_exchanged_by_two_threads_that_end() {
     });
 }
 
-/// A thread frees boxes of two segments by turns, so that its outbox sends thin batches, while the owner collects and
+/// A thread frees boxes of two segments by turns, so that its remote-free buffer sends thin batches, while the owner collects and
 /// ends. Catches: a displaced batch that is dropped, or sent to the segment that displaces it.
 #[test]
 fn batch_displaced_from_the_remote_buffer() {
@@ -228,7 +228,7 @@ fn a_thread_past_its_end_owes_nothing() {
         churn(mine);
         end(heap);
         let pusher = push(c);
-        a.free_local(mine); // what a wide circle does
+        a.free_local(mine); // what a pool-wide cache scope does
         let reclaims = DeferredReclaims::new();
         reclaims.close();
         handover::trim(mine, &reclaims); // as `spill` and `collect` do, it passes on what is another's

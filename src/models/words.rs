@@ -1,4 +1,4 @@
-//! The remote word and the inbox, by themselves.
+//! The remote word and the pending list, by themselves.
 
 use core::ptr::{self, NonNull};
 
@@ -25,7 +25,7 @@ fn remote_word_two_pushes_and_a_take() {
     model(|| {
         struct Shared {
             word: RemoteWord,
-            /// What the pushers write before they push: stands for the carriers.
+            /// What the pushers write before they push: stands for the batch nodes.
             cells: [UnsafeCell<u64>; 2],
             queued: AtomicUsize,
         }
@@ -63,11 +63,11 @@ fn remote_word_two_pushes_and_a_take() {
     });
 }
 
-/// Something that has a remote word of two slots and waits in an inbox: a segment without memory.
+/// Something that has a remote word of two slots and waits in a pending list: a segment without memory.
 struct Letter {
     link: UnsafeCell<*mut Letter>,
     word: RemoteWord,
-    /// The slots: whether free, and the link to the carrier before.
+    /// The slots: whether free, and the link to the batch node before.
     slots: [UnsafeCell<(bool, Option<Offset>)>; 2],
 }
 
@@ -91,11 +91,11 @@ fn letter() -> NonNull<Letter> {
     })))
 }
 
-/// An inbox, and what only its owner touches.
+/// A pending list, and what only its owner touches.
 struct Shared {
     pending: PendingList<Letter>,
     seen: UnsafeCell<usize>,
-    /// How often the heap was settled.
+    /// How often the heap was collected and released.
     settled: UnsafeCell<usize>,
 }
 
@@ -112,7 +112,7 @@ impl Shared {
         unsafe { self.pending.push(letter) }
     }
 
-    /// Takes the letters, and settles if there is a signal. Owner only.
+    /// Takes the letters, and collects and releases if there is a signal. Owner only.
     fn serve(&self) {
         let taken = self.pending.take();
         let mut next = taken.first;
@@ -235,7 +235,7 @@ fn pending_list_two_adopters_of_one_heap() {
 }
 
 /// A pool is closed while an owner leaves, who has a letter to read: either the closer gets the heap, or the owner the
-/// signal; it is settled once. Catches: a leave that overlooks the signal, a take that does, a signal not left.
+/// signal; it is collected and released once. Catches: a leave that overlooks the signal, a take that does, a signal not left.
 #[test]
 fn pending_list_signal_against_abandon() {
     model(|| {
@@ -294,7 +294,7 @@ fn pending_list_leave_with_list_against_push() {
 
 /// The slots of a letter, freed and taken.
 impl Letter {
-    /// Frees slots in a batch, whose newest is the carrier of the others; the second slot to be freed purges.
+    /// Frees slots in a batch, whose newest is the batch node of the others; the second slot to be freed purges.
     fn free(this: NonNull<Self>, slots: &[usize], pending: &PendingList<Letter>) {
         let letter = unsafe { this.as_ref() };
         for slot in slots {
@@ -354,7 +354,7 @@ impl Letter {
     }
 }
 
-/// The last slots of a segment come in one batch and are purged while the owner looks into its inbox: QUEUED was off.
+/// The last slots of a segment come in one batch and are purged while the owner looks into its pending list: QUEUED was off.
 /// Catches: a purge that is never queued, or queued twice; pages given back after the owner took them.
 #[test]
 fn remote_word_purge_against_take() {

@@ -67,7 +67,7 @@ impl Limits {
 /// Name and limits of a [`SegmentPool`](crate::SegmentPool), which [`build`](Self::build) makes. All may be used in a `static`.
 ///
 /// A pool takes memory by the segment: 64 KiB for values up to 1 KiB, 512 KiB up to 16 KiB, 4 MiB up to 128 KiB; each
-/// larger value takes a mapping of its own.
+/// larger value takes a dedicated mapping.
 ///
 /// A pool with a limit refuses a value only if no slot of it is free. The threads that use it share all of its free slots: a
 /// slot that one thread frees, any thread gets, whatever the first does afterwards. That has a price. No thread keeps slots for
@@ -139,7 +139,7 @@ impl<T> SegmentPoolBuilder<T> {
         self
     }
 
-    /// At most so many segments, or values with a mapping of their own. The least of several limits counts.
+    /// At most so many segments, or values with a dedicated mapping. The least of several limits counts.
     ///
     /// # Examples
     ///

@@ -38,7 +38,7 @@ const fn distance(layout: Layout) -> usize {
     }
 }
 
-/// Maps storage for a value of a pool, or of the default pool. `None` when memory is refused or the pool's limit is
+/// Maps storage for a value of a pool, or of the default pool. `None` when the system has no memory or the pool's limit is
 /// reached.
 #[cold]
 pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {

@@ -1,6 +1,6 @@
 //! `LocalPool`: one thread's handle of a `SegmentPool`, with a heap of its own.
 //!
-//! The heap is the handle's alone: no thread-local variable knows it as one to lend, trim or leave, so the handle may pop its
+//! The heap is the handle's alone: no thread-local variable knows it as one to park, trim or leave, so the handle may pop its
 //! free list without asking which thread this is. It stays so until the handle is dropped, on the thread that made it. Only
 //! `Local::other` and `Local::first` may remember it for frees, and are made to forget it then.
 
@@ -22,7 +22,7 @@ use crate::thread;
 /// It has slots of its own, apart from those that [`SegmentPool::alloc`] uses on the same thread, so it is for loops and
 /// workers that allocate much, and not for one box here and there. What it made are boxes as any other: they may go to other
 /// threads, and outlive the handle. With the handle its free slots go to the other threads of the pool. Values that have no
-/// slots (of no size, or with a mapping of their own) come from the pool itself.
+/// slots (of no size, or with a dedicated mapping) come from the pool itself.
 ///
 /// [`trim`](crate::trim), [`idle`](crate::idle) and [`validate`](SegmentPool::validate) leave the handle's slots alone. A
 /// handle that is leaked keeps its free slots for ever, and memory of its pool beyond the pool's end.
@@ -70,7 +70,7 @@ impl<T> SegmentPool<T> {
 }
 
 impl<T> LocalPool<'_, T> {
-    /// Storage for a value; `None` when memory is refused.
+    /// Storage for a value; `None` when the system has no memory.
     #[inline(always)]
     pub(crate) fn alloc_storage(&self) -> Option<NonNull<T>> {
         if !SegmentPool::<T>::HAS_SLOTS {

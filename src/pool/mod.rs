@@ -2,8 +2,8 @@
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `route` | which way a layout goes: no memory, a slot, a mapping of its own |
-//! | `large` | mappings of their own |
+//! | `route` | which way a layout goes: no memory, a slot, a dedicated mapping |
+//! | `large` | dedicated mappings |
 //! | `segment_pool` | `SegmentPool<T>`, a pool of one type |
 //! | `builder` | its name and its limits |
 //! | `local` | `LocalPool`, one thread's handle of it |

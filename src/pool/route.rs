@@ -1,4 +1,4 @@
-//! The one place where a layout's way is chosen: no memory, a slot, or a mapping of its own.
+//! The one place where a layout's way is chosen: no memory, a slot, or a dedicated mapping.
 //!
 //! [`take`] and [`dealloc`] are the entry points between values and storage. Neither unwinds, whatever a subscriber does: a value
 //! may wait, where no destructor would find it, while they are called. What may unwind is what a caller makes of a failed allocation.
@@ -13,7 +13,7 @@ use crate::pool::large;
 use crate::slot::SlotPtr;
 use crate::thread;
 
-/// Storage for a `T` from the default pool; `None` when memory is refused.
+/// Storage for a `T` from the default pool; `None` when the system has no memory.
 #[inline(always)]
 pub(crate) fn alloc_storage<T>() -> Option<NonNull<T>> {
     match const { route(Layout::new::<T>()) } {
@@ -34,7 +34,7 @@ pub(crate) fn try_alloc_storage<T>() -> Result<NonNull<T>, AllocErrorKind> {
     alloc_storage().ok_or(AllocErrorKind::OutOfMemory)
 }
 
-/// Storage for a value whose layout is known only now; `None` when memory is refused.
+/// Storage for a value whose layout is known only now; `None` when the system has no memory.
 pub(crate) fn alloc_layout(layout: Layout) -> Option<NonNull<u8>> {
     match route(layout) {
         Route::Zero => NonNull::new(ptr::without_provenance_mut(layout.align())),

@@ -93,7 +93,7 @@ impl<T> SegmentPool<T> {
         Route::Zero | Route::Own => 0,
     };
 
-    /// Whether the values lie in slots, neither without memory nor in mappings of their own.
+    /// Whether the values lie in slots, neither without memory nor in dedicated mappings.
     pub(crate) const HAS_SLOTS: bool = matches!(route(Self::LAYOUT), Route::Class(..));
 
     /// A pool without memory: the first allocation gets some.
@@ -164,7 +164,7 @@ impl<T> SegmentPool<T> {
     }
 
     /// Maps segments for at least `slots` further values of this thread, so that they need nothing of the operating
-    /// system but the first touch of each page. Values with a mapping of their own cannot be reserved for, and those
+    /// system but the first touch of each page. Values with a dedicated mapping cannot be reserved for, and those
     /// without size need not.
     ///
     /// It reserves for all of them or for none: what it had mapped when it failed goes back. Cost: some 4 KiB of memory and
@@ -412,15 +412,15 @@ impl<T> SegmentPool<T> {
     /// let boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
     /// assert_eq!(pool.validate().live, 10);
     /// drop(boxes);
-    /// let census = pool.validate();
-    /// assert_eq!((census.live, census.free), (0, census.capacity));
+    /// let validation = pool.validate();
+    /// assert_eq!((validation.live, validation.free), (0, validation.capacity));
     /// ```
     #[must_use]
     pub fn validate(&self) -> Validation {
         self.registry().map(Validation::of).unwrap_or_default()
     }
 
-    /// Storage for a value; `None` when memory is refused.
+    /// Storage for a value; `None` when the system has no memory.
     #[inline(always)]
     pub(crate) fn alloc_storage(&self) -> Option<NonNull<T>> {
         match const { route(Self::LAYOUT) } {
@@ -435,7 +435,7 @@ impl<T> SegmentPool<T> {
         }
     }
 
-    /// Segments, or values with a mapping of their own, that the pool may have.
+    /// Segments, or values with a dedicated mapping, that the pool may have.
     fn limit(&self) -> usize {
         self.limits.of(Self::LAYOUT)
     }

@@ -1,11 +1,11 @@
 //! The bytes of a free slot. No other file reads or writes them.
 //!
 //! ```text
-//! in a free list       | link to the next free slot | next magazine (first slot of one in the depot) | ...
-//! in a remote list     | next carrier | piece | piece | piece ...                                     (16 bits each)
+//! in a free list       | link to the next free slot | next magazine (first slot of one in the full magazines) | ...
+//! in a remote list     | next batch node | run | run | run ...                                     (16 bits each)
 //! ```
 //!
-//! A slot on its way home is named by its [`Offset`] in the segment. A *carrier* is a freed slot that says, in its first
+//! A slot on its way home is named by its [`Offset`] in the segment. A *batch node* is a freed slot that says, in its first
 //! 64 bytes, which others were freed with it (`heap/batch.rs`).
 //!
 //! Who may touch the bytes: the thread that owns the slot's free list, or, for a remote free, the freeing thread until
@@ -33,7 +33,7 @@ use crate::hardened::Sealed;
 
 /// Bytes of a link.
 const LINK: usize = size_of::<Option<SlotPtr>>();
-/// Bytes of one of the half-words of a carrier.
+/// Bytes of one of the half-words of a batch node.
 const HALF: usize = size_of::<Option<Offset>>();
 
 /// A free slot, or the storage of a value, seen as memory.
@@ -77,7 +77,7 @@ impl Offset {
 }
 
 /// Slots that follow each other in their segment, up to eight: the first one's offset and how many, in 16 bits. In a
-/// segment where offsets take all 16 there are no batches of several slots, and so no pieces.
+/// segment where offsets take all 16 there are no batches of several slots, and so no runs.
 #[derive(Debug, Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct Run(NonZeroU16);
@@ -103,13 +103,13 @@ impl Run {
         usize::from(self.0.get() >> Self::OFFSET_BITS) + 1
     }
 
-    /// The piece with one slot more, if it is not full.
+    /// The run with one slot more, if it is not full.
     #[inline]
     pub(crate) fn longer(self) -> Option<Self> {
         self.0.checked_add(1 << Self::OFFSET_BITS).map(Self)
     }
 
-    /// The piece without its first slot, if there are more; slots are so many units apart.
+    /// The run without its first slot, if there are more; slots are so many units apart.
     #[inline]
     pub(crate) fn behind_first(self, step: u16) -> Option<Self> {
         let shorter = self.0.get().checked_sub(1 << Self::OFFSET_BITS)?;
@@ -124,10 +124,10 @@ impl Run {
     }
 }
 
-/// Pieces that a carrier holds at most.
+/// Runs that a batch node holds at most.
 pub(crate) const MOST_RUNS: usize = 31;
 
-/// Pieces that a carrier of this stride holds.
+/// Runs that a batch node of this stride holds.
 #[inline]
 pub(crate) const fn runs_per_node(stride: usize) -> usize {
     if cfg!(segment_pool_loom) {
@@ -188,7 +188,7 @@ pub(crate) unsafe fn set_link(slot: SlotPtr, link: Option<SlotPtr>) {
     }
 }
 
-/// The next magazine of a depot, kept in the first slot of one.
+/// The next magazine of a full magazines, kept in the first slot of one.
 ///
 /// # Safety
 ///
@@ -249,7 +249,7 @@ pub(crate) unsafe fn expect_untouched(slot: SlotPtr) {
     unsafe { checks::expect_word(slot, 0) }
 }
 
-/// Makes a slot a carrier.
+/// Makes a slot a batch node.
 ///
 /// # Safety
 ///
@@ -275,11 +275,11 @@ pub(crate) unsafe fn write_node(
         // SAFETY: there is room for one more.
         unsafe { words.wrapping_add(runs.len()).write(None) };
     }
-    // SAFETY: a carrier was just written.
+    // SAFETY: a batch node was just written.
     unsafe { checks::seal_node(slot, stride) };
 }
 
-/// Copies the pieces of a carrier to the front of `runs` and returns how many these are. The carrier is open then.
+/// Copies the runs of a batch node to the front of `runs` and returns how many these are. The batch node is open then.
 ///
 /// # Safety
 ///
@@ -295,7 +295,7 @@ pub(crate) unsafe fn read_runs(
     let window = watched::read(slot, node_bytes(stride));
     let words = window.cast::<Option<Run>>().wrapping_add(1);
     for (index, run) in runs.iter_mut().enumerate().take(runs_per_node(stride)) {
-        // SAFETY: the carrier has a piece there, or its end.
+        // SAFETY: the batch node has a run there, or its end.
         *run = unsafe { words.wrapping_add(index).read() };
         if run.is_none() {
             return index;
@@ -304,18 +304,18 @@ pub(crate) unsafe fn read_runs(
     runs_per_node(stride)
 }
 
-/// The carrier that follows.
+/// The batch node that follows.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, which is a carrier that [`read_runs`] opened.
+/// The caller owns the slot, which is a batch node that [`read_runs`] opened.
 #[inline]
 pub(crate) unsafe fn node_next(slot: SlotPtr) -> Option<Offset> {
     // SAFETY: the first half-word of the slot.
     unsafe { watched::read(slot, HALF).cast::<Option<Offset>>().read() }
 }
 
-/// Says that a carrier, which is open, is none any more.
+/// Says that a batch node, which is open, is none any more.
 ///
 /// # Safety
 ///
@@ -326,7 +326,7 @@ pub(crate) unsafe fn end_node(slot: SlotPtr, stride: usize) {
     unsafe { checks::poison_node(slot, stride) };
 }
 
-/// Says that a carrier, which is open, stays one.
+/// Says that a batch node, which is open, stays one.
 ///
 /// # Safety
 ///
@@ -336,7 +336,7 @@ pub(crate) unsafe fn close_node(slot: SlotPtr, stride: usize) {
     unsafe { checks::seal_node(slot, stride) };
 }
 
-/// Changes the carrier that follows.
+/// Changes the batch node that follows.
 ///
 /// # Safety
 ///

@@ -1,8 +1,8 @@
-//! Owner-only lists of free slots: the bin's LIFO list with its length, and the depot of full magazines.
+//! Owner-only lists of free slots: the bin's LIFO list with its length, and the full magazines of full magazines.
 //!
 //! ```text
 //! free list   head -> slot -> slot -> ... -> end          the slot freed last is used next: it is in the cache
-//! depot       head -> magazine ----> magazine ----> end   `magazine_slots` slots each, hung whole, O(1)
+//! full magazines       head -> magazine ----> magazine ----> end   `magazine_slots` slots each, hung whole, O(1)
 //! ```
 //!
 //! The free list counts by two numbers that only grow, so that the counters of the public statistics cost nothing:
@@ -16,7 +16,7 @@
 //! `pops == pushes + stocked - len`.
 //!
 //! A list is *short* below the border, and takes what it gets. It is *full* with a few slots more than a magazine, which
-//! stay when the magazine is stashed: a program that frees and allocates by turns at the border would otherwise stash
+//! stay when the magazine is spilled: a program that frees and allocates by turns at the border would otherwise spill
 //! and refill at every step.
 
 use crate::ground::sync::{Cell, Counter, const_fn};
@@ -85,7 +85,7 @@ impl FreeList {
     ///
     /// # Safety
     ///
-    /// The caller gives up a slot of this bin that nobody else refers to, and stashes the list when it
+    /// The caller gives up a slot of this bin that nobody else refers to, and spills the list when it
     /// [`is_full`](Self::is_full).
     pub(crate) unsafe fn push(&self, slot: SlotPtr) {
         // SAFETY: guaranteed by the caller.
@@ -180,7 +180,7 @@ pub(crate) struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Adds a slot; true when the list is full with it, and must be stored and stashed.
+    /// Adds a slot; true when the list is full with it, and must be stored and spilled.
     ///
     /// # Safety
     ///
@@ -250,7 +250,7 @@ impl FullMagazines {
     /// The caller gives up a chain of as many slots as the bin's magazines have, of a stride that
     /// [`slot::holds_magazine_link`].
     pub(crate) unsafe fn push(&self, magazine: SlotPtr) {
-        // SAFETY: the caller gives the chain to the depot, and its stride has room for the link.
+        // SAFETY: the caller gives the chain to the full magazines, and its stride has room for the link.
         unsafe { slot::set_next_magazine(magazine, self.top.get()) };
         self.top.set(Some(magazine));
         self.magazines.set(self.magazines.get() + 1);
@@ -258,7 +258,7 @@ impl FullMagazines {
 
     pub(crate) fn pop(&self) -> Option<SlotPtr> {
         let magazine = self.top.get()?;
-        // SAFETY: the depot owns its magazines, and `hang` linked them.
+        // SAFETY: the full magazines owns its magazines, and `hang` linked them.
         self.top.set(unsafe { slot::next_magazine(magazine) });
         // SAFETY: as above.
         unsafe { slot::clear_next_magazine(magazine) };

@@ -2,7 +2,7 @@
 //!
 //! | file | what it owns | who touches it |
 //! |---|---|---|
-//! | `bytes` | the bytes of a free slot: links, carriers; the door for all other files | the thread that owns the slot's list |
+//! | `bytes` | the bytes of a free slot: links, batch nodes; the entry point for all other files | the thread that owns the slot's list |
 //! | `free_list` | a bin's stack of free slots, and its full magazines | the owner of the heap |
 //!
 //! Uses `hardened` and `ground`.

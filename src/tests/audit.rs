@@ -3,10 +3,10 @@
 //! For tests in which all threads take turns: nothing is ever under way, so everything must agree exactly.
 //!
 //! ```text
-//! slots ever handed out  ==  alive + in a list + on a remote list + in an outbox, each in one place
-//! segments with a list   ==  those in an inbox or out of one and pending, each once
+//! slots ever handed out  ==  alive + in a list + on a remote list + in an remote-free buffer, each in one place
+//! segments with a list   ==  those in a pending list or out of one and pending, each once
 //! heaps                  ==  those that a thread holds + the abandoned ones
-//! references             ==  handle + segments + heaps that a thread holds, lent or owes a visit
+//! references             ==  handle + segments + heaps that a thread holds, parked or owes a visit
 //! ```
 
 use std::collections::HashMap;
@@ -217,7 +217,7 @@ impl Book {
         assert_eq!(stats.segments, self.segments.len() as u64);
         assert_eq!(stats.allocations, expected.made);
         assert_eq!(
-            stats.live() - stats.large, // those with mappings of their own are in no segment
+            stats.live() - stats.large, // those with dedicated mappings are in no segment
             (expected.alive.len() + uncollected) as u64,
             "{stats}"
         );

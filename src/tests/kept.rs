@@ -117,7 +117,7 @@ fn let_another_thread_make_the_table_larger(pool: &SegmentPool<Large>) {
     pool.reserve(1).unwrap();
 }
 
-/// A thread finds the heaps of so many pools in a mapping of their own, until it idles.
+/// A thread finds the heaps of so many pools in a dedicated mapping, until it idles.
 fn use_many_pools() {
     let pools: Vec<_> = (0..30).map(|_| SegmentPool::<u64>::new()).collect();
     let thread = Thread::start();

@@ -156,7 +156,7 @@ enum Op {
         by: usize,
         kind: Kind,
     },
-    /// The public census, which collects.
+    /// The public validation, which collects.
     Validate {
         by: usize,
         kind: Kind,
@@ -183,7 +183,7 @@ fn own_pools() -> impl Strategy<Value = Kind> {
     prop_oneof![Just(Kind::Pooled), Just(Kind::Large), Just(Kind::Limited)]
 }
 
-/// How many values at a time: mostly few, sometimes more than a depot may hold.
+/// How many values at a time: mostly few, sometimes more than a full magazines may hold.
 fn counts() -> impl Strategy<Value = usize> {
     prop_oneof![6 => 1..4_usize, 6 => 4..40_usize, 3 => 40..400_usize]
 }
@@ -534,7 +534,7 @@ impl Model {
         self.drop_every(0, 1);
         self.audit();
         self.by(0, |model| drop(mem::take(&mut model.pools)));
-        self.validate(0, Kind::Bytes8); // settles heaps that were borrowed by threads past their end
+        self.validate(0, Kind::Bytes8); // collects and releases heaps that were borrowed by threads past their end
         self.start(0);
         self.known.truncate(1); // the others are no more
         self.audit();

@@ -144,7 +144,7 @@ fn slots_that_an_idle_thread_kept() {
 type Request = fn() -> Result<(), AllocErrorKind>;
 
 /// Values of one size are gone, but their segments are in this thread's lists and in an idle arena. Memory for another size,
-/// a value with a mapping of its own, a pool: all of it must come from there.
+/// a value with a dedicated mapping, a pool: all of it must come from there.
 #[test]
 fn memory_of_values_of_another_size() {
     let requests: [(&str, Request); 4] = [

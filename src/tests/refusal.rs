@@ -27,7 +27,7 @@ use crate::pool::SegmentPool;
 use crate::thread::tests::Thread;
 use crate::{stats, validate};
 
-/// Has a mapping of its own.
+/// Has a dedicated mapping.
 type Large = [u8; 140_000];
 /// Has one, too.
 #[derive(Debug, Clone, PartialEq)]
@@ -416,7 +416,7 @@ impl Alive {
     }
 }
 
-/// A value that is counted while it is alive, and needs a mapping of its own. Not for its alignment: where a frame is aligned beyond a
+/// A value that is counted while it is alive, and needs a dedicated mapping. Not for its alignment: where a frame is aligned beyond a
 /// page, rustc 1.95 at `opt-level = 2` loses registers when a panic unwinds through it, as a program of std's `Rc` alone shows.
 struct Value(
     Alive,

@@ -20,7 +20,7 @@ use crate::thread::heaps::{CLOSINGS, of_pool};
 use crate::thread::local::{LOCAL, Local};
 use crate::thread::slow::refill;
 
-/// A slot of the default pool; `None` when memory is refused.
+/// A slot of the default pool; `None` when the system has no memory.
 #[inline(always)]
 pub(crate) fn alloc_default(class: usize) -> Option<SlotPtr> {
     LOCAL.with(|local| {

@@ -1,6 +1,6 @@
-//! The heaps of a thread: how it gets, finds, lends and leaves them, and what it does when it idles, ends, or runs out of memory.
+//! The heaps of a thread: how it gets, finds, parks and leaves them, and what it does when it idles, ends, or runs out of memory.
 //!
-//! A thread that idles lends its heaps: it remembers them, with a reference to their pools, and takes one back by the next
+//! A thread that idles parks its heaps: it remembers them, with a reference to their pools, and takes one back by the next
 //! allocation from its pool, unless another thread has it then. When a pool is dropped, threads that hold heaps of it
 //! let go in one of their next slow paths, each of which looks at a few of the thread's heaps, or when they idle or trim.
 //!
@@ -35,7 +35,7 @@ impl Local {
         self.held.find(pool).or_else(|| self.hold_one(pool))
     }
 
-    /// A heap of a pool of which the thread holds none, to keep until the thread ends. `None` when memory is refused.
+    /// A heap of a pool of which the thread holds none, to keep until the thread ends. `None` when the system has no memory.
     pub(super) fn hold_one(&self, pool: RegistryRef) -> Option<HeapRef> {
         self.with_room(|| self.held.reserve().then_some(()))?;
         let heap = self
@@ -45,7 +45,7 @@ impl Local {
         Some(heap)
     }
 
-    /// The heap of a pool that the thread lent, if nobody else has it now.
+    /// The heap of a pool that the thread parked, if nobody else has it now.
     pub(super) fn unpark(&self, pool: RegistryRef) -> Option<HeapRef> {
         let parked = self
             .parked
@@ -117,7 +117,7 @@ impl Local {
         registry::trim_arenas();
     }
 
-    /// Lends a heap, or leaves it if the thread has lent as many as it may.
+    /// Parks a heap, or leaves it if the thread has parked as many as it may.
     ///
     /// # Safety
     ///
@@ -135,7 +135,7 @@ impl Local {
         }
     }
 
-    /// Leaves the lent heaps for good that `leaves` says.
+    /// Leaves the parked heaps for good that `leaves` says.
     pub(super) fn leave_parked(&self, leaves: impl Fn(RegistryRef) -> bool) {
         for parked in &self.parked {
             let Some(heap) = parked

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A held heap keeps its pool alive, so the address of a pool in the index is never that of another pool. The index lies in the
-//! thread-local variable while it is small, and in a mapping of its own after that. One thread's.
+//! thread-local variable while it is small, and in a dedicated mapping after that. One thread's.
 //!
 //! When pools are closed, the thread looks which of its heaps are theirs. It looks at a few in each slow path, round and round
 //! ([`Held::sweep`]), so that no call takes longer the more pools there are.
@@ -48,7 +48,7 @@ impl Held {
         self.index.find(pool)
     }
 
-    /// Makes room for one more heap; false when memory is refused.
+    /// Makes room for one more heap; false when the system has no memory.
     #[must_use = "without room no heap can be added"]
     pub(crate) fn reserve(&self) -> bool {
         self.index.reserve()
@@ -172,7 +172,7 @@ impl Index {
         }
     }
 
-    /// Moves everything to another number of places; false, and nothing is done, when memory is refused.
+    /// Moves everything to another number of places; false, and nothing is done, when the system has no memory.
     fn resize(&self, places: usize) -> bool {
         let new = match places {
             FIRST_PLACES => None,

@@ -24,7 +24,7 @@ thread_local! {
 /// What a thread that has no token yet is called: no heap's owner is ever that.
 const NO_TOKEN: u64 = u64::MAX;
 
-/// Heaps that a thread may lend; it leaves the others for good when it idles.
+/// Heaps that a thread may park; it leaves the others for good when it idles.
 pub(super) const PARKED_HEAPS: usize = 8;
 
 pub(super) struct Local {
@@ -43,7 +43,7 @@ pub(super) struct Local {
     pub(super) first: [Cell<BinRef>; CLASSES],
     /// Slots that others of the thread's bins kept since one of these was last changed.
     pub(super) detours: Cell<u32>,
-    /// Heaps lent while the thread idles. The thread keeps its references to their pools.
+    /// Heaps parked while the thread idles. The thread keeps its references to their pools.
     pub(super) parked: [Cell<Option<HeapRef>>; PARKED_HEAPS],
     /// `CLOSINGS` when the thread last looked.
     pub(super) closings: Cell<usize>,

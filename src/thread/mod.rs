@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `held` | the heaps that a thread holds, and the one of a given pool |
 //! | `local` | the thread-local variable |
-//! | `heaps` | getting, finding, lending and leaving heaps; the end of the thread |
+//! | `heaps` | getting, finding, parking and leaving heaps; the end of the thread |
 //! | `slow` | requests and frees that the fast paths do not serve |
 //! | `entry` | the fast paths, and the entry points of everything above |
 //!

@@ -42,7 +42,7 @@ impl Thread {
         self.0.held.iter()
     }
 
-    /// The heaps for which the thread keeps references to their pools: held, lent, or owed a visit.
+    /// The heaps for which the thread keeps references to their pools: held, parked, or owed a visit.
     pub(crate) fn referenced(&self) -> impl Iterator<Item = HeapRef> {
         let parked = self.0.parked.iter().filter_map(|parked| parked.get());
         self.held().chain(parked).chain(self.0.reclaims.heaps())

@@ -9,7 +9,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// No model runs that long, unless a mutant goes round in circles.
+/// No model runs that long, unless a mutant goes round in cache scopes.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Most mutants are found with one forced change of threads, which is quicker than with two.
 const PREEMPTIONS: [&str; 2] = ["1", "2"];

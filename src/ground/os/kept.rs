@@ -1,7 +1,7 @@
 //! Ranges that the system did not take back, kept for later mappings of their size.
 //!
 //! Linux refuses an `munmap` that would split a mapping while the process has as many mappings as it may
-//! (`vm.max_map_count`, 65530 if nobody changes it): of values with mappings of their own, for instance, when every other
+//! (`vm.max_map_count`, 65530 if nobody changes it): of values with dedicated mappings, for instance, when every other
 //! one of 100 000 is dropped. The pages go back all the same, the addresses do not. Such a range holds its own record, in
 //! its first bytes, for at that limit the system may refuse memory for a table, too; so it costs a page.
 //!

@@ -11,7 +11,7 @@ impl Queued {
     }
 }
 
-/// The segments of a list linked as in an inbox. For tests in which no other thread runs.
+/// The segments of a list linked as in a pending list. For tests in which no other thread runs.
 pub(crate) fn queued(first: Option<SegmentRef>) -> impl Iterator<Item = SegmentRef> {
     iter::successors(first, |&segment| {
         // SAFETY: the segment is in the list, which nobody changes meanwhile.

@@ -3,11 +3,11 @@
 //! ```text
 //! live    | value                                    ... | canary |      the slot's last word
 //! free    | link or poison | poison ...                           |      all of it, but for what a list keeps there
-//! carrier | next | piece | piece ...   | check | poison ...       |      hidden like links; the check is over all of them
+//! batch node | next | run | run ...   | check | poison ...       |      hidden like links; the check is over all of them
 //! ```
 //!
 //! Every byte of a slot is poison from its free until it is handed out again, but for the first word (the link), the
-//! second while the slot heads a magazine in a depot, and the first 64 bytes of a carrier. So a write to a free slot is
+//! second while the slot heads a magazine in a full magazines, and the first 64 bytes of a batch node. So a write to a free slot is
 //! found when the slot is handed out, or the list read.
 
 use super::{SlotPtr, runs_per_node};
@@ -15,7 +15,7 @@ use crate::ground::layout::{CANARY_BYTES, Span};
 use crate::ground::misuse::{Misuse, report};
 use crate::hardened::{Place, mix};
 
-/// Half-words of a carrier that hold its check.
+/// Half-words of a batch node that hold its check.
 pub(crate) const NODE_CHECK: usize = 2;
 
 /// No address and no small number.
@@ -134,42 +134,42 @@ unsafe fn expect_poison(slot: SlotPtr, bytes: usize) {
     }
 }
 
-/// Bytes that a carrier uses.
+/// Bytes that a batch node uses.
 fn node_bytes(stride: usize) -> usize {
     (node_halves(stride) + NODE_CHECK) * size_of::<u16>()
 }
 
-/// Reports a write if there was one where a carrier is about to be written.
+/// Reports a write if there was one where a batch node is about to be written.
 ///
 /// # Safety
 ///
 /// The caller owns the free slot, which was poisoned.
 pub(super) unsafe fn expect_node(slot: SlotPtr, stride: usize) {
-    // SAFETY: a carrier lies within the stride, and is whole words.
+    // SAFETY: a batch node lies within the stride, and is whole words.
     unsafe { expect_poison(slot, node_bytes(stride)) };
 }
 
-/// Half-words of a carrier before its check.
+/// Half-words of a batch node before its check.
 fn node_halves(stride: usize) -> usize {
     1 + runs_per_node(stride)
 }
 
-/// Makes the bytes that a carrier used poison again.
+/// Makes the bytes that a batch node used poison again.
 ///
 /// # Safety
 ///
 /// As for [`poison`].
 #[inline]
 pub(super) unsafe fn poison_node(slot: SlotPtr, stride: usize) {
-    // SAFETY: a carrier lies within the stride.
+    // SAFETY: a batch node lies within the stride.
     unsafe { poison(slot, node_bytes(stride)) };
 }
 
-/// Hides what a carrier says, and adds the check.
+/// Hides what a batch node says, and adds the check.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, in which a carrier lies open.
+/// The caller owns the slot, in which a batch node lies open.
 pub(super) unsafe fn seal_node(slot: SlotPtr, stride: usize) {
     // SAFETY: guaranteed by the caller.
     let check = unsafe { cross(slot, stride, |open, _| open) };
@@ -177,7 +177,7 @@ pub(super) unsafe fn seal_node(slot: SlotPtr, stride: usize) {
     unsafe { check_place(slot, stride).write_unaligned(check) };
 }
 
-/// Lays a sealed carrier open, if it is as it was sealed.
+/// Lays a sealed batch node open, if it is as it was sealed.
 ///
 /// # Safety
 ///
@@ -196,18 +196,18 @@ fn check_place(slot: SlotPtr, stride: usize) -> *mut u32 {
     halves.wrapping_add(node_halves(stride)).cast()
 }
 
-/// Turns each half-word of a carrier into the other of its two forms, and returns the check over that form which `open`
+/// Turns each half-word of a batch node into the other of its two forms, and returns the check over that form which `open`
 /// says, of the one before and the one after, is the open one.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, in which a carrier lies.
+/// The caller owns the slot, in which a batch node lies.
 unsafe fn cross(slot: SlotPtr, stride: usize, open: fn(u16, u16) -> u16) -> u32 {
     let key = mix(slot.addr().get());
     let mut check = key;
     for index in 0..node_halves(stride) {
         let half = slot.as_ptr().cast::<u16>().wrapping_add(index);
-        // SAFETY: a carrier has so many half-words.
+        // SAFETY: a batch node has so many half-words.
         let before = unsafe { half.read() };
         let after = before ^ key.rotate_left(7 * index as u32) as u16;
         // SAFETY: as above.
