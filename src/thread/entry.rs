@@ -37,11 +37,10 @@ pub(crate) fn alloc_default(class: usize) -> Option<SlotPtr> {
 #[inline(always)]
 pub(crate) fn alloc_from_pool(pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| {
-        let heap = local.recent.get();
-        if heap.pool_ptr() != pool.core_ptr() {
+        if local.recent_pool.get() != Some(pool) {
             return look_up_and_alloc(pool);
         }
-        pop_or_refill(heap)
+        pop_or_refill(local.recent.get())
     })
 }
 
@@ -50,7 +49,7 @@ pub(crate) fn alloc_from_pool(pool: RegistryRef) -> Option<SlotPtr> {
 fn look_up_and_alloc(pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| match local.held.find(pool) {
         Some(heap) => {
-            local.look_first_in(heap);
+            local.look_first_in(pool, heap);
             pop_or_refill(heap)
         }
         None => local.refill_pool(pool),

@@ -36,6 +36,8 @@ pub(super) struct Local {
     pub(super) held: Held,
     /// The heap of another pool that an allocation used last, or the placeholder.
     pub(super) recent: Cell<HeapRef>,
+    /// The pool of `recent`: an allocation compares it, and does not read the heap of another pool.
+    pub(super) recent_pool: Cell<Option<RegistryRef>>,
     /// The heap of another pool, a handle's too, that a free looked for last, or the placeholder.
     pub(super) other: Cell<HeapRef>,
     /// For each class of value, the bin that a free offers its slot first: one of `heap` or `other`, now or before, or the
@@ -78,6 +80,7 @@ impl Local {
             phase: Cell::new(Phase::Fresh),
             held: Held::new(),
             recent: Cell::new(HeapRef::EMPTY),
+            recent_pool: Cell::new(None),
             other: Cell::new(HeapRef::EMPTY),
             first: [const { Cell::new(BinRef::EMPTY) }; CLASSES],
             detours: Cell::new(0),
@@ -140,14 +143,17 @@ impl Local {
         }
     }
 
-    /// Allocations from this heap's pool, and frees, look here first from now on.
-    pub(super) fn look_first_in(&self, heap: HeapRef) {
+    /// Makes allocations from this pool, and frees, look into this heap first.
+    pub(super) fn look_first_in(&self, pool: RegistryRef, heap: HeapRef) {
+        self.recent_pool.set(Some(pool));
         self.recent.set(heap);
         self.other.set(heap);
     }
 
     pub(super) fn forget_pools(&self) {
-        self.look_first_in(HeapRef::EMPTY);
+        self.recent_pool.set(None);
+        self.recent.set(HeapRef::EMPTY);
+        self.other.set(HeapRef::EMPTY);
         self.first.iter().for_each(|first| first.set(BinRef::EMPTY));
     }
 }

@@ -91,7 +91,7 @@ impl Local {
             return self.alloc_past_end(pool, 0);
         }
         let heap = self.heap_of(pool)?;
-        self.look_first_in(heap);
+        self.look_first_in(pool, heap);
         self.refill(heap, 0)
     }
 
