@@ -67,6 +67,7 @@ pub(crate) fn refitted(storage: NonNull<u8>, old: Layout, new: Layout) {
 #[derive(Debug)]
 pub(crate) struct Window {
     start: *mut u8,
+    #[cfg(any(asan_slots, memcheck_slots))]
     bytes: usize,
 }
 
@@ -74,7 +75,11 @@ impl Window {
     #[inline(always)]
     pub(crate) fn new(start: *mut u8, bytes: usize) -> Self {
         tool::open(start, bytes);
-        Self { start, bytes }
+        Self {
+            start,
+            #[cfg(any(asan_slots, memcheck_slots))]
+            bytes,
+        }
     }
 
     /// Where it starts.
@@ -84,8 +89,9 @@ impl Window {
     }
 }
 
+/// Without a checker there is nothing to shut, and an unoptimised build does not pay for it.
+#[cfg(any(asan_slots, memcheck_slots))]
 impl Drop for Window {
-    #[inline(always)]
     fn drop(&mut self) {
         tool::shut(self.start, self.bytes);
     }

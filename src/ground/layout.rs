@@ -40,7 +40,7 @@ pub(crate) enum Route {
 }
 
 /// Where a value of this layout lives. A const for every sized `T`.
-#[inline]
+#[inline(always)]
 pub(crate) const fn route(layout: Layout) -> Route {
     let size = slot_bytes(layout);
     if size == 0 {
@@ -53,23 +53,24 @@ pub(crate) const fn route(layout: Layout) -> Route {
 }
 
 /// What a value of this layout takes of a slot: a multiple of its alignment; 0 if it takes none.
-#[inline]
+#[inline(always)]
 pub(crate) const fn slot_bytes(layout: Layout) -> usize {
-    match layout.size() {
-        0 => 0,
-        // No overflow: a layout's padded size is at most half the address space.
-        size => (size + CANARY_BYTES + layout.align() - 1) & !(layout.align() - 1),
+    let (size, align) = (layout.size(), layout.align());
+    if size == 0 {
+        return 0;
     }
+    // No overflow: a layout's padded size is at most half the address space.
+    (size + CANARY_BYTES + align - 1) & !(align - 1)
 }
 
 /// The class of a size from 1 to [`MAX_STRIDE`].
 ///
 /// A size that is a multiple of an alignment gets a stride that is, too: where classes lie closer than the alignment
 /// the size is itself a class, and elsewhere their distance is a multiple of it.
-#[inline]
+#[inline(always)]
 pub(crate) const fn class_of(size: usize) -> usize {
     if size <= 128 {
-        return size.div_ceil(8) - 1;
+        return (size - 1) / 8;
     }
     let doubling = (size - 1).ilog2() as usize; // size is in (2^doubling, 2^(doubling + 1)]
     let eighth = (size - 1) >> (doubling - 3); // 8..=15: which eighth of the doubling
@@ -110,7 +111,7 @@ impl Span {
     pub(crate) const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
 
     /// The span of segments with this stride, or of the class of this size: the borders are classes.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn of(stride: usize) -> Self {
         match stride {
             0..=1024 => Self::Small,
@@ -119,12 +120,12 @@ impl Span {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn shift(self) -> u32 {
         self as u32
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn bytes(self) -> usize {
         1 << self.shift()
     }

@@ -109,27 +109,27 @@ impl Counter {
         Self(core::sync::atomic::AtomicU64::new(value))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self) -> u64 {
         // Relaxed: the owner reads its own stores; other threads only show the number and may lag.
         self.0.load(core::sync::atomic::Ordering::Relaxed)
     }
 
     /// Owner only. Wraps, as differences of counters do.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add(&self, n: u64) {
         self.set(self.get().wrapping_add(n));
     }
 
     /// Owner only.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set(&self, value: u64) {
         // Relaxed: nothing is published through a counter.
         self.0.store(value, core::sync::atomic::Ordering::Relaxed);
     }
 
     /// Owner only. Wraps.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn sub(&self, n: u64) {
         self.add(n.wrapping_neg());
     }

@@ -65,17 +65,17 @@ pub(crate) struct Sealed<T>(Option<NonNull<T>>);
 
 impl<T> Sealed<T> {
     #[inline(always)]
-    pub(crate) fn new(link: Option<NonNull<T>>, _place: usize) -> Self {
+    pub(crate) fn new<P>(link: Option<NonNull<T>>, _place: *const P) -> Self {
         Self(link)
     }
 
     #[inline(always)]
-    pub(crate) fn open(self, _place: usize) -> Option<NonNull<T>> {
+    pub(crate) fn open<P>(self, _place: *const P) -> Option<NonNull<T>> {
         self.0
     }
 
     #[inline(always)]
-    pub(crate) fn open_to_use(self, _place: usize) -> Option<NonNull<T>> {
+    pub(crate) fn open_to_use<P>(self, _place: *const P) -> Option<NonNull<T>> {
         self.0
     }
 }

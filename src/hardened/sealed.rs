@@ -24,16 +24,16 @@ pub(crate) struct Sealed<T>(*mut T);
 impl<T> Sealed<T> {
     /// To be stored at this address.
     #[inline]
-    pub(crate) fn new(link: Option<NonNull<T>>, place: usize) -> Self {
+    pub(crate) fn new<P>(link: Option<NonNull<T>>, place: *const P) -> Self {
         let link = link.map_or(ptr::null_mut(), NonNull::as_ptr);
-        Self(link.map_addr(|addr| tagged(addr) ^ mix(place) as usize))
+        Self(link.map_addr(|addr| tagged(addr) ^ mix(place.addr()) as usize))
     }
 
     /// The link that was stored at this address. Before it is followed its slot must be looked at.
     #[inline]
-    pub(crate) fn open(self, place: usize) -> Option<NonNull<T>> {
+    pub(crate) fn open<P>(self, place: *const P) -> Option<NonNull<T>> {
         NonNull::new(self.0.map_addr(|word| {
-            let opened = word ^ mix(place) as usize;
+            let opened = word ^ mix(place.addr()) as usize;
             let addr = opened & !TAG;
             if tagged(addr) != opened {
                 report(Misuse::WriteAfterFree);
@@ -43,7 +43,7 @@ impl<T> Sealed<T> {
     }
 
     /// The same, to a slot that was looked at.
-    pub(crate) fn open_to_use(self, place: usize) -> Option<NonNull<T>> {
+    pub(crate) fn open_to_use<P>(self, place: *const P) -> Option<NonNull<T>> {
         let link = self.open(place)?;
         match Place::of(link) {
             Some(place) if place.is_free() => Some(link),

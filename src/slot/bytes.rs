@@ -155,7 +155,7 @@ pub(crate) const fn holds_magazine_link(stride: usize) -> bool {
 pub(crate) unsafe fn link(slot: SlotPtr) -> Option<SlotPtr> {
     // SAFETY: the caller owns the slot, whose first word `set_link` wrote.
     let sealed = unsafe { watched::read(slot, LINK).cast::<Sealed<Slot>>().read() };
-    sealed.open_to_use(slot.addr().get())
+    sealed.open_to_use(slot.as_ptr())
 }
 
 /// The link to the next slot of a free list that this slot leaves, to be used.
@@ -171,15 +171,15 @@ pub(crate) unsafe fn make_live(slot: SlotPtr) -> Option<SlotPtr> {
     let sealed = unsafe { watched::read(slot, LINK).cast::<Sealed<Slot>>().read() };
     // SAFETY: the link was read, and the slot leaves the list.
     unsafe { checks::make_live(slot, place) };
-    sealed.open(slot.addr().get())
+    sealed.open(slot.as_ptr())
 }
 
 /// # Safety
 ///
 /// The caller owns the free slot.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn set_link(slot: SlotPtr, link: Option<SlotPtr>) {
-    let sealed = Sealed::new(link, slot.addr().get());
+    let sealed = Sealed::new(link, slot.as_ptr());
     // SAFETY: the caller owns the slot; every stride has room for one aligned word.
     unsafe {
         watched::write(slot, LINK)
@@ -199,7 +199,7 @@ pub(crate) unsafe fn next_magazine(slot: SlotPtr) -> Option<SlotPtr> {
     let second = window.cast::<Sealed<Slot>>().wrapping_add(1);
     // SAFETY: `set_next_magazine` wrote the second word, which the stride has room for.
     let sealed = unsafe { second.read() };
-    sealed.open_to_use(second.addr())
+    sealed.open_to_use(second)
 }
 
 /// # Safety
@@ -209,7 +209,7 @@ pub(crate) unsafe fn next_magazine(slot: SlotPtr) -> Option<SlotPtr> {
 pub(crate) unsafe fn set_next_magazine(slot: SlotPtr, next: Option<SlotPtr>) {
     let window = watched::write(slot, 2 * LINK);
     let second = window.cast::<Sealed<Slot>>().wrapping_add(1);
-    let sealed = Sealed::new(next, second.addr());
+    let sealed = Sealed::new(next, second);
     // SAFETY: guaranteed by the caller.
     unsafe { checks::expect_word(slot, 1) };
     // SAFETY: the stride has room for a second word.

@@ -21,7 +21,8 @@ use crate::thread::local::{LOCAL, Local};
 use crate::thread::slow::refill;
 
 /// A slot of the default pool; `None` when the system has no memory.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
+#[cfg_attr(debug_assertions, inline(never))]
 pub(crate) fn alloc_default(class: usize) -> Option<SlotPtr> {
     LOCAL.with(|local| {
         let slot = local.heap.get().bin(class).pop();
@@ -34,7 +35,8 @@ pub(crate) fn alloc_default(class: usize) -> Option<SlotPtr> {
 }
 
 /// A slot of another pool.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
+#[cfg_attr(debug_assertions, inline(never))]
 pub(crate) fn alloc_from_pool(pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| {
         if local.recent_pool.get() != Some(pool) {
@@ -72,7 +74,8 @@ fn pop_or_refill(heap: HeapRef) -> Option<SlotPtr> {
 /// # Safety
 ///
 /// The caller gives up a slot of a segment of this span, and if that is the default pool's, of this class.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
+#[cfg_attr(debug_assertions, inline(never))]
 pub(crate) unsafe fn free(slot: SlotPtr, span: Span, class: usize) {
     // SAFETY: guaranteed by the caller.
     unsafe { slot::make_free(slot, span, class) };
