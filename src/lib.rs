@@ -1,30 +1,33 @@
-//! `Box` from per-thread segments of fixed-size slots, freed lock-free from any thread.
+//! A fast replacement for `Box`: values live in per-thread segments of fixed-size slots, and any thread can free them
+//! without a lock.
 //!
-//! [`PoolBox::new`] is used like `Box::new`, with any type and without set-up. On its owning thread an allocation and a
-//! drop are mostly a pop and a push on a free list: no atomic read-modify-write and no system call. A box dropped on
-//! another thread goes back in a batch of up to 56, by one or two compare-and-swaps. Neither takes a lock. For programs that
-//! make and drop many small values: requests, messages, tree nodes, orders, futures.
+//! [`PoolBox::new`] is used like `Box::new`. It takes any type and needs no set-up. On the owning thread, an allocation
+//! is usually a pop from a free list and a drop is usually a push: no atomic read-modify-write and no system call. A
+//! box that is dropped on another thread is returned to its segment in a batch of up to 56 slots, with one or two
+//! compare-and-swaps per batch. Neither path takes a lock. The crate suits programs that allocate and drop many small
+//! values: requests, messages, tree nodes, orders, futures.
 //!
 //! | | |
 //! |---|---|
 //! | [`PoolBox`] | used like `Box`: as large as a pointer, owns its value, may be dropped on any thread |
 //! | [`PoolArc`], [`PoolWeak`] | used like `Arc` and `Weak` |
-//! | [`SegmentPool`] | a pool of one's own for one type: kept apart, counted by itself, limited if need be |
+//! | [`SegmentPool`] | a separate pool for one type, with its own statistics and an optional limit |
 //! | [`coerce!`] | boxes of trait objects and slices, on stable Rust |
-//! | [`stats()`], [`validate()`] | where the memory is |
-//! | [`idle()`], [`flush()`], [`trim()`] | for threads that wait, and for memory that should go back now |
+//! | [`stats()`], [`validate()`] | statistics and consistency checks |
+//! | [`idle()`], [`flush()`], [`trim()`] | for threads that are about to wait, and for returning memory now |
 //!
 //! # When to choose something else
 //!
-//! * To make all of a program allocate faster, `Vec` and `String` too: a global allocator such as mimalloc, snmalloc, jemalloc.
-//! * If all values die together: an arena, such as bumpalo.
-//! * To refer to values by index, or to walk over them: slab, slotmap.
-//! * For few values, or large ones: `Box`. A thread takes whole segments, 64 KiB or more, for each size it uses, and a value
-//!   above 128 KiB has a dedicated mapping.
-//! * For buffers that keep their capacity from one use to the next: object-pool, opool.
-//! * Without `std`, or with a memory source of one's own: plurality.
+//! * To speed up every allocation of a program, including those of `Vec` and `String`: a global allocator such as
+//!   mimalloc, snmalloc or jemalloc.
+//! * For values that all die together: an arena such as bumpalo.
+//! * To refer to values by index, or to iterate over them: slab, slotmap.
+//! * For few values, or for large ones: `Box`. For each size that a thread uses, it takes whole segments of 64 KiB or
+//!   more. A value larger than 128 KiB gets a dedicated mapping.
+//! * For buffers that keep their capacity between uses: object-pool, opool.
+//! * Without `std`, or with a custom memory source: plurality.
 //!
-//! The [`migration`] page compares one by one, and shows what to write instead.
+//! The [`migration`] page compares the alternatives one by one and shows the equivalent code.
 //!
 //! # First example
 //!
@@ -47,12 +50,14 @@
 //!
 //! # Threads
 //!
-//! A box is `Send` and `Sync` exactly if its value is. Any thread may allocate, and drop what any other allocated; there is
-//! no limit on their number. When a thread ends, its memory is left to the others; boxes stay valid.
+//! A box is `Send` or `Sync` exactly if its value is. Any thread may allocate, and any thread may drop a box that
+//! another thread allocated. The number of threads is not limited. When a thread ends, other threads can use its free
+//! memory. Boxes stay valid.
 //!
-//! A thread that waits for long should call [`idle`] before: others may then use its free slots, and bring home what they
-//! free of its memory. Until it does, up to 1 MiB and one segment of what others freed waits for it in each pool, and
-//! whatever shares a segment with a live value. In tokio that is one line:
+//! A thread should call [`idle`] before it waits for a long time. Other threads may then use its free slots, and they
+//! return the slots that they free directly to its segments. Until the thread calls [`idle`], up to 1 MiB plus one
+//! segment of fully freed segments can wait for it in each pool, as well as every segment that still contains a live
+//! value. In tokio this takes one line:
 //!
 //! ```
 //! # #[cfg(not(miri))] {
@@ -67,7 +72,7 @@
 //!
 //! # Configuration
 //!
-//! The default pool has none. A [`SegmentPool`] can be limited, and filled ahead:
+//! The default pool has no configuration. A [`SegmentPool`] can have a limit, and can map memory in advance:
 //!
 //! ```
 //! use segment_pool::SegmentPool;
@@ -80,22 +85,22 @@
 //! # Ok::<(), segment_pool::AllocErrorKind>(())
 //! ```
 //!
-//! Cargo features, all off by default:
+//! All Cargo features are off by default:
 //!
 //! | feature | what it adds |
 //! |---|---|
 //! | `serde` | `Serialize` and `Deserialize` for the handles |
-//! | `stable_deref_trait` | `StableDeref` for the handles, as yoke and others ask of an owner |
-//! | `allocator-api2` | `Segments`: the default pool as an allocator for collections such as hashbrown's, by allocator-api2 0.2 |
-//! | `allocator-api2-03`, `allocator-api2-04` | the same by versions 0.3 and 0.4 of that crate |
-//! | `unsize` | `CoerceUnsize`, for code that is generic over pointers |
-//! | `metrics` | what a report says, published to the recorder of the program |
-//! | `tracing` | events of the slow paths: heaps, segments, purges, refusals |
-//! | `hardened` | misuse by unsafe code is found, and ends the process |
+//! | `stable_deref_trait` | `StableDeref` for the handles, which yoke and other crates require of an owner |
+//! | `allocator-api2` | `Segments`: the default pool as an allocator for collections such as those of hashbrown, for allocator-api2 0.2 |
+//! | `allocator-api2-03`, `allocator-api2-04` | the same for versions 0.3 and 0.4 of that crate |
+//! | `unsize` | `CoerceUnsize`, for code that is generic over pointer types |
+//! | `metrics` | publishes the numbers of a report to the program's metrics recorder |
+//! | `tracing` | emits events of the slow paths: heaps, segments, purges, failed allocations |
+//! | `hardened` | detects misuse by unsafe code and aborts the process |
 //!
-//! The feature `hardened` makes misuse by unsafe code (a box freed twice, a pointer freed that is no box's, a write to a
-//! free slot or beyond a value) an abort with a message where it finds it. What it finds, what not, and what it costs is in
-//! the file SECURITY.md.
+//! With the feature `hardened`, misuse by unsafe code aborts the process with a message at the point of detection.
+//! Examples are a double free, a free of a pointer that does not belong to a box, and a write to a free slot or beyond
+//! a value. The file SECURITY.md lists what is detected, what is not, and the cost.
 //!
 //! # Where is my memory?
 //!
@@ -111,52 +116,58 @@
 //! assert_eq!(segment_pool::stats().live(), 0);
 //! ```
 //!
-//! [`report()`] shows it class by class, [`snapshot()`] slot by slot; of a pool of one's own [`SegmentPool::report`] and
-//! [`SegmentPool::leaks`], which counts the values that were not dropped.
+//! [`report()`] shows the memory by size class, and [`snapshot()`] by slot. [`SegmentPool::report`] does the same for
+//! one pool, and [`SegmentPool::leaks`] counts the values of a pool that were not dropped.
 //!
-//! More than the live values need is held back for reuse, and the table in the [`design`] page says how much at most, and
-//! where. If it does not go down after [`trim`], ask which threads wait without [`idle`], and which segments have a
-//! single live value in them.
+//! Pools keep some free memory for reuse. The table in the [`design`] page gives the bound for each place. If memory
+//! usage stays high after [`trim`], look for threads that wait without having called [`idle`], and for segments that
+//! contain a single live value.
 //!
 //! # Guarantees
 //!
-//! [`PoolBox`] lists them: size, address, pinning, aliasing, provenance, threads, lifetime, order of drops, unwinding. In
-//! short: whatever `Box` promises, but `noalias`; and a box outlives its thread and its pool.
+//! The documentation of [`PoolBox`] lists the guarantees: size, address, pinning, aliasing, provenance, threads,
+//! lifetime, drop order, unwinding. In short, a `PoolBox` guarantees what a `Box` does, except `noalias`, and a box
+//! outlives its thread and its pool.
 //!
-//! A `tracing` subscriber may use pools, and may panic: its panic ends where the event is emitted, after the panic hook, and its
-//! payload is dropped. So allocating and freeing never unwind because of it. (If the payload's destructor panics as well,
-//! the payload of that is leaked.) The events that follow are told all the same, also while another panic unwinds.
+//! A `tracing` subscriber may use pools, and it may panic. Its panic is caught where the event is emitted, after the
+//! panic hook has run, and the payload is dropped. So allocating and freeing never unwind because of a subscriber. (If
+//! the destructor of the payload panics too, the second payload is leaked.) Later events are still emitted, even while
+//! another panic unwinds.
 //!
-//! Memory that the operating system or a pool's limit refuses is an error in every `try_` function, with the value in it if one
-//! was given, and [`handle_alloc_error`](std::alloc::handle_alloc_error) in the others. Slices longer than any memory are refused
-//! as such, and about 2^31 handles to one [`PoolArc`] abort. Nothing else fails.
+//! If the operating system has no memory or the limit of a pool is reached, every `try_` function returns an error,
+//! which contains the value if one was passed. The other functions call
+//! [`handle_alloc_error`](std::alloc::handle_alloc_error). A slice whose size overflows the address space is reported
+//! as a capacity overflow. About 2^31 handles to one [`PoolArc`] abort the process. Nothing else fails.
 //!
-//! A slow path, on which a free list is filled or emptied or a batch is sent, may make system calls, and bring home what other
-//! threads freed: of a heap, the thread's own or one that no thread has, at most 1024 slots and the rest of the last segment's.
-//! It takes no lock. An allocation from a pool with a limit waits while another thread is at work on that pool
-//! ([`SegmentPoolBuilder`] says how long). The [`design`] page says of how many heaps (*Work of a call*).
+//! A slow path refills or spills a free list, or sends a batch. It may make system calls, and it may return slots that
+//! other threads freed to their segments. For each heap that it serves, it returns at most 1024 slots plus the rest of
+//! the last segment's list. The heap is the thread's own or an abandoned one; the [`design`] page gives the number of
+//! heaps (*Work of a call*). A slow path takes no lock. An allocation from a pool with a limit waits while another
+//! thread works on that pool; [`SegmentPoolBuilder`] gives the maximum.
 //!
-//! The program's global allocator may use boxes and pools in each of its calls, and may take its memory from them.
+//! The program's global allocator may use boxes and pools in each of its calls, and it may use them as its source of
+//! memory.
 //!
 //! # How it is tested
 //!
-//! The protocols between threads are checked with loom on the crate's own types: every word, segment and heap, not a copy
-//! of them. Each model and test has been seen failing with the bug it is for. Random operations are compared with a
-//! model, [`validate`] counts each slot once, the bounds of what is held back are measured, and the layers of the
-//! source are enforced by a test. That was done on x86-64 Linux; the CI workflow has jobs for Arm Linux, macOS and Windows that have
-//! not run so far, and for other systems the library is compiled.
+//! Loom checks the protocols between threads on the crate's own types: every word, segment and heap, not a copy of
+//! them. Each model and each test has been seen to fail with the bug that it looks for. Other tests compare random
+//! operations with a model, count each slot once with [`validate`], measure the bounds on retained memory, and enforce
+//! the layers of the source. All of this ran on x86-64 Linux. The CI workflow also has jobs for Arm Linux, macOS and
+//! Windows, which have not run so far. For other systems the library is only compiled.
 //!
 //! # Performance
 //!
-//! `benches/README.md` in the repository has the rows, the machine and the caveats; `benches/peers` compares with allocators
-//! and other pools, and draws a chart of each group of rows. Measure your own program: `use segment_pool::PoolBox as Box` in one
-//! module is often all it takes.
+//! `benches/README.md` in the repository describes the benchmarks, the machine and the caveats. `benches/peers`
+//! compares with allocators and other pools, and draws a chart for each group of rows. Measure your own program: often
+//! `use segment_pool::PoolBox as Box` in one module is all that is needed.
 //!
 //! # How it works
 //!
-//! The [`design`] page draws the parts and the memory, tells the protocols, and lists what was tried and rejected.
+//! The [`design`] page shows the parts and the memory layout, describes the protocols, and lists the alternatives that
+//! were tried and rejected.
 
-#![cfg_attr(docsrs, feature(doc_cfg))] // says at each item which feature it needs
+#![cfg_attr(docsrs, feature(doc_cfg))] // each item shows the feature that it needs
 #![cfg_attr(
     segment_pool_loom,
     allow(
@@ -178,7 +189,7 @@ mod arc;
 #[cfg(not(segment_pool_loom))]
 mod boxed;
 #[cfg(not(segment_pool_loom))]
-#[doc(hidden)] // public for what the macro expands to
+#[doc(hidden)] // public because the macro expands to it
 pub mod coerce;
 #[cfg(not(segment_pool_loom))]
 mod features;
@@ -204,8 +215,8 @@ pub use self::{
     thread::{flush, idle, trim},
 };
 
-/// How many times this thread touched a free slot so far. Built only under `--cfg slots_touched`, for the test that
-/// bounds the work of a single call.
+/// Returns how many times this thread has touched a free slot so far. Compiled only under `--cfg slots_touched`, for
+/// the test that bounds the work of a single call.
 #[cfg(slots_touched)]
 #[doc(hidden)]
 pub fn slots_touched() -> u64 {

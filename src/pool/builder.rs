@@ -1,4 +1,4 @@
-//! `SegmentPoolBuilder<T>`: the name and the limits of a pool, which are constants.
+//! `SegmentPoolBuilder<T>`: the name and the limits of a pool, both constants.
 
 use core::alloc::Layout;
 use core::fmt;
@@ -8,7 +8,7 @@ use crate::ground::layout::{Route, Span, pool_stride, route};
 use crate::insight::leaks::LeakReport;
 use crate::pool::large;
 
-/// What a builder was told; the size of a page, in which `bytes` count, is known when the program runs.
+/// The limits that a builder was given. `bytes` counts whole pages, and the page size is known only at run time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     segments: usize,
@@ -23,7 +23,7 @@ impl Limits {
 
     /// # Panics
     ///
-    /// If they allow no value. The text is a constant, as it must be for the compiler.
+    /// Panics if the limits allow no value. The text is a constant, as required in a `const fn`.
     pub(super) const fn expect_room_for_one(self, layout: Layout) {
         let (least, text) = match route(layout) {
             Route::Zero => return,
@@ -49,7 +49,8 @@ impl Limits {
         assert!(self.segments > 0 && self.bytes >= least, "{}", text);
     }
 
-    /// How many segments that is, or mappings: all those of a pool of one type are of one size.
+    /// Returns the limit as a number of segments, or of mappings. All segments of a pool of one type have the same
+    /// size.
     pub(super) fn of(self, layout: Layout) -> usize {
         let each = match route(layout) {
             Route::Zero => return usize::MAX,
@@ -64,17 +65,20 @@ impl Limits {
     }
 }
 
-/// Name and limits of a [`SegmentPool`](crate::SegmentPool), which [`build`](Self::build) makes. All may be used in a `static`.
+/// Builds a [`SegmentPool`](crate::SegmentPool) with a name or with limits. All methods are `const`, so a pool can be a
+/// `static`.
 ///
-/// A pool takes memory by the segment: 64 KiB for values up to 1 KiB, 512 KiB up to 16 KiB, 4 MiB up to 128 KiB; each
+/// A pool takes memory in segments: 64 KiB for values up to 1 KiB, 512 KiB up to 16 KiB, and 4 MiB up to 128 KiB. Each
 /// larger value takes a dedicated mapping.
 ///
-/// A pool with a limit refuses a value only if no slot of it is free. The threads that use it share all of its free slots: a
-/// slot that one thread frees, any thread gets, whatever the first does afterwards. That has a price. No thread keeps slots for
-/// itself, so an allocation and a drop take two atomic read-modify-writes each, and while several threads are at work on the
-/// pool at the same moment, an allocation waits for its turn, as at a short lock; a drop does not wait. An allocation that finds
-/// the limit reached also waits for drops that are under way. These waits end after two seconds at the most, should a thread be
-/// stopped in the middle of its work on the pool.
+/// An allocation from a pool with a limit fails only if the pool has no free slot. All threads share the free slots:
+/// any thread can allocate a slot that another thread freed, whatever the other thread does afterwards.
+///
+/// This has a cost. No thread keeps free slots of such a pool, so an allocation and a drop take two atomic
+/// read-modify-writes each. While several threads use the pool at the same moment, an allocation waits for its turn, as
+/// with a short lock. A drop does not wait. An allocation that finds the limit reached also waits for drops that are in
+/// progress. These waits end after at most two seconds, in case a thread is stopped in the middle of an operation on
+/// the pool.
 ///
 /// # Examples
 ///
@@ -94,7 +98,7 @@ pub struct SegmentPoolBuilder<T> {
 }
 
 impl<T> SegmentPoolBuilder<T> {
-    /// What reports, metrics and events call the pool. Without a name they call it by the type of its values.
+    /// Sets the name of the pool in reports, metrics and events. The default is the type name of its values.
     ///
     /// # Examples
     ///
@@ -111,14 +115,15 @@ impl<T> SegmentPoolBuilder<T> {
         self
     }
 
-    /// Calls `report` when the pool is dropped while values of it are alive. Without it nothing is reported, and nothing
-    /// is looked for. A pool in a `static` is never dropped: see [`SegmentPool::leaks`](crate::SegmentPool::leaks).
+    /// Sets a function that is called when the pool is dropped while values of it are still alive. By default the pool
+    /// does not look for such values. A pool in a `static` is never dropped: see
+    /// [`SegmentPool::leaks`](crate::SegmentPool::leaks).
     ///
-    /// It is called once, after the pool was dropped, on the thread that dropped it. It may use pools.
+    /// `report` is called once, after the pool was dropped, on the thread that dropped it. It may use pools.
     ///
-    /// It may panic, and then the drop of the pool does. When the pool is dropped while another panic unwinds, the panic of
-    /// `report` ends there, after the panic hook, and the first one goes on: the values that a failing test leaves do not
-    /// hide its own failure.
+    /// `report` may panic, and the panic leaves the drop of the pool. If the pool is dropped while another panic
+    /// unwinds, the panic of `report` is caught after the panic hook has run, and the first panic continues. So values
+    /// that a failing test leaves behind do not hide its own failure.
     ///
     /// # Examples
     ///
@@ -139,7 +144,8 @@ impl<T> SegmentPoolBuilder<T> {
         self
     }
 
-    /// At most so many segments, or values with a dedicated mapping. The least of several limits counts.
+    /// Limits the number of segments, or of values with a dedicated mapping. If several limits are set, the smallest
+    /// applies.
     ///
     /// # Examples
     ///
@@ -158,10 +164,10 @@ impl<T> SegmentPoolBuilder<T> {
         self
     }
 
-    /// At most so many bytes of segments, or of mappings. The least of several limits counts.
+    /// Limits the bytes of all segments, or of all dedicated mappings. If several limits are set, the smallest applies.
     ///
-    /// A mapping for one value is whole pages, of 4 KiB on most systems and up to 64 KiB on some. It holds a header of 64
-    /// bytes, or as much as the value's alignment if that is more, and the value.
+    /// A dedicated mapping consists of whole pages, which are 4 KiB on most systems and up to 64 KiB on some. It
+    /// contains the value and a header of 64 bytes, or of the value's alignment if that is larger.
     ///
     /// # Examples
     ///
@@ -174,7 +180,7 @@ impl<T> SegmentPoolBuilder<T> {
     ///
     /// ```
     ///
-    /// A limit that allows no value does not compile in a `static`:
+    /// In a `static`, a limit that allows no value is a compile error:
     ///
     /// ```compile_fail
     /// # use segment_pool::SegmentPool;

@@ -1,12 +1,12 @@
-//! Mappings of their own, for values too large or too aligned for segments.
+//! Dedicated mappings, for values whose size or alignment is too large for a segment.
 //!
 //! ```text
 //! | header: the pool, if it is a SegmentPool | ... | value |
 //! ^ start of the mapping                           ^ at a fixed distance, the larger of 64 bytes and the alignment
 //! ```
 //!
-//! Whoever drops the value unmaps it. To its pool such a value is as good as a segment: a reference, and one towards
-//! the limit.
+//! The thread that drops the value unmaps it. Such a value counts like a segment of its pool: it has a reference to the
+//! pool, and it counts towards the limit.
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -18,14 +18,14 @@ use crate::heap::registry::{self, RegistryRef};
 use crate::thread;
 
 struct Header {
-    /// The pool that counts the value.
+    /// The pool of the value; `None` for the default pool.
     pool: Option<RegistryRef>,
     cookie: Cookie,
 }
 
 const HEADER_BYTES: usize = 64;
 
-/// Bytes that a mapping for this layout takes, in whole pages; `None` if there can be none.
+/// Returns the size of a mapping for this layout in bytes, in whole pages; `None` if the size overflows.
 pub(crate) fn mapping_bytes(layout: Layout) -> Option<usize> {
     os::in_pages(layout.size().checked_add(distance(layout))?)
 }
@@ -38,8 +38,8 @@ const fn distance(layout: Layout) -> usize {
     }
 }
 
-/// Maps storage for a value of a pool, or of the default pool. `None` when the system has no memory or the pool's limit is
-/// reached.
+/// Maps storage for a value of a pool, or of the default pool. Returns `None` if the system has no memory or the pool's
+/// limit is reached.
 #[cold]
 pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
     let storage = try_map(layout, pool);
@@ -63,9 +63,9 @@ fn try_map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
     };
     large(pool).add(bytes);
     let cookie = Cookie::new(mapping.addr().get());
-    // SAFETY: mapped above, larger than a header.
+    // SAFETY: the mapping was just created, belongs to this function, and is larger than a header.
     unsafe { mapping.cast::<Header>().write(Header { pool, cookie }) };
-    // SAFETY: the mapping ends `layout.size()` bytes behind that.
+    // SAFETY: the value starts at this distance and ends at most at the end of the mapping.
     Some(unsafe { mapping.add(distance(layout)) })
 }
 
@@ -73,30 +73,31 @@ fn try_map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
 ///
 /// # Safety
 ///
-/// It came from [`map`] for this layout, and the caller gives it up.
+/// `storage` came from [`map`] for this layout, and the caller does not use it afterwards.
 #[cold]
 pub(crate) unsafe fn unmap(storage: NonNull<u8>, layout: Layout) {
     let bytes = mapping_bytes(layout).expect("the value was mapped");
-    // SAFETY: the mapping begins so many bytes before the storage, whose pointer may reach all of it.
+    // SAFETY: the mapping begins at this distance before the storage, and the pointer has the provenance of the whole
+    // mapping.
     let mapping = unsafe { storage.sub(distance(layout)) };
-    // SAFETY: `map` wrote the header.
+    // SAFETY: `map` wrote the header, and no other thread uses the mapping.
     let Header { pool, cookie } = unsafe { mapping.cast::<Header>().read() };
     cookie.check(mapping.addr().get());
-    // SAFETY: mapped with these numbers.
+    // SAFETY: mapped with this size and alignment; the caller no longer uses the storage.
     unsafe { os::unmap(mapping, bytes, layout.align()) };
     large(pool).remove(bytes);
-    // SAFETY: the reference of the value that is gone.
+    // SAFETY: the value's reference to the pool; the value is gone.
     unsafe { dismiss(pool) };
 }
 
-/// Where the pool counts such values.
+/// The counters of the pool for dedicated mappings.
 fn large<'a>(pool: Option<RegistryRef>) -> &'a Large {
     &pool.unwrap_or_else(registry::default).core().large
 }
 
 /// # Safety
 ///
-/// The pool admitted the value, which is gone.
+/// The pool admitted the value, and its mapping is gone.
 unsafe fn dismiss(pool: Option<RegistryRef>) {
     if let Some(pool) = pool {
         pool.core().dismiss(1);

@@ -1,8 +1,9 @@
-//! `LocalPool`: one thread's handle of a `SegmentPool`, with a heap of its own.
+//! `LocalPool`: a handle of one thread to a `SegmentPool`, with a heap of its own.
 //!
-//! The heap is the handle's alone: no thread-local variable knows it as one to park, trim or leave, so the handle may pop its
-//! free list without asking which thread this is. It stays so until the handle is dropped, on the thread that made it. Only
-//! `Local::other` and `Local::first` may remember it for frees, and are made to forget it then.
+//! Only the handle refers to the heap. No thread-local variable lists it as a heap to park, trim or leave, so the
+//! handle may pop its free list without looking up the current thread. This holds until the handle is dropped, on the
+//! thread that made it. Only `Local::other` and `Local::first` may refer to the heap, for frees; the drop of the handle
+//! clears them.
 
 use core::cell::Cell;
 use core::fmt;
@@ -16,18 +17,18 @@ use crate::pool::segment_pool::SegmentPool;
 use crate::slot::SlotPtr;
 use crate::thread;
 
-/// A handle of a [`SegmentPool`] for one thread, made by [`SegmentPool::local`]: an allocation that finds a free slot does not
-/// look up which thread asks.
+/// A handle of one thread to a [`SegmentPool`], which allocates without looking up the current thread.
+/// [`SegmentPool::local`] makes it.
 ///
-/// It has slots of its own, apart from those that [`SegmentPool::alloc`] uses on the same thread, so it is for loops and
-/// workers that allocate much, and not for one box here and there. What it made are boxes as any other: they may go to other
-/// threads, and outlive the handle. With the handle its free slots go to the other threads of the pool. Values that have no
-/// slots (of no size, or with a dedicated mapping) come from the pool itself.
+/// The handle has its own free slots, separate from those that [`SegmentPool::alloc`] uses on the same thread. So it
+/// suits loops and workers that allocate much, not an occasional box. The boxes are ordinary ones: they may move to
+/// other threads, and they outlive the handle. When the handle is dropped, the other threads of the pool can use its
+/// free slots. Values without slots (zero-sized, or with a dedicated mapping) come from the pool itself.
 ///
-/// [`trim`](crate::trim), [`idle`](crate::idle) and [`validate`](SegmentPool::validate) leave the handle's slots alone. A
-/// handle that is leaked keeps its free slots for ever, and memory of its pool beyond the pool's end.
+/// [`trim`](crate::trim), [`idle`](crate::idle) and [`validate`](SegmentPool::validate) do not touch the slots of a
+/// handle. A leaked handle keeps its free slots for ever, and memory of its pool beyond the pool's end.
 ///
-/// A handle of a pool with a limit has no slots of its own: it allocates as the pool does.
+/// A handle of a pool with a limit has no slots of its own. It allocates as the pool does.
 ///
 /// # Examples
 ///
@@ -43,14 +44,15 @@ use crate::thread;
 /// ```
 pub struct LocalPool<'a, T> {
     pool: &'a SegmentPool<T>,
-    /// The placeholder until the first allocation.
+    /// The handle's heap, or the placeholder before the first allocation.
     heap: Cell<HeapRef>,
-    /// The heap is this thread's.
+    /// Makes the handle `!Send`: the heap belongs to this thread.
     of_this_thread: PhantomData<*mut ()>,
 }
 
 impl<T> SegmentPool<T> {
-    /// A handle of the pool for this thread, with slots of its own. It takes no memory before its first allocation.
+    /// Makes a handle of the pool for this thread, with its own free slots. It takes no memory before its first
+    /// allocation.
     ///
     /// # Examples
     ///
@@ -70,7 +72,7 @@ impl<T> SegmentPool<T> {
 }
 
 impl<T> LocalPool<'_, T> {
-    /// Storage for a value; `None` when the system has no memory.
+    /// Allocates storage for a value; `None` if the system has no memory or the limit is reached.
     #[inline(always)]
     pub(crate) fn alloc_storage(&self) -> Option<NonNull<T>> {
         if !SegmentPool::<T>::HAS_SLOTS {
@@ -90,7 +92,7 @@ impl<T> LocalPool<'_, T> {
         thread::alloc_for_handle(&self.heap, self.pool.registry_or_create()?)
     }
 
-    /// As [`take`](Self::take), with the reason of a refusal.
+    /// As [`alloc_storage`](Self::alloc_storage), with the reason in the error.
     #[inline(always)]
     pub(crate) fn try_alloc_storage(&self) -> Result<NonNull<T>, AllocErrorKind> {
         self.alloc_storage().ok_or_else(|| self.pool.refusal())
@@ -101,7 +103,7 @@ impl<T> Drop for LocalPool<'_, T> {
     fn drop(&mut self) {
         let heap = self.heap.get();
         if heap != HeapRef::EMPTY {
-            // SAFETY: the handle got the heap, and is gone.
+            // SAFETY: the handle acquired the heap on this thread, and is being dropped.
             unsafe { thread::leave_for_handle(heap) };
         }
     }

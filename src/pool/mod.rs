@@ -1,14 +1,14 @@
-//! From layouts and types to storage.
+//! Storage for layouts and types.
 //!
 //! | file | what it owns |
 //! |---|---|
-//! | `route` | which way a layout goes: no memory, a slot, a dedicated mapping |
+//! | `route` | the route of a layout: no memory, a slot, a dedicated mapping |
 //! | `large` | dedicated mappings |
 //! | `segment_pool` | `SegmentPool<T>`, a pool of one type |
-//! | `builder` | its name and its limits |
-//! | `local` | `LocalPool`, one thread's handle of it |
+//! | `builder` | the name and the limits of a pool |
+//! | `local` | `LocalPool`, a handle of one thread to a pool |
 //!
-//! Below nothing knows `T`; above nothing knows which thread owns a slot. Uses `insight` and what is below.
+//! No layer below knows `T`, and no layer above knows the owner of a slot. Uses `insight` and the layers below it.
 
 mod builder;
 mod large;

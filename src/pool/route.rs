@@ -1,7 +1,8 @@
-//! The one place where a layout's way is chosen: no memory, a slot, or a dedicated mapping.
+//! The only place that chooses the route of a layout: no memory, a slot, or a dedicated mapping.
 //!
-//! [`take`] and [`dealloc`] are the entry points between values and storage. Neither unwinds, whatever a subscriber does: a value
-//! may wait, where no destructor would find it, while they are called. What may unwind is what a caller makes of a failed allocation.
+//! [`alloc_storage`] and [`dealloc`] are the entry points between values and storage. Neither unwinds, even if a
+//! subscriber panics: during the call, a value may be in a place where unwinding would not drop it. Only the caller's
+//! reaction to a failed allocation may unwind.
 
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
@@ -13,7 +14,7 @@ use crate::pool::large;
 use crate::slot::SlotPtr;
 use crate::thread;
 
-/// Storage for a `T` from the default pool; `None` when the system has no memory.
+/// Allocates storage for a `T` from the default pool; `None` if the system has no memory.
 #[inline(always)]
 pub(crate) fn alloc_storage<T>() -> Option<NonNull<T>> {
     match const { route(Layout::new::<T>()) } {
@@ -28,13 +29,13 @@ pub(crate) fn storage_for<T>(slot: SlotPtr) -> NonNull<T> {
     checker::handed_out(slot.cast(), Layout::new::<T>()).cast()
 }
 
-/// As [`take`], with the reason of a refusal.
+/// As [`alloc_storage`], with the reason in the error.
 #[inline(always)]
 pub(crate) fn try_alloc_storage<T>() -> Result<NonNull<T>, AllocErrorKind> {
     alloc_storage().ok_or(AllocErrorKind::OutOfMemory)
 }
 
-/// Storage for a value whose layout is known only now; `None` when the system has no memory.
+/// Allocates storage for a layout that is known only at run time; `None` if the system has no memory.
 pub(crate) fn alloc_layout(layout: Layout) -> Option<NonNull<u8>> {
     match route(layout) {
         Route::Zero => NonNull::new(ptr::without_provenance_mut(layout.align())),
@@ -46,7 +47,7 @@ pub(crate) fn alloc_layout(layout: Layout) -> Option<NonNull<u8>> {
     }
 }
 
-/// Whether storage of the default pool for layout `old` may be used, and given back, as storage for layout `new`.
+/// Whether storage of the default pool for layout `old` may be used, and freed, as storage for layout `new`.
 pub(crate) const fn same_slot(old: Layout, new: Layout) -> bool {
     match (route(old), route(new)) {
         (Route::Class(old_class, _), Route::Class(new_class, _)) => old_class == new_class,
@@ -55,37 +56,39 @@ pub(crate) const fn same_slot(old: Layout, new: Layout) -> bool {
     }
 }
 
-/// The same for storage of any pool: `new` must be no larger and no more aligned than a pool of one type, which packs
-/// tighter than a class, makes a slot for a value of layout `old`.
+/// Whether storage of any pool for layout `old` may be used, and freed, as storage for layout `new`. A pool of one type
+/// packs tighter than a size class, so `new` must fit the slot that such a pool makes for `old`, in size and in
+/// alignment.
 pub(crate) const fn interchangeable(old: Layout, new: Layout) -> bool {
     same_slot(old, new)
         && new.size() + CANARY_BYTES <= pool_stride(old)
         && (new.align() <= old.align() || new.align() <= 8)
 }
 
-/// Notes that storage for layout `old` is used as storage for layout `new`, which it may be.
+/// Informs the checker that storage for layout `old` is now used for layout `new`. The two are interchangeable.
 pub(crate) fn refit(storage: NonNull<u8>, old: Layout, new: Layout) {
     if let Route::Class(..) = route(old) {
         checker::refitted(storage, old, new);
     }
 }
 
-/// Gives storage back, on whatever thread and from whatever pool.
+/// Frees storage, on any thread and of any pool.
 ///
 /// # Safety
 ///
-/// `storage` came from [`take`], [`alloc_layout`] or a `SegmentPool`'s `take` for this layout or one
-/// [`interchangeable`] with it, with its provenance, and the caller gives it up.
+/// `storage` came from [`alloc_storage`], [`alloc_layout`] or `SegmentPool::alloc_storage`, for this layout or for one
+/// [`interchangeable`] with it. The pointer has the provenance of that storage, and the caller does not use it
+/// afterwards.
 #[inline(always)]
 pub(crate) unsafe fn dealloc(storage: NonNull<u8>, layout: Layout) {
     match route(layout) {
         Route::Zero => {}
         Route::Class(class, span) => {
             checker::taken_back(storage, layout);
-            // SAFETY: the class and span of the layout; guaranteed by the caller.
+            // SAFETY: guaranteed by the caller; class and span are those of the layout.
             unsafe { thread::free(storage.cast(), span, class) }
         }
-        // SAFETY: mapped for this layout.
+        // SAFETY: guaranteed by the caller: `map` returned it for this layout.
         Route::Own => unsafe { large::unmap(storage, layout) },
     }
 }

@@ -20,19 +20,21 @@ use crate::pool::large;
 use crate::pool::route::storage_for;
 use crate::thread;
 
-/// A pool of one type: isolated, and counted by itself.
+/// A pool for the values of one type, with its own segments and its own statistics.
 ///
-/// Its boxes come from segments that hold nothing but this pool's values. They lie as close together as their size, a multiple of
-/// 8 bytes (of 64 above 1 KiB), allows, which may be closer than in the size class of the default pool. Any thread may
-/// allocate; each gets segments of its own. The boxes are ordinary [`PoolBox`](crate::PoolBox)es: they may be dropped
-/// anywhere, and stay valid when the pool is dropped; then each segment goes when its last box goes, and the rest when
-/// every thread that used the pool has allocated or freed some more, idled, or ended. A leaked box keeps its segment for
-/// ever.
+/// The segments of the pool contain only its own values. The slot size is the value's size rounded up to a multiple of
+/// 8 bytes (of 64 bytes above 1 KiB), which may be less than the size class of the default pool. Any thread may
+/// allocate, and each thread has its own segments.
 ///
-/// Values of no size take no memory, and are not counted. Values larger than 128 KiB, or aligned beyond 4 KiB, get a mapping
-/// of their own each, and are counted as [`large`](Stats::large).
+/// The boxes are ordinary [`PoolBox`](crate::PoolBox)es. Any thread may drop them, and they stay valid when the pool is
+/// dropped. After that, each segment is returned when its last box is dropped. The remaining memory is returned when
+/// every thread that used the pool has allocated or freed some more, has called `idle`, or has ended. A leaked box
+/// keeps its segment for ever.
 ///
-/// A pool can be limited: see [`builder`](Self::builder).
+/// Zero-sized values take no memory and are not counted. Values larger than 128 KiB, or with an alignment above 4 KiB,
+/// get a dedicated mapping each and are counted as [`large`](Stats::large).
+///
+/// A pool can have a limit: see [`builder`](Self::builder).
 ///
 /// # Examples
 ///
@@ -58,8 +60,8 @@ pub struct SegmentPool<T> {
 impl<T> SegmentPool<T> {
     pub(super) const LAYOUT: Layout = Layout::new::<T>();
 
-    /// Bytes of one segment of the pool: 64 KiB, 512 KiB or 4 MiB. 0 if its values lie in no segments, because they have no size,
-    /// or a mapping each.
+    /// The size of a segment of this pool in bytes: 64 KiB, 512 KiB or 4 MiB. It is 0 if the values use no segments,
+    /// because they are zero-sized or have dedicated mappings.
     ///
     /// # Examples
     ///
@@ -76,7 +78,7 @@ impl<T> SegmentPool<T> {
         Route::Zero | Route::Own => 0,
     };
 
-    /// Values that fit into one segment; 0 if they lie in no segments.
+    /// The number of values that fit into one segment, or 0 if the values use no segments.
     ///
     /// # Examples
     ///
@@ -93,10 +95,10 @@ impl<T> SegmentPool<T> {
         Route::Zero | Route::Own => 0,
     };
 
-    /// Whether the values lie in slots, neither without memory nor in dedicated mappings.
+    /// Whether the values use slots. Zero-sized values and values with dedicated mappings do not.
     pub(crate) const HAS_SLOTS: bool = matches!(route(Self::LAYOUT), Route::Class(..));
 
-    /// A pool without memory: the first allocation gets some.
+    /// Makes a pool without memory. The first allocation takes some.
     ///
     /// # Examples
     ///
@@ -114,7 +116,7 @@ impl<T> SegmentPool<T> {
         Self::builder().build()
     }
 
-    /// Makes a pool with a name or with limits.
+    /// Makes a builder for a pool with a name or with limits.
     ///
     /// # Examples
     ///
@@ -145,8 +147,8 @@ impl<T> SegmentPool<T> {
         }
     }
 
-    /// Brings every free slot that this thread's heap, or one that no thread holds, has in its lists home, and gives
-    /// empty segments back, as [`trim`](crate::trim) does for the default pool.
+    /// Returns the free slots in the lists of this thread's heap, and of the pool's abandoned heaps, to their segments,
+    /// and releases empty segments, as [`trim`](crate::trim) does for the default pool.
     ///
     /// # Examples
     ///
@@ -163,18 +165,18 @@ impl<T> SegmentPool<T> {
         }
     }
 
-    /// Maps segments for at least `slots` further values of this thread, so that they need nothing of the operating
-    /// system but the first touch of each page. Values with a dedicated mapping cannot be reserved for, and those
-    /// without size need not.
+    /// Maps segments for at least `slots` further values of this thread. Allocating these values then needs the
+    /// operating system only for the first touch of each page. The call does nothing for values with dedicated mappings
+    /// and for zero-sized values.
     ///
-    /// It reserves for all of them or for none: what it had mapped when it failed goes back. Cost: some 4 KiB of memory and
-    /// a microsecond or two per segment. If that takes more than one arena of 4 MiB, it first asks the system whether it may
-    /// have the whole.
+    /// It reserves memory for all of the values or for none: if it fails, it unmaps what it had mapped. Cost: about 4
+    /// KiB of memory and one or two microseconds per segment. If the reservation needs more than one arena of 4 MiB,
+    /// the function first checks that the system grants the whole size.
     ///
     /// # Errors
     ///
-    /// [`OutOfMemory`](AllocErrorKind::OutOfMemory) when the system refuses memory,
-    /// [`LimitReached`](AllocErrorKind::LimitReached) when the pool's limit allows less, and
+    /// [`OutOfMemory`](AllocErrorKind::OutOfMemory) if the system has no memory,
+    /// [`LimitReached`](AllocErrorKind::LimitReached) if the pool's limit allows less, and
     /// [`CapacityOverflow`](AllocErrorKind::CapacityOverflow) for more than `isize::MAX` bytes.
     ///
     /// # Examples
@@ -191,14 +193,14 @@ impl<T> SegmentPool<T> {
         self.map_ahead(slots, false)
     }
 
-    /// As [`reserve`](Self::reserve), and touches the pages too.
+    /// As [`reserve`](Self::reserve), and also touches the pages.
     ///
-    /// Of a pool with a limit, other threads' allocations wait until it is done, and fail after two seconds: prefault before the
-    /// threads start, or in steps. A million pages take about a second.
+    /// In a pool with a limit, allocations of other threads wait until the call is done, and fail after two seconds. So
+    /// prefault before the threads start, or in steps. A million pages take about a second.
     ///
     /// # Errors
     ///
-    /// As `reserve`.
+    /// As for [`reserve`](Self::reserve).
     ///
     /// # Examples
     ///
@@ -232,7 +234,7 @@ impl<T> SegmentPool<T> {
         thread::map_ahead(pool, segments, touch)
     }
 
-    /// As [`take`](Self::take), with the reason of a refusal.
+    /// As [`alloc_storage`](Self::alloc_storage), with the reason in the error.
     #[inline(always)]
     pub(crate) fn try_alloc_storage(&self) -> Result<NonNull<T>, AllocErrorKind> {
         self.alloc_storage().ok_or_else(|| self.refusal())
@@ -246,7 +248,7 @@ impl<T> SegmentPool<T> {
         }
     }
 
-    /// The name that the builder was given, or that of the type.
+    /// Returns the name that the builder was given, or the type name of the values.
     ///
     /// # Examples
     ///
@@ -262,7 +264,7 @@ impl<T> SegmentPool<T> {
         self.name.unwrap_or_else(type_name::<T>)
     }
 
-    /// What the pool did so far. Cost: a few loads per heap.
+    /// Returns the pool's counters. Cost: a few loads per heap.
     ///
     /// # Examples
     ///
@@ -284,7 +286,7 @@ impl<T> SegmentPool<T> {
             .map_or(unused, |pool| Stats::of(pool, self.name))
     }
 
-    /// The pool's [`Stats`], by size of slot, beside what the process holds. Cost: see [`memory`](crate::memory()).
+    /// Returns the pool's [`Stats`] by slot size, and the memory of the process. Cost: see [`memory`](crate::memory()).
     ///
     /// # Examples
     ///
@@ -301,11 +303,11 @@ impl<T> SegmentPool<T> {
         Report::new(self.name(), self.stats(), classes)
     }
 
-    /// What is where: the state of each slot, as [`snapshot`](crate::snapshot()) says of the default pool.
+    /// Returns the state of each slot of the pool, as [`snapshot`](crate::snapshot()) does for the default pool.
     ///
     /// # Panics
     ///
-    /// If a list is damaged.
+    /// Panics if a list is damaged.
     ///
     /// # Examples
     ///
@@ -326,7 +328,8 @@ impl<T> SegmentPool<T> {
             .map_or_else(|| Snapshot::unused(name), |pool| Snapshot::of(pool, name))
     }
 
-    /// How many values of the pool are alive, as far as its threads have noticed: see [`Stats`].
+    /// Returns the number of live values of the pool. Frees by other threads count once the owner has collected them:
+    /// see [`Stats`].
     ///
     /// # Examples
     ///
@@ -342,11 +345,11 @@ impl<T> SegmentPool<T> {
         self.stats().live()
     }
 
-    /// The values that were not dropped, if there are any. It first brings home what this thread may bring home, as
-    /// [`trim`](Self::trim) does, so that what was dropped does not count.
+    /// Returns a report of the values that were not dropped, or `None` if all were. It first collects everything that
+    /// this thread can reach, as [`trim`](Self::trim) does, so that dropped values do not count.
     ///
-    /// For a pool in a `static`, which is never dropped, call this at the end of the program or of a test. Values of no
-    /// size are not counted.
+    /// A pool in a `static` is never dropped; call this at the end of the program or of a test. Zero-sized values are
+    /// not counted.
     ///
     /// # Examples
     ///
@@ -373,12 +376,12 @@ impl<T> SegmentPool<T> {
         LeakReport::of(pool, self.name(), type_name::<T>())
     }
 
-    /// Drops the pool, and says whether all of its values were dropped before. Those that were not stay valid, as ever.
-    /// What [`on_leak`](SegmentPoolBuilder::on_leak) set is not called.
+    /// Drops the pool and reports whether all of its values were dropped before. Values that were not dropped stay
+    /// valid. The function set by [`on_leak`](SegmentPoolBuilder::on_leak) is not called.
     ///
     /// # Errors
     ///
-    /// When values are alive; see [`LeakReport`].
+    /// Returns a [`LeakReport`] if values are still alive.
     ///
     /// # Examples
     ///
@@ -399,11 +402,11 @@ impl<T> SegmentPool<T> {
         }
     }
 
-    /// Checks the pool's lists, as [`validate`](crate::validate) does those of the default pool.
+    /// Checks the pool's lists and counts its slots, as [`validate`](crate::validate) does for the default pool.
     ///
     /// # Panics
     ///
-    /// If a list is damaged.
+    /// Panics if a list is damaged.
     ///
     /// # Examples
     ///
@@ -420,7 +423,7 @@ impl<T> SegmentPool<T> {
         self.registry().map(Validation::of).unwrap_or_default()
     }
 
-    /// Storage for a value; `None` when the system has no memory.
+    /// Allocates storage for a value; `None` if the system has no memory or the limit is reached.
     #[inline(always)]
     pub(crate) fn alloc_storage(&self) -> Option<NonNull<T>> {
         match const { route(Self::LAYOUT) } {
@@ -435,7 +438,7 @@ impl<T> SegmentPool<T> {
         }
     }
 
-    /// Segments, or values with a dedicated mapping, that the pool may have.
+    /// The maximum number of segments, or of values with dedicated mappings.
     fn limit(&self) -> usize {
         self.limits.of(Self::LAYOUT)
     }
@@ -454,12 +457,13 @@ impl<T> SegmentPool<T> {
 }
 
 impl<T> SegmentPoolBuilder<T> {
-    /// The pool, without memory yet.
+    /// Makes the pool, still without memory.
     ///
     /// # Panics
     ///
-    /// If a limit allows no value, because it is below one segment or below the mapping of one large value. In a `static` or a
-    /// `const` that is an error of the compiler. The size of a segment is [`SegmentPool::SEGMENT_BYTES`].
+    /// Panics if a limit allows no value: it is smaller than one segment, or smaller than the mapping of one large
+    /// value. In a `static` or a `const` this is a compile error. The size of a segment is
+    /// [`SegmentPool::SEGMENT_BYTES`].
     ///
     /// # Examples
     ///
@@ -487,9 +491,9 @@ impl<T> Drop for SegmentPool<T> {
         };
         let on_leak = self.on_leak;
         let leaked = on_leak.and_then(|on_leak| Some((on_leak, self.leaks_without_events()?)));
-        // SAFETY: the handle's reference.
+        // SAFETY: the handle's reference to the registry, which is not used afterwards.
         unsafe { thread::close(registry) };
-        // Foreign code comes last, a subscriber and the user's function: it may use pools, and the function may panic.
+        // Foreign code runs last: a subscriber and the user's function. Both may use pools, and the function may panic.
         thread::emit_events();
         if let Some((on_leak, report)) = leaked {
             report_leak(on_leak, &report);
@@ -497,7 +501,8 @@ impl<T> Drop for SegmentPool<T> {
     }
 }
 
-/// Calls the user's function. A second panic, out of a destructor that runs because of the first, would abort the process.
+/// Calls the user's function. If it panics in a destructor that runs because of another panic, that panic is caught: a
+/// second panic would abort the process.
 fn report_leak(on_leak: fn(&LeakReport), report: &LeakReport) {
     if std::thread::panicking() {
         panics::contain(|| on_leak(report));
