@@ -1,8 +1,8 @@
 //! Unsizing: `PoolBox<T>` to `PoolBox<dyn Trait>`, `PoolBox<[T; N]>` to `PoolBox<[T]>`, on stable Rust.
 //!
-//! `Box` does it by itself, through `CoerceUnsized`, which is unstable. What is stable is that a raw pointer does. So a
-//! handle is taken apart into its raw pointer, the compiler coerces that (or refuses), and a handle of the new type is
-//! made of it. The pointer is the handle's own throughout, so it keeps its provenance.
+//! `Box` coerces implicitly, through `CoerceUnsized`, which is unstable. The coercion of a raw pointer is stable. So
+//! `coerce!` converts the handle into its raw pointer, the compiler coerces that (or reports an error), and the result
+//! becomes a handle of the new type. The pointer is that of the handle throughout, so it keeps its provenance.
 
 use core::marker::PhantomData;
 use core::pin::Pin;
@@ -11,11 +11,11 @@ use core::ptr::NonNull;
 use crate::arc::{Counted, PoolArc, PoolWeak};
 use crate::boxed::PoolBox;
 
-/// Turns a handle of a value into a handle of a trait object or slice: `coerce!(handle => dyn Trait)`.
+/// Coerces a handle of a value to a handle of a trait object or a slice: `coerce!(handle => dyn Trait)`.
 ///
-/// The handle is a [`PoolBox`] or [`PoolArc`], either of them pinned, or a [`PoolWeak`]. Whatever the compiler coerces for a `Box` it coerces here, and nothing
-/// else: a value to any trait object that it implements, with auto traits and lifetime; an array to a slice; and, from
-/// Rust 1.86 on, a trait object to one of a supertrait.
+/// The handle is a [`PoolBox`] or [`PoolArc`], either of them pinned, or a [`PoolWeak`]. The macro allows exactly the
+/// coercions that the compiler allows for a `Box`: a value to any trait object that it implements, with auto traits and
+/// lifetime; an array to a slice; and, from Rust 1.86 on, a trait object to one of a supertrait.
 ///
 /// # Examples
 ///
@@ -42,18 +42,18 @@ use crate::boxed::PoolBox;
 /// ```
 #[macro_export]
 macro_rules! coerce {
-    // A type, not tokens: nothing of the caller's may stand inside the unsafe block.
+    // A type, not tokens: no code of the caller may appear inside the unsafe block.
     ($handle:expr => $Unsized:ty) => {
         match ($handle, $crate::coerce::Target::<$Unsized>::NEW) {
             (handle, target) => {
-                // SAFETY: the closure returns its argument, coerced.
+                // SAFETY: the closure only returns its argument, coerced.
                 unsafe { $crate::coerce::coerced(handle, target, |pointer| pointer) }
             }
         }
     };
 }
 
-/// The type to coerce to.
+/// The target type of a coercion.
 #[derive(Debug)]
 pub struct Target<U: ?Sized>(PhantomData<U>);
 
@@ -62,35 +62,35 @@ impl<U: ?Sized> Target<U> {
     pub const NEW: Self = Self(PhantomData);
 }
 
-/// A handle that [`coerce!`](crate::coerce) can take apart.
+/// A handle that [`coerce!`](crate::coerce) can convert to a raw pointer and back.
 ///
 /// # Safety
 ///
-/// `from_raw(into_raw(handle))` is the handle, and still is when the pointer is coerced in between.
+/// `from_raw(into_raw(handle))` returns the handle, also if the pointer is coerced in between.
 pub unsafe trait Coerce: Sized {
-    /// What the handle points to.
+    /// The type of the value.
     type Value: ?Sized;
-    /// The pointer inside, to whatever surrounds a value.
+    /// The raw pointer inside, to the value and what surrounds it in the slot.
     type Raw<U: ?Sized>;
-    /// The same handle for another value.
+    /// The same kind of handle for another type of value.
     type Handle<U: ?Sized>;
 
-    /// Takes the handle apart.
+    /// Converts the handle into its raw pointer.
     fn into_raw(self) -> Self::Raw<Self::Value>;
 
-    /// Puts a handle together.
+    /// Makes a handle from a raw pointer.
     ///
     /// # Safety
     ///
-    /// The pointer came from `into_raw`, and was coerced at most; it is used once.
+    /// The pointer came from `into_raw` and was at most coerced. It is used only once.
     unsafe fn from_raw<U: ?Sized>(raw: Self::Raw<U>) -> Self::Handle<U>;
 }
 
-/// What [`coerce!`](crate::coerce) calls.
+/// Performs the coercion for [`coerce!`](crate::coerce).
 ///
 /// # Safety
 ///
-/// `coerce` does nothing but coerce its argument.
+/// `coerce` only coerces its argument.
 #[inline(always)]
 pub unsafe fn coerced<H: Coerce, U: ?Sized>(
     handle: H,
@@ -101,7 +101,7 @@ pub unsafe fn coerced<H: Coerce, U: ?Sized>(
     unsafe { H::from_raw(coerce(handle.into_raw())) }
 }
 
-// SAFETY: both are the box's own.
+// SAFETY: both functions convert the pointer of the box and keep its ownership.
 unsafe impl<T: ?Sized> Coerce for PoolBox<T> {
     type Value = T;
     type Raw<U: ?Sized> = *mut U;
@@ -119,7 +119,7 @@ unsafe impl<T: ?Sized> Coerce for PoolBox<T> {
     }
 }
 
-// SAFETY: both are the handle's own, and count as it does.
+// SAFETY: both functions convert the pointer of the handle and keep its share of the count.
 unsafe impl<T: ?Sized> Coerce for PoolArc<T> {
     type Value = T;
     type Raw<U: ?Sized> = *mut Counted<U>;
@@ -132,14 +132,14 @@ unsafe impl<T: ?Sized> Coerce for PoolArc<T> {
 
     #[inline(always)]
     unsafe fn from_raw<U: ?Sized>(raw: *mut Counted<U>) -> PoolArc<U> {
-        // SAFETY: it came from a handle.
+        // SAFETY: the pointer came from a handle, so it is not null.
         let counted = unsafe { NonNull::new_unchecked(raw) };
-        // SAFETY: the handle that was counted for it.
+        // SAFETY: the handle that was converted counted for it, and is gone.
         unsafe { PoolArc::from_counted(counted) }
     }
 }
 
-// SAFETY: both are the handle's own, and count as it does.
+// SAFETY: both functions convert the pointer of the handle and keep its share of the count.
 unsafe impl<T: ?Sized> Coerce for PoolWeak<T> {
     type Value = T;
     type Raw<U: ?Sized> = *mut Counted<U>;
@@ -152,15 +152,15 @@ unsafe impl<T: ?Sized> Coerce for PoolWeak<T> {
 
     #[inline(always)]
     unsafe fn from_raw<U: ?Sized>(raw: *mut Counted<U>) -> PoolWeak<U> {
-        // SAFETY: it came from a handle.
+        // SAFETY: the pointer came from a handle, so it is not null.
         PoolWeak::from_counted(unsafe { NonNull::new_unchecked(raw) })
     }
 }
 
-/// Pinned handles, one by one: `Pin` asks for a pointer that can be dereferenced, which a handle in general is not.
+/// Pinned handles, one by one: `Pin` requires a pointer that implements `Deref`, which not every handle does.
 macro_rules! coerce_pinned {
     ($($Handle:ident),*) => {$(
-        // SAFETY: as for the handle inside.
+        // SAFETY: as for the handle inside the `Pin`.
         unsafe impl<T: ?Sized> Coerce for Pin<$Handle<T>> {
             type Value = T;
             type Raw<U: ?Sized> = <$Handle<T> as Coerce>::Raw<U>;
@@ -168,7 +168,7 @@ macro_rules! coerce_pinned {
 
             #[inline(always)]
             fn into_raw(self) -> Self::Raw<T> {
-                // SAFETY: nothing moves the value before it is pinned again.
+                // SAFETY: the value is not moved before the pointer is pinned again.
                 Coerce::into_raw(unsafe { Pin::into_inner_unchecked(self) })
             }
 
@@ -176,7 +176,7 @@ macro_rules! coerce_pinned {
             unsafe fn from_raw<U: ?Sized>(raw: Self::Raw<U>) -> Pin<$Handle<U>> {
                 // SAFETY: guaranteed by the caller.
                 let handle = unsafe { <$Handle<T> as Coerce>::from_raw(raw) };
-                // SAFETY: it was pinned when it was taken apart.
+                // SAFETY: the handle was pinned before its conversion.
                 unsafe { Pin::new_unchecked(handle) }
             }
         }

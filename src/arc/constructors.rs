@@ -1,4 +1,4 @@
-//! Shared values from values and closures: in the default pool, or in a given one.
+//! Constructors of shared values, from values and closures, in the default pool or in a given one.
 
 use core::mem;
 use core::pin::Pin;
@@ -21,9 +21,9 @@ impl<T> Counted<T> {
 }
 
 impl<T> PoolArc<T> {
-    /// Puts a value in the default pool, with one owner.
+    /// Moves a value into the default pool and makes its first handle.
     ///
-    /// Aborts the process, as `Arc::new` does, when the operating system refuses memory.
+    /// Aborts the process, as `Arc::new` does, if the operating system has no memory.
     ///
     /// # Examples
     ///
@@ -38,11 +38,11 @@ impl<T> PoolArc<T> {
         Self::of(PoolBox::new(Counted::new(value)))
     }
 
-    /// Puts a value in the default pool, or gives it back in the error.
+    /// Moves a value into the default pool, or returns it in the error.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory.
+    /// Returns an error if the operating system has no memory.
     ///
     /// # Examples
     ///
@@ -58,9 +58,10 @@ impl<T> PoolArc<T> {
         counted.map(Self::of).map_err(Self::uncounted)
     }
 
-    /// Puts a value in the default pool and pins it there.
+    /// Moves a value into the default pool and pins it.
     ///
-    /// A handle there is cannot be pinned: others, cloned of it before, could move the value when it is gone.
+    /// An existing handle cannot be pinned: earlier clones of it could move the value after the pinned handle is
+    /// dropped.
     ///
     /// # Examples
     ///
@@ -72,11 +73,11 @@ impl<T> PoolArc<T> {
     #[inline]
     #[must_use]
     pub fn pin(value: T) -> Pin<Self> {
-        // SAFETY: all handles there will be are pinned, as they are clones of this one.
+        // SAFETY: all handles of this value are clones of this one, so all are pinned.
         unsafe { Pin::new_unchecked(Self::new(value)) }
     }
 
-    /// Puts a value in the given pool, which is one for values with a count.
+    /// Moves a value into the given pool, whose type is [`Counted`].
     ///
     /// # Examples
     ///
@@ -92,11 +93,11 @@ impl<T> PoolArc<T> {
         Self::of(pool.alloc(Counted::new(value)))
     }
 
-    /// Puts a value in the given pool, or gives it back in the error.
+    /// Moves a value into the given pool, or returns it in the error.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory.
+    /// Returns an error if the operating system has no memory.
     ///
     /// # Examples
     ///
@@ -113,13 +114,14 @@ impl<T> PoolArc<T> {
         counted.map(Self::of).map_err(Self::uncounted)
     }
 
-    /// Makes a value that has a weak handle to itself.
+    /// Makes a value that contains a weak handle to itself.
     ///
-    /// `make` gets the handle, which it may clone and keep; it can be upgraded only when the value is there.
+    /// `make` gets the weak handle, and may clone and keep it. The handle can be upgraded only after `make` has
+    /// returned.
     ///
     /// # Panics
     ///
-    /// If `make` does; the slot is freed with the last clone of the handle then.
+    /// Panics if `make` panics. The slot is freed with the last clone of the weak handle.
     ///
     /// # Examples
     ///
@@ -137,25 +139,25 @@ impl<T> PoolArc<T> {
         let slot: NonNull<Counted<T>> =
             PoolBox::into_non_null(PoolBox::<Counted<T>>::new_uninit()).cast();
         let counted = slot.as_ptr();
-        // SAFETY: the slot is this function's. No reference to the value is made.
+        // SAFETY: the slot was just allocated, and only this function uses it. No reference to the value is made.
         let count = unsafe { &raw mut (*counted).count };
-        // SAFETY: as above.
+        // SAFETY: the place is in this slot, and nothing else uses it yet.
         unsafe { count.write(RefCount::one_weak()) };
         let weak = PoolWeak::from_counted(slot);
         let value = make(&weak);
-        // SAFETY: the handle keeps the slot. Nobody has a strong one, so nobody looks at the value.
+        // SAFETY: the weak handle keeps the slot. No strong handle exists, so no other code accesses the value.
         let place = unsafe { &raw mut (*counted).value };
-        // SAFETY: as above.
+        // SAFETY: the place is in this slot and holds no value yet.
         unsafe { place.write(value) };
         weak.count().expect("made above").publish();
         mem::forget(weak);
-        // SAFETY: published with one strong handle, which is this one.
+        // SAFETY: `publish` set the count to one strong handle, and this is it.
         unsafe { Self::from_counted(slot) }
     }
 
     #[inline(always)]
     pub(super) fn of(counted: PoolBox<Counted<T>>) -> Self {
-        // SAFETY: the count says one strong handle, which is this one.
+        // SAFETY: the count is one strong handle, and this is it.
         unsafe { Self::from_counted(PoolBox::into_non_null(counted)) }
     }
 

@@ -1,4 +1,4 @@
-//! Shared handles made of other values, and of `dyn Any`.
+//! Conversions of other values into shared handles, and downcasts of `dyn Any`.
 
 use core::alloc::Layout;
 use core::any::Any;
@@ -22,12 +22,12 @@ impl<T: Clone> From<&[T]> for PoolArc<[T]> {
 }
 
 impl<T: ?Sized> From<PoolBox<T>> for PoolArc<T> {
-    /// Moves the value, of whatever size, to a slot that has room for a count.
+    /// Moves the value, of any size, to a slot with room for a count.
     fn from(boxed: PoolBox<T>) -> Self {
         // SAFETY: the next line makes the box forget its value.
         let moved = unsafe { Self::copied(&boxed) };
         let emptied = PoolBox::into_raw(boxed) as *mut ManuallyDrop<T>;
-        // SAFETY: a box of the same layout, which frees the slot but does not drop the value.
+        // SAFETY: the pointer is that of a box of the same layout. This box frees the slot but does not drop the value.
         drop(unsafe { PoolBox::from_raw(emptied) });
         moved
     }
@@ -36,7 +36,7 @@ impl<T: ?Sized> From<PoolBox<T>> for PoolArc<T> {
 impl From<PoolArc<str>> for PoolArc<[u8]> {
     fn from(text: PoolArc<str>) -> Self {
         let bytes = PoolArc::into_raw(text) as *const [u8];
-        // SAFETY: a string is a slice of bytes.
+        // SAFETY: a `str` has the layout of its bytes, and every string is a valid `[u8]`.
         unsafe { Self::from_raw(bytes) }
     }
 }
@@ -49,17 +49,17 @@ impl<T, const N: usize> TryFrom<PoolArc<[T]>> for PoolArc<[T; N]> {
             return Err(slice);
         }
         let array = PoolArc::into_raw(slice).cast();
-        // SAFETY: an array of that length has the slice's layout.
+        // SAFETY: an array of this length has the layout of the slice, and the pointer is that of the handle.
         Ok(unsafe { Self::from_raw(array) })
     }
 }
 
 impl PoolArc<dyn Any + Send + Sync> {
-    /// Turns the handle into one to a `T`, if the value is one.
+    /// Downcasts the handle to a handle of a `T`, if the value is a `T`.
     ///
     /// # Errors
     ///
-    /// The handle as it was, if the value is of another type.
+    /// Returns the unchanged handle if the value has another type.
     ///
     /// # Examples
     ///
@@ -76,7 +76,7 @@ impl PoolArc<dyn Any + Send + Sync> {
             return Err(self);
         }
         let value = PoolArc::into_raw(self).cast();
-        // SAFETY: the value is a `T`.
+        // SAFETY: the check above confirmed that the value is a `T`. The pointer is that of the handle.
         Ok(unsafe { PoolArc::from_raw(value) })
     }
 }
@@ -86,11 +86,11 @@ impl<T: ?Sized> PoolArc<T> {
         ManuallyDrop::new(self).counted
     }
 
-    /// Copies a value of any size into a slot, as `PoolBox::copied` does.
+    /// Copies the bytes of a value of any size into a slot, as `PoolBox::copied` does.
     ///
     /// # Safety
     ///
-    /// The next thing that the caller does is to forget the value, unless its type is one whose bytes may be copied.
+    /// The caller forgets the value right after this call, unless its type allows a copy of its bytes.
     pub(crate) unsafe fn copied(value: &T) -> Self {
         let value_layout = Layout::for_value(value);
         let counted_layout = Layout::new::<RefCount>().extend(value_layout);
@@ -99,16 +99,16 @@ impl<T: ?Sized> PoolArc<T> {
         let storage = Vacant::alloc(layout)
             .unwrap_or_else(|| refused(layout))
             .into_storage();
-        // SAFETY: fresh storage, which begins with the count.
+        // SAFETY: the storage was just allocated for this layout, which begins with the count.
         unsafe { storage.cast().write(RefCount::one_strong()) };
-        // SAFETY: where the layout says.
+        // SAFETY: the layout has the value at this offset.
         let place = unsafe { storage.add(offset) };
-        // SAFETY: room for the value.
+        // SAFETY: the storage has room for the value there, and does not overlap the original.
         unsafe { place.copy_from_nonoverlapping(NonNull::from(value).cast(), value_layout.size()) };
         let counted = with_metadata_of(storage, value).as_ptr() as *mut Counted<T>;
-        // SAFETY: in storage.
+        // SAFETY: the pointer is into the storage, so it is not null.
         let counted = unsafe { NonNull::new_unchecked(counted) };
-        // SAFETY: the count says one strong handle, which is this one.
+        // SAFETY: the count is one strong handle, and this is it.
         unsafe { Self::from_counted(counted) }
     }
 }

@@ -1,12 +1,12 @@
-//! `PoolArc<T>` and `PoolWeak<T>`: values with several owners, in the slots that boxes live in.
+//! `PoolArc<T>` and `PoolWeak<T>`: values with several owners, in the same slots as boxes.
 //!
 //! ```text
 //! PoolArc --> | RefCount | value |      one slot; the value's offset is the count's size rounded up to its alignment
 //! ```
 //!
-//! A handle is a pointer to the whole, with the provenance of the slot. How many handles there are, and who drops and
-//! frees what, is decided in `refcount` and nowhere else. What follows from it is a [`Rest`]: a guard that is made
-//! before user code runs, so that a panicking destructor frees the slot all the same.
+//! A handle is a pointer to the whole slot, with its provenance. `refcount` alone counts the handles, and decides which
+//! handle drops the value and which frees the slot. The result is a [`Rest`]: a guard that exists before user code
+//! runs, so that the slot is freed even if a destructor panics.
 
 use core::marker::PhantomData;
 use core::ops::Deref;
@@ -25,22 +25,22 @@ mod weak;
 
 pub use self::weak::PoolWeak;
 
-/// A pointer to a value in a pool that has several owners, on any threads: used like `Arc`.
+/// A pointer to a value in a pool that several owners share, on any threads. It is used like `Arc`.
 ///
 /// # Guarantees
 ///
-/// * As large as a pointer to `T`, and so is `Option<PoolArc<T>>`. In its slot a value takes 8 bytes more (an `Arc` takes
-///   two words), rounded up to its alignment.
-/// * The value does not move until the last handle is dropped, or the value is taken out.
-/// * `Send` and `Sync` if `T` is both; covariant in `T`. Handles may be cloned and dropped on any thread.
-/// * The value is dropped with the last [`PoolArc`], by the thread that drops it; the slot is freed with the last handle of
-///   either kind, and goes home as that of a [`PoolBox`](crate::PoolBox) does. Also if the value's `Drop` panics.
-/// * Valid until then: after the thread that made it has ended, after its pool was dropped, inside destructors of
-///   thread-local values.
-/// * The process aborts when a value has 2^31 handles of a kind and gets another. (To those of weak handles counts one of all
-///   strong ones.) So many can only have been forgotten.
-/// * Cloning and dropping a handle takes one atomic read-modify-write; dropping the last [`PoolArc`] of a value that has a
-///   [`PoolWeak`] takes two. No operation waits for another thread.
+/// * A handle is as large as a pointer to `T`, and so is `Option<PoolArc<T>>`. In its slot a value takes 8 bytes more,
+///   rounded up to its alignment. (An `Arc` takes two words more.)
+/// * The value does not move until the last handle is dropped or the value is taken out.
+/// * A handle is `Send` and `Sync` if `T` is both. It is covariant in `T`. Any thread may clone and drop handles.
+/// * The thread that drops the last [`PoolArc`] drops the value. The slot is freed with the last handle of either kind,
+///   as that of a [`PoolBox`](crate::PoolBox) is, even if the value's `Drop` panics.
+/// * A handle is valid until it is dropped: after the thread that made it has ended, after its pool was dropped, and
+///   inside destructors of thread-local values.
+/// * If a value has 2^31 handles of one kind and gets another, the process aborts. (All strong handles together count
+///   as one weak handle.) Only leaked handles can reach this number.
+/// * Cloning or dropping a handle takes one atomic read-modify-write. Dropping the last [`PoolArc`] of a value that has
+///   a [`PoolWeak`] takes two. No operation waits for another thread.
 ///
 /// # Examples
 ///
@@ -59,7 +59,8 @@ pub struct PoolArc<T: ?Sized> {
     owns: PhantomData<Counted<T>>,
 }
 
-/// What is in the slot of a [`PoolArc`]: a value and its count. The type of a pool for them.
+/// The contents of the slot of a [`PoolArc`]: a value and its count. A [`SegmentPool`](crate::SegmentPool) for such
+/// values has this type.
 ///
 /// # Examples
 ///
@@ -80,12 +81,12 @@ pub struct Counted<T: ?Sized> {
 }
 
 // SAFETY:
-// * whoever has a handle may send it, and then two threads have `&T`: so `T: Sync`;
-// * the last handle, wherever it is, drops the value: so `T: Send`;
-// * the count is atomic, and the slot may be freed on any thread.
+// * any handle may be sent to another thread, and then two threads have `&T`: so `T: Sync`;
+// * the last handle, on any thread, drops the value: so `T: Send`;
+// * the count is atomic, and any thread may free the slot.
 unsafe impl<T: ?Sized + Send + Sync> Send for PoolArc<T> {}
 
-// SAFETY: as for `Send`: a shared handle can be cloned.
+// SAFETY: as for `Send`, because a shared handle can be cloned.
 unsafe impl<T: ?Sized + Send + Sync> Sync for PoolArc<T> {}
 
 impl<T: ?Sized> Unpin for PoolArc<T> {}
@@ -96,7 +97,7 @@ impl<T: ?Sized + RefUnwindSafe> UnwindSafe for PoolArc<T> {}
 impl<T: ?Sized> PoolArc<T> {
     /// # Safety
     ///
-    /// The caller owns a strong handle's share of what it points to, and gives it up.
+    /// The caller owns one strong handle's share of the count, and passes it on.
     #[inline(always)]
     pub(crate) unsafe fn from_counted(counted: NonNull<Counted<T>>) -> Self {
         Self {
@@ -107,32 +108,32 @@ impl<T: ?Sized> PoolArc<T> {
 
     #[inline(always)]
     fn count(&self) -> &RefCount {
-        // SAFETY: the handle keeps the slot, and the count is never borrowed mutably.
+        // SAFETY: the handle keeps the slot alive, and the count is never borrowed mutably.
         unsafe { &(*self.counted.as_ptr()).count }
     }
 
-    /// A pointer to the value, with the provenance of the slot.
+    /// Returns a pointer to the value, with the provenance of the slot.
     #[inline(always)]
     fn value(&self) -> *mut T {
-        // SAFETY: the handle keeps the slot. No reference is made.
+        // SAFETY: the handle keeps the slot alive. No reference is made.
         unsafe { &raw mut (*self.counted.as_ptr()).value }
     }
 
-    /// Drops the value, and gives up what is left after it.
+    /// Drops the value, and then releases the rest.
     ///
     /// # Safety
     ///
-    /// This handle was given up, with `left` left, and is not used again.
+    /// The count was decremented for this handle, with the result `left`, and the handle is not used again.
     #[inline(never)]
     unsafe fn drop_value(&self, left: Left) {
         // SAFETY: guaranteed by the caller.
         let _rest = unsafe { Rest::of(self.counted, left) };
-        // SAFETY: the last strong handle owned the value. If the destructor panics, the rest is given up.
+        // SAFETY: the last strong handle owned the value. If the destructor panics, the rest is still released.
         unsafe { self.value().drop_in_place() };
     }
 }
 
-/// What is given up after the value: the slot, or the strong handles' weak.
+/// The resource that is released after the value: the slot, or the weak handle that all strong handles share.
 #[expect(dead_code, reason = "what counts is how they drop")]
 enum Rest<T: ?Sized> {
     Slot(Vacant),
@@ -142,11 +143,12 @@ enum Rest<T: ?Sized> {
 impl<T: ?Sized> Rest<T> {
     /// # Safety
     ///
-    /// A strong handle to `counted` was given up, with `left` left, which is not `Left::Strong`; the caller stands for
-    /// all the strong ones. It makes one `Rest`, and uses the memory no longer than that lives.
+    /// The count was decremented for a strong handle to `counted`, with the result `left`, which is not `Left::Strong`.
+    /// The caller acts for all strong handles: it makes only one `Rest`, and does not use the memory after the `Rest`
+    /// is dropped.
     unsafe fn of(counted: NonNull<Counted<T>>, left: Left) -> Self {
         match left {
-            // SAFETY: nobody else has a handle.
+            // SAFETY: no other handle exists.
             Left::Nobody => Self::Slot(unsafe { Counted::vacate(counted) }),
             Left::Weak | Left::Strong => Self::Weak(PoolWeak::from_counted(counted)),
         }
@@ -154,13 +156,13 @@ impl<T: ?Sized> Rest<T> {
 }
 
 impl<T: ?Sized> Counted<T> {
-    /// The slot without what is in it.
+    /// Returns the slot as storage without a value.
     ///
     /// # Safety
     ///
-    /// Nobody has a handle, and nobody but the caller will use the memory. The value may have been dropped.
+    /// No handle exists, and only the caller will use the memory. The value may already be dropped.
     unsafe fn vacate(counted: NonNull<Self>) -> Vacant {
-        // SAFETY: the caller has the memory, which held a value and still holds a count.
+        // SAFETY: the caller owns the memory. It held a value, and still holds the count.
         let layout = unsafe { layout_of(counted.as_ptr()) };
         Vacant(counted.cast(), layout)
     }
@@ -171,18 +173,18 @@ impl<T: ?Sized> Drop for PoolArc<T> {
     fn drop(&mut self) {
         let left = self.count().drop_strong();
         if left != Left::Strong {
-            // SAFETY: given up, and not used again.
+            // SAFETY: the count was decremented for this handle, which is not used again.
             unsafe { self.drop_value(left) }
         }
     }
 }
 
 impl<T: ?Sized> Clone for PoolArc<T> {
-    /// One more handle to the same value.
+    /// Makes another handle to the same value.
     #[inline]
     fn clone(&self) -> Self {
         self.count().add_strong();
-        // SAFETY: counted just now.
+        // SAFETY: the count was just incremented for this handle.
         unsafe { Self::from_counted(self.counted) }
     }
 }
@@ -192,7 +194,8 @@ impl<T: ?Sized> Deref for PoolArc<T> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: a strong handle keeps the value, and only the only handle parks it mutably.
+        // SAFETY: a strong handle keeps the value alive, and the value is borrowed mutably only while one handle
+        // exists.
         unsafe { &*self.value() }
     }
 }

@@ -1,4 +1,4 @@
-//! Shared handles as pointers to their values and back; what the handles have in common.
+//! Conversions between shared handles and pointers; operations that both kinds of handle have.
 
 use core::mem::{ManuallyDrop, offset_of};
 use core::ptr::NonNull;
@@ -7,7 +7,8 @@ use super::{Counted, PoolArc, PoolWeak};
 use crate::ground::pointer::layout_of;
 
 impl<T: ?Sized> PoolArc<T> {
-    /// Gives away the pointer to the value. The handle counts until one is made of the pointer again.
+    /// Converts the handle into a raw pointer to the value. The handle still counts until the pointer is converted
+    /// back.
     ///
     /// # Examples
     ///
@@ -23,14 +24,15 @@ impl<T: ?Sized> PoolArc<T> {
         ManuallyDrop::new(this).value()
     }
 
-    /// Makes a handle of a pointer that [`into_raw`](Self::into_raw) gave.
+    /// Makes a handle from a pointer that [`into_raw`](Self::into_raw) returned.
     ///
     /// # Safety
     ///
-    /// * The pointer came from `into_raw` of a handle of this type, or of one that it was cast or coerced from and whose
-    ///   value has the same size and alignment.
-    /// * It is that very pointer, or a copy of it: a pointer made from a reference to the value may not reach the count.
-    /// * No other handle is made of it.
+    /// * The pointer came from `into_raw` of a handle of this type, or of a handle from which it was cast or coerced.
+    ///   In the latter case both value types have the same size and alignment.
+    /// * It is that pointer or a copy of it. A pointer made from a reference to the value has no provenance for the
+    ///   count.
+    /// * No other handle is made from it.
     ///
     /// # Examples
     ///
@@ -46,15 +48,15 @@ impl<T: ?Sized> PoolArc<T> {
     pub unsafe fn from_raw(value: *const T) -> Self {
         // SAFETY: guaranteed by the caller.
         let counted = unsafe { counted_of(value) };
-        // SAFETY: the handle that was counted for it.
+        // SAFETY: the handle that was converted into the pointer still counts, and this is it.
         unsafe { Self::from_counted(counted) }
     }
 
-    /// Counts one more handle to what a pointer that [`into_raw`](Self::into_raw) gave points to.
+    /// Increments the strong count, given a pointer that [`into_raw`](Self::into_raw) returned.
     ///
     /// # Safety
     ///
-    /// As for [`from_raw`](Self::from_raw), but a handle may still be made of the pointer: two now.
+    /// As for [`from_raw`](Self::from_raw). Afterwards, two handles may be made from the pointer.
     ///
     /// # Examples
     ///
@@ -75,7 +77,7 @@ impl<T: ?Sized> PoolArc<T> {
         handle.count().add_strong();
     }
 
-    /// Gives up a handle to what a pointer that [`into_raw`](Self::into_raw) gave points to.
+    /// Decrements the strong count, given a pointer that [`into_raw`](Self::into_raw) returned.
     ///
     /// # Safety
     ///
@@ -98,7 +100,7 @@ impl<T: ?Sized> PoolArc<T> {
         drop(unsafe { Self::from_raw(value) });
     }
 
-    /// The value's address, as a pointer for reading while a handle lives.
+    /// Returns the value's address as a pointer for reading, valid while a handle lives.
     ///
     /// # Examples
     ///
@@ -131,7 +133,7 @@ impl<T: ?Sized> PoolArc<T> {
         this.counted.addr() == other.counted.addr()
     }
 
-    /// A handle that does not keep the value.
+    /// Makes a weak handle, which does not keep the value alive.
     ///
     /// # Examples
     ///
@@ -151,7 +153,7 @@ impl<T: ?Sized> PoolArc<T> {
         PoolWeak::from_counted(this.counted)
     }
 
-    /// How many strong handles there are. Other threads may change it at any time.
+    /// Returns the number of strong handles. Other threads may change it at any time.
     ///
     /// # Examples
     ///
@@ -167,7 +169,7 @@ impl<T: ?Sized> PoolArc<T> {
         this.count().strong()
     }
 
-    /// How many weak handles there are. Other threads may change it at any time.
+    /// Returns the number of weak handles. Other threads may change it at any time.
     ///
     /// # Examples
     ///
@@ -184,17 +186,18 @@ impl<T: ?Sized> PoolArc<T> {
     }
 }
 
-/// The slot that a value is in.
+/// Returns the slot that contains a value.
 ///
 /// # Safety
 ///
-/// A handle to the value exists, the pointer has the provenance of its slot. The value may have been dropped.
+/// A handle to the value exists, and the pointer has the provenance of its slot. The value may already be dropped.
 pub(super) unsafe fn counted_of<T: ?Sized>(value: *const T) -> NonNull<Counted<T>> {
-    // SAFETY: the handle keeps the memory, which holds the value or what is left of it.
+    // SAFETY: the handle keeps the memory alive. It holds the value, or the bytes of the dropped value with the same
+    // metadata.
     let align = unsafe { layout_of(value) }.align();
     let offset = offset_of!(Counted<()>, value).next_multiple_of(align);
-    // SAFETY: the count is that far before the value, in the same slot.
+    // SAFETY: the count is at this distance before the value, in the same slot.
     let counted = unsafe { value.byte_sub(offset) } as *mut Counted<T>;
-    // SAFETY: it points into a slot.
+    // SAFETY: the pointer is into a slot, so it is not null.
     unsafe { NonNull::new_unchecked(counted) }
 }

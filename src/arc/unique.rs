@@ -1,4 +1,4 @@
-//! The only owner: the value taken out, or parked mutably.
+//! Operations of a unique owner: moving the value out, or borrowing it mutably.
 
 use core::mem::{self, ManuallyDrop};
 
@@ -7,14 +7,14 @@ use crate::boxed::PoolBox;
 use crate::ground::refcount::Left;
 
 impl<T> PoolArc<T> {
-    /// Takes the value out, if this is the only strong handle.
+    /// Moves the value out, if this is the only strong handle.
     ///
-    /// If the handles of several threads try this at the same time, it may be that none succeeds; see
+    /// If several threads call this at the same time with handles to the same value, possibly none succeeds; see
     /// [`into_inner`](Self::into_inner).
     ///
     /// # Errors
     ///
-    /// The handle, if there are others.
+    /// Returns the handle if there are other strong handles.
     ///
     /// # Examples
     ///
@@ -29,15 +29,15 @@ impl<T> PoolArc<T> {
     /// ```
     pub fn try_unwrap(this: Self) -> Result<T, Self> {
         match this.count().take_only_strong() {
-            // SAFETY: given up, as the only strong one.
+            // SAFETY: the count was decremented for this handle, the only strong one.
             Some(left) => Ok(unsafe { Self::move_out(this, left) }),
             None => Err(this),
         }
     }
 
-    /// Gives the handle up, and takes the value out if it was the last strong one.
+    /// Drops the handle, and moves the value out if it was the last strong handle.
     ///
-    /// Of handles that several threads give up so, exactly one gets the value.
+    /// If several threads call this with all the handles to a value, exactly one of them gets the value.
     ///
     /// # Examples
     ///
@@ -56,12 +56,12 @@ impl<T> PoolArc<T> {
                 mem::forget(this);
                 None
             }
-            // SAFETY: given up, as the last strong one.
+            // SAFETY: the count was decremented for this handle, the last strong one.
             left => Some(unsafe { Self::move_out(this, left) }),
         }
     }
 
-    /// Takes the value out if this is the only strong handle, and clones it if not.
+    /// Moves the value out if this is the only strong handle, and clones it otherwise.
     ///
     /// # Examples
     ///
@@ -83,7 +83,7 @@ impl<T> PoolArc<T> {
 
     /// # Safety
     ///
-    /// This handle was given up as the last strong one, with `left` left.
+    /// The count was decremented for this handle as the last strong one, with the result `left`.
     unsafe fn move_out(this: Self, left: Left) -> T {
         let this = ManuallyDrop::new(this);
         // SAFETY: guaranteed by the caller.
@@ -94,7 +94,7 @@ impl<T> PoolArc<T> {
 }
 
 impl<T: ?Sized> PoolArc<T> {
-    /// Parks the value mutably, if this is the only handle of either kind.
+    /// Borrows the value mutably, if this is the only handle of either kind.
     ///
     /// # Examples
     ///
@@ -110,7 +110,7 @@ impl<T: ?Sized> PoolArc<T> {
     #[inline]
     pub fn get_mut(this: &mut Self) -> Option<&mut T> {
         if this.count().is_alone() {
-            // SAFETY: no other handle can come into being while this one is borrowed.
+            // SAFETY: this is the only handle, and no other can be made while it is borrowed mutably.
             Some(unsafe { &mut *this.value() })
         } else {
             None
@@ -119,9 +119,10 @@ impl<T: ?Sized> PoolArc<T> {
 }
 
 impl<T: Clone> PoolArc<T> {
-    /// Parks the value mutably; if others share it, this handle first gets a clone of its own.
+    /// Borrows the value mutably. If the value is shared, this handle first gets its own clone.
     ///
-    /// If there are only weak handles besides, the value is moved away from them, not cloned.
+    /// If only weak handles exist besides this one, the value is moved to a new slot instead, and the weak handles lose
+    /// it.
     ///
     /// # Examples
     ///
@@ -137,28 +138,29 @@ impl<T: Clone> PoolArc<T> {
         if !this.count().is_alone() {
             Self::separate(this);
         }
-        // SAFETY: this is the only handle, or a new one that is.
+        // SAFETY: this is the only handle, either the old one or a new one.
         unsafe { &mut *this.value() }
     }
 
-    /// Makes this the only handle, to the value or to a clone.
+    /// Makes this the only handle, to the moved value or to a clone.
     #[cold]
     fn separate(this: &mut Self) {
         if this.count().strong() > 1 {
             *this = Self::new((**this).clone());
             return;
         }
-        // Before the handle is given up, because a failed allocation may unwind.
+        // Allocated before the count is decremented, because a failed allocation may unwind.
         let slot = PoolBox::<Counted<T>>::new_uninit();
         let Some(left) = this.count().take_only_strong() else {
             *this = Self::new((**this).clone());
             return;
         };
-        // SAFETY: the last strong handle owned the value. It is read once: the handle is replaced before anything can panic.
+        // SAFETY: this was the last strong handle, so it owns the value. It is read once: the handle is replaced before
+        // anything can panic.
         let value = unsafe { this.value().read() };
         let own = Self::of(PoolBox::write(slot, Counted::new(value)));
         let given_up = ManuallyDrop::new(mem::replace(this, own));
-        // SAFETY: given up, as the only strong one.
+        // SAFETY: the count was decremented for this handle, the only strong one.
         drop(unsafe { Rest::of(given_up.counted, left) });
     }
 }

@@ -1,4 +1,4 @@
-//! Handles that do not keep the value.
+//! Handles that do not keep the value alive.
 
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -9,10 +9,10 @@ use super::raw::counted_of;
 use super::{Counted, PoolArc};
 use crate::ground::refcount::RefCount;
 
-/// A handle to a value of [`PoolArc`]s that does not keep it: used like `sync::Weak`.
+/// A handle to the value of a [`PoolArc`] that does not keep the value alive. It is used like `sync::Weak`.
 ///
-/// It keeps the slot, 8 bytes and the value's size, until it is dropped. As large as a [`PoolArc`], and `Send` and
-/// `Sync` exactly if that is.
+/// It keeps the slot in use (8 bytes and the value's size) until it is dropped. It is as large as a [`PoolArc`], and
+/// `Send` and `Sync` exactly if that is.
 ///
 /// # Examples
 ///
@@ -24,7 +24,7 @@ use crate::ground::refcount::RefCount;
 /// assert_eq!(weak.upgrade().as_deref(), Some(&7));
 /// ```
 pub struct PoolWeak<T: ?Sized> {
-    /// To nothing, if the address is the last there is.
+    /// The last address of the address space marks a handle without a value.
     counted: NonNull<Counted<T>>,
 }
 
@@ -40,7 +40,7 @@ impl<T: ?Sized> Unpin for PoolWeak<T> {}
 impl<T: ?Sized + RefUnwindSafe> UnwindSafe for PoolWeak<T> {}
 
 impl<T> PoolWeak<T> {
-    /// A handle to nothing, which takes no memory.
+    /// Makes a handle without a value, which takes no memory.
     ///
     /// # Examples
     ///
@@ -52,14 +52,14 @@ impl<T> PoolWeak<T> {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            // SAFETY: not null.
+            // SAFETY: the address is not zero.
             counted: unsafe { NonNull::new_unchecked(ptr::without_provenance_mut(usize::MAX)) },
         }
     }
 }
 
 impl<T: ?Sized> PoolWeak<T> {
-    /// A weak handle was counted for it.
+    /// The count includes a weak handle for the result.
     #[inline(always)]
     pub(crate) fn from_counted(counted: NonNull<Counted<T>>) -> Self {
         Self { counted }
@@ -70,17 +70,17 @@ impl<T: ?Sized> PoolWeak<T> {
         ManuallyDrop::new(self).counted
     }
 
-    /// `None` of a handle to nothing.
+    /// Returns `None` for a handle without a value.
     #[inline]
     pub(super) fn count(&self) -> Option<&RefCount> {
         if is_nowhere(self.counted.as_ptr()) {
             return None;
         }
-        // SAFETY: the handle keeps the slot, and the count is never borrowed mutably. The value is not touched.
+        // SAFETY: the handle keeps the slot alive, and the count is never borrowed mutably. The value is not accessed.
         Some(unsafe { &(*self.counted.as_ptr()).count })
     }
 
-    /// A handle that keeps the value, if it is still there.
+    /// Makes a strong handle, if the value is still alive.
     ///
     /// # Examples
     ///
@@ -96,14 +96,14 @@ impl<T: ?Sized> PoolWeak<T> {
     #[must_use = "a handle that is dropped at once does nothing"]
     pub fn upgrade(&self) -> Option<PoolArc<T>> {
         if self.count()?.upgrade() {
-            // SAFETY: counted just now.
+            // SAFETY: the count was just incremented for this handle.
             Some(unsafe { PoolArc::from_counted(self.counted) })
         } else {
             None
         }
     }
 
-    /// How many strong handles there are. Other threads may change it at any time.
+    /// Returns the number of strong handles. Other threads may change it at any time.
     ///
     /// # Examples
     ///
@@ -119,7 +119,7 @@ impl<T: ?Sized> PoolWeak<T> {
         self.count().map_or(0, RefCount::strong)
     }
 
-    /// How many weak handles there are, or 0 if the value is gone. Other threads may change it at any time.
+    /// Returns the number of weak handles, or 0 if the value was dropped. Other threads may change it at any time.
     ///
     /// # Examples
     ///
@@ -138,7 +138,7 @@ impl<T: ?Sized> PoolWeak<T> {
         counted.map_or(0, RefCount::weak)
     }
 
-    /// Whether both are handles to the same slot, or both to nothing.
+    /// Whether both are handles to the same slot, or both without a value.
     ///
     /// # Examples
     ///
@@ -154,7 +154,7 @@ impl<T: ?Sized> PoolWeak<T> {
         self.counted.addr() == other.counted.addr()
     }
 
-    /// The value's address. It points to a value only while there is a strong handle.
+    /// Returns the value's address. The value there is valid only while a strong handle exists.
     ///
     /// # Examples
     ///
@@ -170,11 +170,11 @@ impl<T: ?Sized> PoolWeak<T> {
         if is_nowhere(counted) {
             return counted as *const T;
         }
-        // SAFETY: the handle keeps the slot. No reference is made.
+        // SAFETY: the handle keeps the slot alive. No reference is made.
         unsafe { &raw const (*counted).value }
     }
 
-    /// Gives the pointer away. The handle counts until one is made of the pointer again.
+    /// Converts the handle into a raw pointer. The handle still counts until the pointer is converted back.
     ///
     /// # Examples
     ///
@@ -192,14 +192,14 @@ impl<T: ?Sized> PoolWeak<T> {
         ManuallyDrop::new(self).as_ptr()
     }
 
-    /// Makes a handle of a pointer that [`into_raw`](Self::into_raw) gave.
+    /// Makes a handle from a pointer that [`into_raw`](Self::into_raw) returned.
     ///
     /// # Safety
     ///
-    /// * The pointer came from `into_raw` of a handle of this type, or of one that it was cast or coerced from and whose
-    ///   value has the same size and alignment.
-    /// * It is that very pointer, or a copy of it.
-    /// * No other handle is made of it.
+    /// * The pointer came from `into_raw` of a handle of this type, or of a handle from which it was cast or coerced.
+    ///   In the latter case both value types have the same size and alignment.
+    /// * It is that pointer or a copy of it.
+    /// * No other handle is made from it.
     ///
     /// # Examples
     ///
@@ -216,7 +216,7 @@ impl<T: ?Sized> PoolWeak<T> {
     #[must_use = "the handle is given up at once"]
     pub unsafe fn from_raw(pointer: *const T) -> Self {
         if is_nowhere(pointer) {
-            // SAFETY: not null.
+            // SAFETY: this is the pointer of a handle without a value, which is not null.
             let counted = unsafe { NonNull::new_unchecked(pointer as *mut Counted<T>) };
             return Self::from_counted(counted);
         }
@@ -225,7 +225,7 @@ impl<T: ?Sized> PoolWeak<T> {
     }
 }
 
-/// Whether a pointer is that of `PoolWeak::new`.
+/// Whether a pointer is that of a handle without a value.
 fn is_nowhere<T: ?Sized>(pointer: *const T) -> bool {
     pointer.cast::<()>().addr() == usize::MAX
 }
@@ -233,7 +233,7 @@ fn is_nowhere<T: ?Sized>(pointer: *const T) -> bool {
 impl<T: ?Sized> Drop for PoolWeak<T> {
     fn drop(&mut self) {
         if self.count().is_some_and(RefCount::drop_weak) {
-            // SAFETY: the last handle of all was given up just now.
+            // SAFETY: this was the last handle of either kind, and its count was just decremented.
             drop(unsafe { Counted::vacate(self.counted) });
         }
     }
@@ -249,7 +249,7 @@ impl<T: ?Sized> Clone for PoolWeak<T> {
 }
 
 impl<T> Default for PoolWeak<T> {
-    /// A handle to nothing.
+    /// Makes a handle without a value.
     fn default() -> Self {
         Self::new()
     }

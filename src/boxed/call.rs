@@ -5,11 +5,12 @@ use core::ptr;
 
 use super::PoolBox;
 
-/// A function that is called by value, once, also through a box: what `Box<dyn FnOnce(A, B) -> R>` can do and no other
-/// pointer can on stable Rust.
+/// A function that can be called once, by value, through a box. On stable Rust, only `Box<dyn FnOnce(A, B) -> R>` can
+/// do that otherwise.
 ///
-/// Every `FnOnce` of up to six arguments is a `CallOnce` of the tuple of them, so a closure in a box is coerced to
-/// `dyn CallOnce<(A, B), Output = R>` instead of `dyn FnOnce(A, B) -> R`. [`PoolFnOnce`] is short for that.
+/// Every `FnOnce` with up to six arguments implements `CallOnce` for the tuple of its arguments. So a boxed closure is
+/// coerced to `dyn CallOnce<(A, B), Output = R>` instead of `dyn FnOnce(A, B) -> R`. [`PoolFnOnce`] is a shorter name
+/// for such a box.
 ///
 /// # Examples
 ///
@@ -24,14 +25,13 @@ use super::PoolBox;
 ///
 /// # Safety
 ///
-/// Implemented here for all functions there are. An implementation for a type of one's own does what `call_unboxed`
-/// demands.
+/// All functions already implement this trait. An implementation for another type must satisfy the requirements of
+/// `call_unboxed`.
 pub unsafe trait CallOnce<Args> {
-    /// What the function returns.
+    /// The return type of the function.
     type Output;
 
-    /// Moves the function out of where it is, and calls it. [`PoolBox::call_once`] is for those who do not want to see to
-    /// what follows.
+    /// Moves the function out of its place and calls it. [`PoolBox::call_once`] is the safe form.
     ///
     /// # Examples
     ///
@@ -47,11 +47,11 @@ pub unsafe trait CallOnce<Args> {
     ///
     /// # Safety
     ///
-    /// The function is not used any more afterwards, nor dropped, whether it returns or panics.
+    /// The caller neither uses nor drops the function afterwards, whether this returns or panics.
     unsafe fn call_unboxed(&mut self, args: Args) -> Self::Output;
 }
 
-/// A boxed function that is called once, and may be sent to another thread.
+/// A boxed function that is called once and can be sent to another thread.
 ///
 /// # Examples
 ///
@@ -75,7 +75,7 @@ impl<T: ?Sized> PoolBox<T> {
     ///
     /// # Panics
     ///
-    /// If the function does; the slot is free then.
+    /// Panics if the function panics. The slot is freed.
     ///
     /// # Examples
     ///
@@ -91,21 +91,22 @@ impl<T: ?Sized> PoolBox<T> {
         T: CallOnce<Args>,
     {
         let function = PoolBox::into_raw(this) as *mut ManuallyDrop<T>;
-        // SAFETY: a box of the same layout, which frees the memory but does not drop the function.
+        // SAFETY: the pointer is that of a box of the same layout. This box frees the memory but does not drop the
+        // function.
         let mut function = unsafe { PoolBox::from_raw(function) };
-        // SAFETY: the function is not used again.
+        // SAFETY: the function is neither used nor dropped afterwards.
         unsafe { function.call_unboxed(args) }
     }
 }
 
 macro_rules! call_once {
     ($($Arg:ident $arg:ident),*) => {
-        // SAFETY: it does.
+        // SAFETY: the method moves the function out and calls it, as the trait requires.
         unsafe impl<F: FnOnce($($Arg),*) -> R, R, $($Arg),*> CallOnce<($($Arg,)*)> for F {
             type Output = R;
 
             unsafe fn call_unboxed(&mut self, args: ($($Arg,)*)) -> R {
-                // SAFETY: read once: the caller does not use it any more.
+                // SAFETY: the function is valid and is read once: the caller neither uses nor drops it afterwards.
                 let function = unsafe { ptr::read(self) };
                 let ($($arg,)*) = args;
                 function($($arg),*)

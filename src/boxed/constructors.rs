@@ -1,6 +1,6 @@
-//! Boxes from values, closures, and nothing: in the default pool, or in a given one.
+//! Constructors: from values, from closures, and uninitialized, in the default pool or in a given one.
 //!
-//! `new` and `alloc` are the fast paths. A constructor that runs a closure holds its slot as a box of `MaybeUninit`
+//! `new` and `alloc` are the fast paths. A constructor that runs a closure owns its slot as a box of `MaybeUninit`
 //! meanwhile, so that a panic frees the slot.
 
 use core::alloc::Layout;
@@ -13,20 +13,20 @@ use crate::ground::error::{self, AllocError, AllocErrorKind};
 use crate::pool::local::LocalPool;
 use crate::pool::{SegmentPool, route};
 
-/// A box of a value in storage, which was just taken for it.
+/// Writes a value into storage that was just allocated for it, and makes the box.
 ///
-/// This and `try_filled` are macros for the sake of unoptimised programs: each function that is handed a value by value copies it
-/// there, and five copies of a large one overflow a stack that has room for two.
+/// This and `try_filled` are macros because of unoptimised builds. There, each function with a by-value argument copies
+/// it, and five copies of a large value overflow a stack that has room for two.
 macro_rules! filled {
     ($storage:ident, $value:ident) => {{
-        // SAFETY: the storage was just taken for such a value.
+        // SAFETY: the storage was just allocated for such a value, and nothing else uses it.
         unsafe { ptr::write($storage.as_ptr(), $value) };
-        // SAFETY: the storage is the caller's, and holds a value now.
+        // SAFETY: the storage is owned here and now holds a valid value.
         unsafe { PoolBox::from_non_null($storage) }
     }};
 }
 
-/// The same, or the value in the error if there is no storage.
+/// As `filled`, or returns the value in the error if there is no storage.
 macro_rules! try_filled {
     ($storage:expr, $value:ident) => {
         match $storage {
@@ -40,9 +40,9 @@ macro_rules! try_filled {
 }
 
 impl<T> PoolBox<T> {
-    /// Puts a value in the default pool.
+    /// Moves a value into the default pool.
     ///
-    /// Aborts the process, as `Box::new` does, when the operating system refuses memory.
+    /// Aborts the process, as `Box::new` does, if the operating system has no memory.
     ///
     /// # Examples
     ///
@@ -60,16 +60,16 @@ impl<T> PoolBox<T> {
         }
     }
 
-    /// Puts what `make` returns in the default pool.
+    /// Moves the result of `make` into the default pool.
     ///
-    /// The slot is taken first, so that the compiler may let `make` construct the value in it. In release builds it does
-    /// for values it can keep in registers and for those whose bytes are all the same. No stable Rust can make it do so
-    /// for all: a value too large for the stack needs [`new_zeroed`](Self::new_zeroed), or
-    /// [`new_uninit`](Self::new_uninit) and writing it part by part.
+    /// The slot is allocated first, so that the compiler can let `make` construct the value in place. Release builds do
+    /// so for values that fit in registers and for values whose bytes are all equal. Stable Rust cannot guarantee it
+    /// for all values. A value that is too large for the stack needs [`new_zeroed`](Self::new_zeroed), or
+    /// [`new_uninit`](Self::new_uninit) and writes to its parts.
     ///
     /// # Panics
     ///
-    /// If `make` does; the slot is free then.
+    /// Panics if `make` panics. The slot is freed.
     ///
     /// # Examples
     ///
@@ -85,7 +85,7 @@ impl<T> PoolBox<T> {
         Self::new_uninit().fill_with(make)
     }
 
-    /// Takes a slot of the default pool for a value that is to come.
+    /// Allocates an uninitialized slot in the default pool.
     ///
     /// # Examples
     ///
@@ -100,13 +100,13 @@ impl<T> PoolBox<T> {
     #[must_use]
     pub fn new_uninit() -> PoolBox<MaybeUninit<T>> {
         match route::alloc_storage() {
-            // SAFETY: the storage was just taken for a `T`, and nothing need be valid in it.
+            // SAFETY: the storage was just allocated for a `T`, and a `MaybeUninit` needs no valid contents.
             Some(storage) => unsafe { PoolBox::from_non_null(storage) },
             None => refused::<T>(),
         }
     }
 
-    /// Takes a slot of the default pool and sets its bytes to zero.
+    /// Allocates a slot in the default pool and fills it with zeros.
     ///
     /// # Examples
     ///
@@ -123,7 +123,7 @@ impl<T> PoolBox<T> {
         Self::new_uninit().zeroed()
     }
 
-    /// Puts a value in the default pool and pins it there.
+    /// Moves a value into the default pool and pins it.
     ///
     /// # Examples
     ///
@@ -142,11 +142,11 @@ impl<T> PoolBox<T> {
         Self::into_pin(Self::new(value))
     }
 
-    /// Puts a value in the default pool, or gives it back in the error.
+    /// Moves a value into the default pool, or returns it in the error.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory.
+    /// Returns an error if the operating system has no memory.
     ///
     /// # Examples
     ///
@@ -161,15 +161,15 @@ impl<T> PoolBox<T> {
         try_filled!(route::try_alloc_storage(), value)
     }
 
-    /// Puts what `make` returns in the default pool, or gives `make` back, not called, in the error.
+    /// Moves the result of `make` into the default pool, or returns `make`, uncalled, in the error.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory.
+    /// Returns an error if the operating system has no memory.
     ///
     /// # Panics
     ///
-    /// If `make` does; the slot is free then.
+    /// Panics if `make` panics. The slot is freed.
     ///
     /// # Examples
     ///
@@ -186,11 +186,11 @@ impl<T> PoolBox<T> {
         Self::try_fill_with(route::try_alloc_storage(), make)
     }
 
-    /// Takes a slot of the default pool for a value that is to come.
+    /// Allocates an uninitialized slot in the default pool.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory.
+    /// Returns an error if the operating system has no memory.
     ///
     /// # Examples
     ///
@@ -206,11 +206,11 @@ impl<T> PoolBox<T> {
         Self::try_slot(route::try_alloc_storage())
     }
 
-    /// Takes a slot of the default pool and sets its bytes to zero.
+    /// Allocates a slot in the default pool and fills it with zeros.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory.
+    /// Returns an error if the operating system has no memory.
     ///
     /// # Examples
     ///
@@ -227,7 +227,7 @@ impl<T> PoolBox<T> {
         Self::try_new_uninit().map(PoolBox::<MaybeUninit<T>>::zeroed)
     }
 
-    /// Puts a value in the given pool: the same as [`SegmentPool::alloc`].
+    /// Moves a value into the given pool: the same as [`SegmentPool::alloc`].
     ///
     /// # Examples
     ///
@@ -243,11 +243,11 @@ impl<T> PoolBox<T> {
         pool.alloc(value)
     }
 
-    /// Puts a value in the given pool, or gives it back in the error: the same as [`SegmentPool::try_alloc`].
+    /// Moves a value into the given pool, or returns it in the error: the same as [`SegmentPool::try_alloc`].
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory.
+    /// Returns an error if the operating system has no memory.
     ///
     /// # Examples
     ///
@@ -263,7 +263,7 @@ impl<T> PoolBox<T> {
         pool.try_alloc(value)
     }
 
-    /// Takes a slot of the given pool for a value that is to come: the same as [`SegmentPool::alloc_uninit`].
+    /// Allocates an uninitialized slot in the given pool: the same as [`SegmentPool::alloc_uninit`].
     ///
     /// # Examples
     ///
@@ -279,7 +279,7 @@ impl<T> PoolBox<T> {
         pool.alloc_uninit()
     }
 
-    /// Takes a slot of the given pool and sets its bytes to zero.
+    /// Allocates a slot in the given pool and fills it with zeros.
     ///
     /// # Examples
     ///
@@ -296,11 +296,11 @@ impl<T> PoolBox<T> {
         pool.alloc_uninit().zeroed()
     }
 
-    /// Takes a slot of the given pool for a value that is to come: the same as [`SegmentPool::try_alloc_uninit`].
+    /// Allocates an uninitialized slot in the given pool: the same as [`SegmentPool::try_alloc_uninit`].
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory.
+    /// Returns an error if the operating system has no memory.
     ///
     /// # Examples
     ///
@@ -318,11 +318,11 @@ impl<T> PoolBox<T> {
         pool.try_alloc_uninit()
     }
 
-    /// Takes a slot of the given pool and sets its bytes to zero.
+    /// Allocates a slot in the given pool and fills it with zeros.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory.
+    /// Returns an error if the operating system has no memory.
     ///
     /// # Examples
     ///
@@ -343,7 +343,7 @@ impl<T> PoolBox<T> {
             .map(PoolBox::<MaybeUninit<T>>::zeroed)
     }
 
-    /// Puts a value in the given pool and pins it there.
+    /// Moves a value into the given pool and pins it.
     ///
     /// # Examples
     ///
@@ -359,7 +359,7 @@ impl<T> PoolBox<T> {
         Self::into_pin(pool.alloc(value))
     }
 
-    /// A box of what `make` returns, in storage fresh from a pool.
+    /// Makes a box of the result of `make`, in the given storage.
     #[inline(always)]
     fn try_fill_with<F>(
         storage: Result<NonNull<T>, AllocErrorKind>,
@@ -374,13 +374,13 @@ impl<T> PoolBox<T> {
         }
     }
 
-    /// A box of storage fresh from a pool.
+    /// Makes a box of storage that was just allocated.
     #[inline(always)]
     fn try_slot(
         storage: Result<NonNull<T>, AllocErrorKind>,
     ) -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
         let storage = storage?;
-        // SAFETY: the storage was just taken for a `T`, and nothing need be valid in it.
+        // SAFETY: the storage was just allocated for a `T`, and a `MaybeUninit` needs no valid contents.
         Ok(unsafe { PoolBox::from_non_null(storage.cast()) })
     }
 }
@@ -391,10 +391,10 @@ fn refused<T>() -> ! {
 }
 
 impl<T> SegmentPool<T> {
-    /// Puts a value in the pool.
+    /// Moves a value into the pool.
     ///
-    /// Aborts the process, as `Box::new` does, when the operating system refuses memory; also when the pool has
-    /// reached its limit, so a limited pool wants the form that starts with `try_`.
+    /// Aborts the process, as `Box::new` does, if the operating system has no memory or if the pool has reached its
+    /// limit. For a pool with a limit, use [`try_alloc`](Self::try_alloc).
     ///
     /// # Examples
     ///
@@ -411,13 +411,13 @@ impl<T> SegmentPool<T> {
         }
     }
 
-    /// Puts what `make` returns in the pool, constructed in its slot as [`PoolBox::new_with`] does.
+    /// Moves the result of `make` into the pool, constructed in its slot as by [`PoolBox::new_with`].
     ///
     /// `make` may use the pool itself.
     ///
     /// # Panics
     ///
-    /// If `make` does; the slot is free then.
+    /// Panics if `make` panics. The slot is freed.
     ///
     /// # Examples
     ///
@@ -431,7 +431,7 @@ impl<T> SegmentPool<T> {
         self.alloc_uninit().fill_with(make)
     }
 
-    /// Takes a slot of the pool for a value that is to come.
+    /// Allocates an uninitialized slot in the pool.
     ///
     /// # Examples
     ///
@@ -445,17 +445,17 @@ impl<T> SegmentPool<T> {
     #[must_use]
     pub fn alloc_uninit(&self) -> PoolBox<MaybeUninit<T>> {
         match self.alloc_storage() {
-            // SAFETY: the storage was just taken for a `T`, and nothing need be valid in it.
+            // SAFETY: the storage was just allocated for a `T`, and a `MaybeUninit` needs no valid contents.
             Some(storage) => unsafe { PoolBox::from_non_null(storage.cast()) },
             None => refused::<T>(),
         }
     }
 
-    /// Puts a value in the pool, or gives it back in the error.
+    /// Moves a value into the pool, or returns it in the error.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory, or the pool has reached its limit.
+    /// Returns an error if the operating system has no memory, or if the pool has reached its limit.
     ///
     /// # Examples
     ///
@@ -469,15 +469,15 @@ impl<T> SegmentPool<T> {
         try_filled!(self.try_alloc_storage(), value)
     }
 
-    /// Puts what `make` returns in the pool, or gives `make` back, not called, in the error.
+    /// Moves the result of `make` into the pool, or returns `make`, uncalled, in the error.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory, or the pool has reached its limit.
+    /// Returns an error if the operating system has no memory, or if the pool has reached its limit.
     ///
     /// # Panics
     ///
-    /// If `make` does; the slot is free then.
+    /// Panics if `make` panics. The slot is freed.
     ///
     /// # Examples
     ///
@@ -490,11 +490,11 @@ impl<T> SegmentPool<T> {
         PoolBox::try_fill_with(self.try_alloc_storage(), make)
     }
 
-    /// Takes a slot of the pool for a value that is to come.
+    /// Allocates an uninitialized slot in the pool.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory, or the pool has reached its limit.
+    /// Returns an error if the operating system has no memory, or if the pool has reached its limit.
     ///
     /// # Examples
     ///
@@ -512,9 +512,9 @@ impl<T> SegmentPool<T> {
 }
 
 impl<T> LocalPool<'_, T> {
-    /// Puts a value in the pool: as [`SegmentPool::alloc`], without a look at the thread.
+    /// Moves a value into the pool. As [`SegmentPool::alloc`], without the look-up of the current thread.
     ///
-    /// Aborts the process when the system has no memory or the pool has reached its limit.
+    /// Aborts the process if the operating system has no memory or if the pool has reached its limit.
     ///
     /// # Examples
     ///
@@ -531,11 +531,11 @@ impl<T> LocalPool<'_, T> {
         }
     }
 
-    /// Puts a value in the pool, or gives it back in the error.
+    /// Moves a value into the pool, or returns it in the error.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory, or the pool has reached its limit.
+    /// Returns an error if the operating system has no memory, or if the pool has reached its limit.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Boxes cloned, and made into other owners.
+//! Clones of boxes, and conversions to other owning pointers.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use super::PoolBox;
 use crate::ground::error::AllocErrorKind;
 
 impl<T: Clone> PoolBox<T> {
-    /// Puts a clone of a borrowed value in the default pool, constructed in its slot if the compiler can.
+    /// Clones a borrowed value into the default pool. The compiler may construct the clone in its slot.
     ///
-    /// Slices and strings are cloned by `PoolBox::from`.
+    /// To clone slices and strings, use `PoolBox::from`.
     ///
     /// # Panics
     ///
-    /// If `clone` does; the slot is free then.
+    /// Panics if `clone` panics. The slot is freed.
     ///
     /// # Examples
     ///
@@ -30,15 +30,15 @@ impl<T: Clone> PoolBox<T> {
         Self::new_with(|| value.clone())
     }
 
-    /// Puts a clone of a borrowed value in the default pool.
+    /// Clones a borrowed value into the default pool, or returns an error.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory; nothing was cloned then.
+    /// Returns an error if the operating system has no memory. In that case nothing was cloned.
     ///
     /// # Panics
     ///
-    /// If `clone` does; the slot is free then.
+    /// Panics if `clone` panics. The slot is freed.
     ///
     /// # Examples
     ///
@@ -55,13 +55,13 @@ impl<T: Clone> PoolBox<T> {
 }
 
 impl<T: Clone> Clone for PoolBox<T> {
-    /// Clones the value into the default pool, wherever it came from.
+    /// Clones the value into the default pool, whichever pool the original is in.
     #[inline]
     fn clone(&self) -> Self {
         Self::clone_from_ref(self)
     }
 
-    /// Clones into the slot there is.
+    /// Clones into the existing slot.
     #[inline]
     fn clone_from(&mut self, source: &Self) {
         (**self).clone_from(source);
@@ -97,21 +97,21 @@ impl<T> From<PoolBox<[T]>> for Vec<T> {
 
 macro_rules! into_shared {
     ($($Shared:ident),*) => {$(
-        /// Moves the value to the heap that the standard library's pointers share.
+        /// Moves the value to the memory of a standard library pointer.
         impl<T> From<PoolBox<T>> for $Shared<T> {
             fn from(boxed: PoolBox<T>) -> Self {
                 Self::new(PoolBox::into_inner(boxed))
             }
         }
 
-        /// Moves the elements to the heap that the standard library's pointers share.
+        /// Moves the elements to the memory of a standard library pointer.
         impl<T> From<PoolBox<[T]>> for $Shared<[T]> {
             fn from(slice: PoolBox<[T]>) -> Self {
                 Self::from(slice.into_vec())
             }
         }
 
-        /// Copies the text to the heap that the standard library's pointers share.
+        /// Copies the text to the memory of a standard library pointer.
         impl From<PoolBox<str>> for $Shared<str> {
             fn from(text: PoolBox<str>) -> Self {
                 Self::from(&*text)

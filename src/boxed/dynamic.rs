@@ -1,4 +1,4 @@
-//! `PoolBox<dyn Any>` and `PoolBox<dyn Error>`: made of values, and back.
+//! `PoolBox<dyn Any>` and `PoolBox<dyn Error>`: conversions from values, and downcasts.
 
 use core::any::Any;
 use core::error::Error;
@@ -7,7 +7,7 @@ use core::fmt;
 use super::PoolBox;
 
 impl<T: ?Sized> PoolBox<T> {
-    /// Says what the value's type is.
+    /// Changes the type of the box to the type of its value.
     ///
     /// # Safety
     ///
@@ -15,7 +15,8 @@ impl<T: ?Sized> PoolBox<T> {
     #[inline]
     unsafe fn cast<U>(self) -> PoolBox<U> {
         let value = Self::into_non_null(self).cast();
-        // SAFETY: it comes from a box of a `U`, as the caller guarantees.
+        // SAFETY: the value is a `U`, as the caller guarantees, so the box has the layout of a box of `U`. The box is
+        // given up here.
         unsafe { PoolBox::from_non_null(value) }
     }
 }
@@ -23,11 +24,11 @@ impl<T: ?Sized> PoolBox<T> {
 macro_rules! downcast_any {
     ($($Any:ty),*) => {$(
         impl PoolBox<$Any> {
-            /// Turns the box into one of a `T`, if the value is one.
+            /// Downcasts the box to a box of a `T`, if its value is a `T`.
             ///
             /// # Errors
             ///
-            /// The box as it was, if the value is of another type.
+            /// Returns the unchanged box if the value has another type.
             ///
             /// # Examples
             ///
@@ -42,18 +43,18 @@ macro_rules! downcast_any {
             #[inline]
             pub fn downcast<T: Any>(self) -> Result<PoolBox<T>, Self> {
                 if self.is::<T>() {
-                    // SAFETY: just asked.
+                    // SAFETY: `is` just confirmed that the value is a `T`.
                     Ok(unsafe { self.cast() })
                 } else {
                     Err(self)
                 }
             }
 
-            /// Turns the box into one of a `T`, without asking whether the value is one.
+            /// Downcasts the box to a box of a `T` without a check.
             ///
             /// # Safety
             ///
-            /// It is.
+            /// The value is a `T`.
             ///
             /// # Examples
             ///
@@ -80,11 +81,11 @@ downcast_any!(dyn Any, dyn Any + Send, dyn Any + Send + Sync);
 macro_rules! dyn_error {
     ($($Error:ty),*) => {$(
         impl PoolBox<$Error> {
-            /// Turns the box into one of a `T`, if the error is one.
+            /// Downcasts the box to a box of a `T`, if its error is a `T`.
             ///
             /// # Errors
             ///
-            /// The box as it was, if the error is of another type.
+            /// Returns the unchanged box if the error has another type.
             ///
             /// # Examples
             ///
@@ -101,17 +102,17 @@ macro_rules! dyn_error {
             /// ```
             pub fn downcast<T: Error + 'static>(self) -> Result<PoolBox<T>, Self> {
                 if self.is::<T>() {
-                    // SAFETY: just asked.
+                    // SAFETY: `is` just confirmed that the error is a `T`.
                     Ok(unsafe { self.cast() })
                 } else {
                     Err(self)
                 }
             }
 
-            /// An error that is nothing but its message.
+            /// Makes an error that consists only of its message.
             ///
-            /// There is no `From<&str>`, as it would collide with `From<E: Error>`: only the standard library can
-            /// know that a string is not an error.
+            /// There is no `From<&str>`, because it would conflict with `From<E: Error>`: only the standard library can
+            /// rule out that a string is an error.
             ///
             /// # Examples
             ///
@@ -133,12 +134,12 @@ dyn_error!(dyn Error, dyn Error + Send, dyn Error + Send + Sync);
 
 macro_rules! from_error {
     ($(($($bound:ident)*)),*) => {$(
-        /// So that `?` turns any error into a box.
+        /// Lets `?` convert any error into a box.
         impl<'a, E: Error $(+ $bound)* + 'a> From<E> for PoolBox<dyn Error $(+ $bound)* + 'a> {
             fn from(error: E) -> Self {
                 let error: *mut (dyn Error $(+ $bound)* + 'a) =
                     PoolBox::<E>::into_raw(PoolBox::new(error));
-                // SAFETY: coerced from a box's pointer.
+                // SAFETY: the pointer of a box, coerced to another type. The box was given up for it.
                 unsafe { PoolBox::from_raw(error) }
             }
         }
@@ -146,7 +147,7 @@ macro_rules! from_error {
 }
 from_error!((), (Send), (Send Sync));
 
-/// What `from_message` makes an error of.
+/// The error type of `from_message`.
 struct Message(String);
 
 impl Error for Message {}

@@ -1,9 +1,9 @@
-//! The impls that `PoolBox` and `PoolArc` have in common, because both are a pointer to one value: what is asked of the
-//! handle is asked of the value.
+//! Trait implementations that `PoolBox` and `PoolArc` share, because both are pointers to one value. Each operation on
+//! the handle is forwarded to the value.
 //!
-//! Each macro is called once per handle type.
+//! Each macro is invoked once per handle type.
 
-/// Sharing, comparing, hashing and showing; `Default` and `From<T>`.
+/// Borrowing, comparison, hashing and formatting; `Default` and `From<T>`.
 macro_rules! forward_to_value {
     ($Handle:ident) => {
         impl<T: ?Sized> AsRef<T> for $Handle<T> {
@@ -30,7 +30,7 @@ macro_rules! forward_to_value {
             }
         }
 
-        /// Shows the value's address.
+        /// Formats the value's address.
         impl<T: ?Sized> core::fmt::Pointer for $Handle<T> {
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 core::fmt::Pointer::fmt(&$Handle::as_ptr(self), f)
@@ -92,7 +92,8 @@ macro_rules! forward_to_value {
             }
         }
 
-        /// As for `Box`, not for `dyn Error`: that would collide with the conversion of any error into a
+        /// As for `Box`. Not implemented for `dyn Error`, because that would conflict with the conversion of any error
+        /// into a
         #[doc = concat!("`", stringify!($Handle), "<dyn Error>`.")]
         impl<T: core::error::Error> core::error::Error for $Handle<T> {
             fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
@@ -178,7 +179,7 @@ macro_rules! forward_to_value {
             $Handle<T>: Default,
         {
             fn default() -> Self {
-                // SAFETY: made here, so there is no other handle that could move the value.
+                // SAFETY: the handle was just made, so no other handle can move the value.
                 unsafe { core::pin::Pin::new_unchecked(<$Handle<T>>::default()) }
             }
         }
@@ -193,14 +194,15 @@ macro_rules! forward_to_value {
 }
 pub(crate) use forward_to_value;
 
-/// Slices and strings from whatever holds their elements.
+/// Slices and strings from their borrowed and owned forms.
 ///
-/// A handle has `copied(&T)`, which copies a value of any size that its owner then forgets, and `From<&[T]>`.
+/// The handle type has `copied(&T)`, which copies the bytes of a value of any size (the owner then forgets the value),
+/// and `From<&[T]>`.
 macro_rules! from_slices_and_strings {
     ($Handle:ident) => {
         impl<T, const N: usize> From<[T; N]> for $Handle<[T]> {
             fn from(array: [T; N]) -> Self {
-                // SAFETY: the next line forgets the array.
+                // SAFETY: the next line makes the array forget its elements.
                 let moved = unsafe { Self::copied(&array[..]) };
                 core::mem::forget(array);
                 moved
@@ -211,7 +213,7 @@ macro_rules! from_slices_and_strings {
             fn from(mut elements: Vec<T>) -> Self {
                 // SAFETY: the next line makes the vector forget its elements.
                 let moved = unsafe { Self::copied(&elements[..]) };
-                // SAFETY: zero elements are valid.
+                // SAFETY: a length of zero needs no valid elements.
                 unsafe { elements.set_len(0) };
                 moved
             }
@@ -246,12 +248,12 @@ macro_rules! from_slices_and_strings {
 }
 pub(crate) use from_slices_and_strings;
 
-/// A string type, borrowed or owned.
+/// Conversions from a borrowed and an owned string type.
 macro_rules! from_strings {
     ($Handle:ident, $Str:ty, $String:ty) => {
         impl From<&$Str> for $Handle<$Str> {
             fn from(text: &$Str) -> Self {
-                // SAFETY: a string is bytes, which may be copied.
+                // SAFETY: a string consists of bytes, which may be copied.
                 unsafe { Self::copied(text) }
             }
         }

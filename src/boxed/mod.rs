@@ -1,10 +1,10 @@
 //! `PoolBox<T>`: constructors, access, conversions, drop.
 //!
-//! A box is the pointer to its value and nothing else. The pointer keeps the provenance of the memory the storage was
-//! cut from, through every conversion, because dropping reads the segment's header beside the value.
+//! A box consists only of the pointer to its value. The pointer keeps the provenance of the memory that contains the
+//! storage, through every conversion, because the drop reads the header of the segment.
 //!
-//! User code (destructors, closures, `Clone`) may panic, allocate and free: while it runs, whatever holds storage is
-//! either a whole box or a box of `MaybeUninit`, which frees the slot and nothing else.
+//! User code (destructors, closures, `Clone`) may panic, allocate and free. While it runs, the owner of the storage is
+//! either a whole box or a box of `MaybeUninit`, which only frees the slot.
 
 use core::marker::PhantomData;
 use core::mem;
@@ -33,41 +33,42 @@ pub use self::call::{CallOnce, PoolFnOnce};
 pub use self::slice::IntoIter;
 pub(crate) use self::vacant::Vacant;
 
-/// An owning pointer to a value in a pool: used like `Box`, faster where objects are small and many.
+/// An owning pointer to a value in a pool. It is used like `Box`, and is faster for many small objects.
 ///
-/// What of `Box` it has, item by item, is listed in the page `surface` of this documentation. Where a `Box` would turn
-/// into a `Box<dyn Trait>` by itself, [`coerce!`](crate::coerce!) does it.
+/// The page `surface` of this documentation lists the interface of `Box`, item by item, and what `PoolBox` has of it.
+/// Where a `Box` coerces to a `Box<dyn Trait>` implicitly, use [`coerce!`](crate::coerce!).
 ///
 /// # Guarantees
 ///
-/// **Size.** As large as a pointer to `T`, and so is `Option<PoolBox<T>>`. A slot holds the value and no header; a value of
-/// no size takes no memory, and one above 128 KiB, or aligned beyond 4 KiB, has a dedicated mapping, with a header.
+/// **Size.** A box is as large as a pointer to `T`, and so is `Option<PoolBox<T>>`. A slot contains the value and no
+/// header. A zero-sized value takes no memory. A value larger than 128 KiB, or with an alignment above 4 KiB, has a
+/// dedicated mapping, with a header.
 ///
-/// **Address.** The value does not move until it is dropped or taken out, and is aligned as `T` asks.
-/// Moving the box, sending it, coercing or pinning it does not touch the value.
+/// **Address.** The value does not move until it is dropped or taken out. It has the alignment of `T`. Moving, sending,
+/// coercing or pinning the box does not touch the value.
 ///
-/// **Pinning.** The slot of a pinned value is not used again before the value was dropped. A box that is forgotten or
-/// leaked keeps its slot for ever, and with it its segment, also beyond the end of its pool.
+/// **Pinning.** The slot of a pinned value is not reused before the value was dropped. A box that is forgotten or
+/// leaked keeps its slot for ever, and therefore its segment, even beyond the end of its pool.
 ///
-/// **Aliasing.** Unlike a `Box`, a `PoolBox` is not `noalias`: a pointer to the value that was made by
-/// [`as_mut_ptr`](Self::as_mut_ptr) stays usable when the box is moved, so long as nobody makes a reference that conflicts
-/// with its use. A list may link nodes by pointers and own them by boxes.
+/// **Aliasing.** Unlike a `Box`, a `PoolBox` is not `noalias`. A pointer to the value from
+/// [`as_mut_ptr`](Self::as_mut_ptr) stays usable when the box is moved, as long as no reference is made that conflicts
+/// with its use. So a list may link its nodes by pointers and own them by boxes.
 ///
-/// **Provenance.** The pointer of [`into_raw`](Self::into_raw) is good for the value and for making a box again. A pointer
-/// made from a reference to the value is only good for the value.
+/// **Provenance.** The pointer from [`into_raw`](Self::into_raw) may be used to access the value and to make the box
+/// again. A pointer made from a reference to the value may be used only to access the value.
 ///
-/// **Threads.** `Send` and `Sync` exactly if `T` is; covariant in `T`. Dropping works on any thread.
+/// **Threads.** A box is `Send` or `Sync` exactly if `T` is. It is covariant in `T`. Any thread may drop it.
 ///
-/// **Lifetime.** Valid until dropped: after the thread that made it has ended, after its
-/// [`SegmentPool`](crate::SegmentPool) was dropped, inside destructors of thread-local values.
+/// **Lifetime.** A box is valid until it is dropped: after the thread that made it has ended, after its
+/// [`SegmentPool`](crate::SegmentPool) was dropped, and inside destructors of thread-local values.
 ///
-/// **Drop.** The value is dropped where it is, by the thread that drops the box, before its slot is freed; boxes in a
-/// scope or a struct are dropped in the order of any values there. The slot is freed also if the value's `Drop` panics.
-/// User code (destructors, closures, `Clone`) may allocate, free, and send boxes to other threads: no lock is held and no
-/// list is half changed while it runs.
+/// **Drop.** The thread that drops the box drops the value in place, and then frees its slot. Boxes in a scope or a
+/// struct are dropped in the usual order. The slot is freed even if the value's `Drop` panics. User code (destructors,
+/// closures, `Clone`) may allocate, free, and send boxes to other threads: while it runs, no lock is held and no list
+/// is in an intermediate state.
 ///
-/// **Unwinding.** Code of yours that a constructor or conversion calls may panic: no slot is lost, and no value is dropped
-/// twice. Freeing a slot never unwinds, so a drop does only if the value's does.
+/// **Unwinding.** User code that a constructor or a conversion calls may panic: no slot is lost, and no value is
+/// dropped twice. Freeing a slot never unwinds, so a drop unwinds only if the value's destructor does.
 ///
 /// # Examples
 ///
@@ -87,25 +88,25 @@ pub struct PoolBox<T: ?Sized> {
 
 // SAFETY:
 // * a box owns its value, so sending the box sends the value, which `T: Send` allows;
-// * the slot may be freed on any thread.
+// * any thread may free the slot.
 unsafe impl<T: ?Sized + Send> Send for PoolBox<T> {}
 
-// SAFETY: a shared box gives out nothing but `&T`.
+// SAFETY: a shared box gives access to `&T` only.
 unsafe impl<T: ?Sized + Sync> Sync for PoolBox<T> {}
 
 impl<T: ?Sized> Unpin for PoolBox<T> {}
 
-/// As for a `Box`: the box is its value's owner, not one of those who share it.
+/// As for a `Box`: the box is the only owner of its value.
 impl<T: ?Sized + UnwindSafe> UnwindSafe for PoolBox<T> {}
 
 impl<T: ?Sized> Drop for PoolBox<T> {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: the value is valid until it is dropped below.
+        // SAFETY: the value is valid until it is dropped below, so its layout may be read.
         let layout = unsafe { layout_of(self.value.as_ptr()) };
         let vacant = Vacant(self.value.cast(), layout);
         if mem::needs_drop::<T>() {
-            // SAFETY: the box owns the value and is not used again. No pool state is borrowed; if the destructor
+            // SAFETY: the box owns the valid value and is not used again. No pool state is borrowed. If the destructor
             // panics, `vacant` frees the slot.
             unsafe { self.value.drop_in_place() };
         }
@@ -118,7 +119,7 @@ impl<T: ?Sized> Deref for PoolBox<T> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: the box owns a valid value, borrowed as the box is.
+        // SAFETY: the box owns a valid value, and the reference borrows the box.
         unsafe { self.value.as_ref() }
     }
 }
@@ -126,7 +127,7 @@ impl<T: ?Sized> Deref for PoolBox<T> {
 impl<T: ?Sized> DerefMut for PoolBox<T> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`, and the box is borrowed mutably.
+        // SAFETY: the box owns a valid value, and the reference borrows the box mutably.
         unsafe { self.value.as_mut() }
     }
 }

@@ -1,6 +1,6 @@
-//! Boxes as pointers and back.
+//! Conversions between boxes and pointers.
 //!
-//! The pointers are the box's own, never made from a reference, so they reach the segment's header.
+//! The pointers are those of the boxes, never made from a reference, so their provenance includes the segment's header.
 
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 use super::PoolBox;
 
 impl<T: ?Sized> PoolBox<T> {
-    /// Gives the pointer away. The value lives until a box is made of the pointer again.
+    /// Converts the box into a raw pointer. The value lives until the pointer is converted back into a box.
     ///
     /// # Examples
     ///
@@ -28,15 +28,15 @@ impl<T: ?Sized> PoolBox<T> {
         Self::into_non_null(this).as_ptr()
     }
 
-    /// Makes a box of a pointer that [`into_raw`](Self::into_raw) gave.
+    /// Makes a box from a pointer that [`into_raw`](Self::into_raw) returned.
     ///
     /// # Safety
     ///
-    /// * The pointer came from `into_raw` of a box of this type, or of one that it was cast or coerced from and whose
-    ///   value has the same size and alignment.
-    /// * It is that very pointer, or a copy of it: a pointer made from a reference to the value (as that of
-    ///   [`leak`](Self::leak) is) may not reach the segment's header.
-    /// * No other box is made of it.
+    /// * The pointer came from `into_raw` of a box of this type, or of a box from which it was cast or coerced. In the
+    ///   latter case both value types have the same size and alignment.
+    /// * It is that pointer or a copy of it. A pointer made from a reference to the value, such as the one from
+    ///   [`leak`](Self::leak), has no provenance for the segment's header.
+    /// * No other box is made from it.
     ///
     /// # Examples
     ///
@@ -51,13 +51,13 @@ impl<T: ?Sized> PoolBox<T> {
     #[inline]
     #[must_use = "the value is dropped at once"]
     pub unsafe fn from_raw(pointer: *mut T) -> Self {
-        // SAFETY: boxes never give out null.
+        // SAFETY: `into_raw` returned the pointer, as the caller guarantees, and it never returns null.
         let pointer = unsafe { NonNull::new_unchecked(pointer) };
         // SAFETY: guaranteed by the caller.
         unsafe { Self::from_non_null(pointer) }
     }
 
-    /// Gives the pointer away, as [`into_raw`](Self::into_raw) does, in a type that says it is not null.
+    /// Converts the box into a non-null pointer, as [`into_raw`](Self::into_raw) does.
     ///
     /// # Examples
     ///
@@ -74,7 +74,7 @@ impl<T: ?Sized> PoolBox<T> {
         ManuallyDrop::new(this).value
     }
 
-    /// Makes a box of a pointer that [`into_non_null`](Self::into_non_null) gave.
+    /// Makes a box from a pointer that [`into_non_null`](Self::into_non_null) returned.
     ///
     /// # Safety
     ///
@@ -100,9 +100,9 @@ impl<T: ?Sized> PoolBox<T> {
         }
     }
 
-    /// The value's address, as a pointer for reading while the box lives.
+    /// Returns the value's address as a pointer for reading, valid while the box lives.
     ///
-    /// No reference to the value is made, so pointers got earlier stay usable.
+    /// No reference to the value is made, so pointers obtained earlier stay usable.
     ///
     /// # Examples
     ///
@@ -120,9 +120,9 @@ impl<T: ?Sized> PoolBox<T> {
         this.value.as_ptr()
     }
 
-    /// The value's address, as a pointer for reading and writing while the box lives.
+    /// Returns the value's address as a pointer for reading and writing, valid while the box lives.
     ///
-    /// No reference to the value is made, so pointers got earlier stay usable, also when the box has moved meanwhile.
+    /// No reference to the value is made, so pointers obtained earlier stay usable, even if the box has moved since.
     ///
     /// # Examples
     ///
@@ -141,8 +141,7 @@ impl<T: ?Sized> PoolBox<T> {
         this.value.as_ptr()
     }
 
-    /// Never drops the value, and gives a reference that may live as long as its contents. The slot is in use for
-    /// ever.
+    /// Leaks the value and returns a reference to it. The value is never dropped, and its slot stays in use for ever.
     ///
     /// # Examples
     ///
@@ -159,13 +158,13 @@ impl<T: ?Sized> PoolBox<T> {
     where
         T: 'a,
     {
-        // SAFETY: the value is valid, and nobody else will ever reach it.
+        // SAFETY: the value is valid, and nothing else can reach it: the box was given up.
         unsafe { Self::into_non_null(this).as_mut() }
     }
 
-    /// Pins the value where it is: from here on it cannot be moved out of its slot.
+    /// Pins the value in place. From now on it cannot be moved out of its slot.
     ///
-    /// `Pin::from` and `into` do the same.
+    /// `Pin::from` and `into` are equivalent.
     ///
     /// # Examples
     ///
@@ -179,7 +178,7 @@ impl<T: ?Sized> PoolBox<T> {
     #[inline]
     #[must_use = "the value is dropped at once"]
     pub fn into_pin(this: Self) -> Pin<Self> {
-        // SAFETY: the value stays in its slot until it is dropped, and a leaked slot is never used again.
+        // SAFETY: the value stays in its slot until it is dropped, and the slot of a leaked box is never reused.
         unsafe { Pin::new_unchecked(this) }
     }
 }

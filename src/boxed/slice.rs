@@ -1,4 +1,4 @@
-//! Boxed slices: made, cloned, iterated and turned into arrays.
+//! Boxed slices: construction, cloning, iteration, and conversion to arrays.
 
 use core::alloc::Layout;
 use core::fmt;
@@ -15,11 +15,11 @@ use crate::ground::pointer::with_metadata_of;
 from_slices_and_strings!(PoolBox);
 
 impl<T> PoolBox<[T]> {
-    /// Takes storage of the default pool for so many values that are to come.
+    /// Allocates uninitialized storage for `len` values in the default pool.
     ///
     /// # Panics
     ///
-    /// If a slice of that length would be larger than the address space allows.
+    /// Panics if the size of the slice overflows the address space.
     ///
     /// # Examples
     ///
@@ -40,11 +40,11 @@ impl<T> PoolBox<[T]> {
         Self::try_uninit_slice(len, layout).unwrap_or_else(|| refused(layout))
     }
 
-    /// Takes storage of the default pool for so many values, and sets its bytes to zero.
+    /// Allocates storage for `len` values in the default pool and fills it with zeros.
     ///
     /// # Panics
     ///
-    /// If a slice of that length would be larger than the address space allows.
+    /// Panics if the size of the slice overflows the address space.
     ///
     /// # Examples
     ///
@@ -60,11 +60,11 @@ impl<T> PoolBox<[T]> {
         Self::new_uninit_slice(len).zeroed()
     }
 
-    /// Takes storage of the default pool for so many values that are to come.
+    /// Allocates uninitialized storage for `len` values in the default pool, or returns an error.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses memory, or a slice of that length would be larger than the address space.
+    /// Returns an error if the operating system has no memory, or if the size of the slice overflows the address space.
     ///
     /// # Examples
     ///
@@ -81,11 +81,11 @@ impl<T> PoolBox<[T]> {
         Self::try_uninit_slice(len, layout).ok_or(AllocErrorKind::OutOfMemory)
     }
 
-    /// Takes storage of the default pool for so many values, and sets its bytes to zero.
+    /// Allocates storage for `len` values in the default pool and fills it with zeros, or returns an error.
     ///
     /// # Errors
     ///
-    /// As [`try_new_uninit_slice`](Self::try_new_uninit_slice).
+    /// As for [`try_new_uninit_slice`](Self::try_new_uninit_slice).
     ///
     /// # Examples
     ///
@@ -101,18 +101,18 @@ impl<T> PoolBox<[T]> {
         Self::try_new_uninit_slice(len).map(PoolBox::<[MaybeUninit<T>]>::zeroed)
     }
 
-    /// `layout` is that of the slice.
+    /// `layout` is the layout of the slice.
     fn try_uninit_slice(len: usize, layout: Layout) -> Option<PoolBox<[MaybeUninit<T>]>> {
         let first = Vacant::alloc(layout)?.into_storage().cast();
-        // SAFETY: storage for so many, in which nothing need be valid.
+        // SAFETY: the storage was just allocated for `len` values, and `MaybeUninit` needs no valid contents.
         Some(unsafe { PoolBox::from_non_null(NonNull::slice_from_raw_parts(first, len)) })
     }
 
-    /// Turns the slice into an array of the same elements in the same place, if it has as many.
+    /// Converts the slice into an array in place, if it has `N` elements.
     ///
     /// # Errors
     ///
-    /// The slice, if its length is another. (`Box::into_array`, still unstable, loses it.)
+    /// Returns the slice if it has another length. (`Box::into_array`, which is unstable, drops it.)
     ///
     /// # Examples
     ///
@@ -128,14 +128,15 @@ impl<T> PoolBox<[T]> {
             return Err(self);
         }
         let array = PoolBox::into_non_null(self).cast();
-        // SAFETY: an array of that length has the slice's layout.
+        // SAFETY: an array of this length has the layout of the slice, and the pointer is that of the handle.
         Ok(unsafe { PoolBox::from_non_null(array) })
     }
 
-    /// Takes the elements out one by one, leaving each where it is until then.
+    /// Returns an iterator that moves the elements out one by one.
     ///
-    /// A method, and not `IntoIterator`: the compiler cannot be told that `[T]` will never be an `Iterator`, and a
-    /// `PoolBox` of an iterator is one. So a `for` loop over the box itself needs it spelt out.
+    /// This is a method, not an `IntoIterator` implementation: a `PoolBox` of an iterator is an iterator, and the
+    /// compiler cannot rule out that `[T]` becomes an `Iterator`. So a `for` loop over the box calls this method by
+    /// name.
     ///
     /// # Examples
     ///
@@ -154,13 +155,14 @@ impl<T> PoolBox<[T]> {
         let end = self.len();
         let elements = PoolBox::into_raw(self) as *mut [MaybeUninit<T>];
         IntoIter {
-            // SAFETY: a box of the same layout; the elements are kept account of by `left`.
+            // SAFETY: the pointer is that of a box of the same layout, which was given up. `left` records which
+            // elements hold values.
             elements: unsafe { PoolBox::from_raw(elements) },
             left: 0..end,
         }
     }
 
-    /// Moves the elements to a vector, which has its own memory.
+    /// Moves the elements into a vector, which allocates its own memory.
     ///
     /// # Examples
     ///
@@ -174,19 +176,20 @@ impl<T> PoolBox<[T]> {
         let len = self.len();
         let mut vector = Vec::with_capacity(len);
         let elements = PoolBox::into_raw(self) as *mut [MaybeUninit<T>];
-        // SAFETY: a box of the same layout, which frees the memory but does not drop the elements.
+        // SAFETY: the pointer is that of a box of the same layout. This box frees the memory but does not drop the
+        // elements.
         let elements = unsafe { PoolBox::from_raw(elements) };
         let from = elements.as_ptr().cast::<T>();
-        // SAFETY: there is room for so many, in a place of its own.
+        // SAFETY: the vector has room for `len` elements, and its memory does not overlap the slice.
         unsafe { ptr::copy_nonoverlapping(from, vector.as_mut_ptr(), len) };
-        // SAFETY: so many were moved there.
+        // SAFETY: `len` elements were just moved there.
         unsafe { vector.set_len(len) };
         vector
     }
 }
 
 impl<T> PoolBox<T> {
-    /// Turns the value, where it is, into a slice of one.
+    /// Converts the box into a boxed slice of one element, in place.
     ///
     /// # Examples
     ///
@@ -198,32 +201,33 @@ impl<T> PoolBox<T> {
     #[must_use = "the value is dropped at once"]
     pub fn into_boxed_slice(this: Self) -> PoolBox<[T]> {
         let slice = NonNull::slice_from_raw_parts(Self::into_non_null(this), 1);
-        // SAFETY: a slice of one has the layout of its element.
+        // SAFETY: a slice of one element has the layout of the element, and the pointer is that of a box that was given
+        // up.
         unsafe { PoolBox::from_non_null(slice) }
     }
 }
 
 impl<T: ?Sized> PoolBox<T> {
-    /// Copies a value of any size into a slot. To move one, a caller leaves it with its owner until this returns, because a
-    /// failed allocation may unwind, and then makes the owner forget it.
+    /// Copies the bytes of a value of any size into a slot. To move a value, the caller leaves it with its owner until
+    /// this returns, because a failed allocation may unwind, and then makes the owner forget it.
     ///
     /// # Safety
     ///
-    /// The next thing that the caller does is to forget the value, unless its type is one whose bytes may be copied.
+    /// The caller forgets the value right after this call, unless its type allows a copy of its bytes.
     pub(crate) unsafe fn copied(value: &T) -> Self {
         let layout = Layout::for_value(value);
         let storage = Vacant::alloc(layout)
             .unwrap_or_else(|| refused(layout))
             .into_storage();
-        // SAFETY: fresh storage of the value's size.
+        // SAFETY: the storage was just allocated with the size of the value, so the two do not overlap.
         unsafe { storage.copy_from_nonoverlapping(NonNull::from(value).cast(), layout.size()) };
-        // SAFETY: the storage is for this layout and now holds the value.
+        // SAFETY: the storage has this layout and now holds the value.
         unsafe { Self::from_non_null(with_metadata_of(storage, value)) }
     }
 
-    /// Moves the value of a `Box`, of whatever size, into a slot.
+    /// Moves the value of a `Box`, of any size, into a slot.
     ///
-    /// There is no `From<Box<T>>`, as it would collide with `From<E: Error>`.
+    /// There is no `From<Box<T>>`, because it would conflict with `From<E: Error>`.
     ///
     /// # Examples
     ///
@@ -240,14 +244,15 @@ impl<T: ?Sized> PoolBox<T> {
         // SAFETY: the next line makes the box forget its value.
         let moved = unsafe { Self::copied(&boxed) };
         let emptied = Box::into_raw(boxed) as *mut ManuallyDrop<T>;
-        // SAFETY: a box of the same layout, which frees the memory but does not drop the value.
+        // SAFETY: the pointer is that of a box of the same layout. This box frees the memory but does not drop the
+        // value.
         drop(unsafe { Box::from_raw(emptied) });
         moved
     }
 }
 
 impl<T: Clone> From<&[T]> for PoolBox<[T]> {
-    /// A panic of `clone` drops the clones there are.
+    /// If `clone` panics, the clones made so far are dropped.
     fn from(elements: &[T]) -> Self {
         let mut cloned = IntoIter {
             elements: Self::new_uninit_slice(elements.len()),
@@ -257,7 +262,7 @@ impl<T: Clone> From<&[T]> for PoolBox<[T]> {
             cloned.elements[index].write(element.clone());
             cloned.left.end = index + 1;
         }
-        // SAFETY: there are as many as were cloned.
+        // SAFETY: all elements were cloned, so every element is initialized.
         unsafe { cloned.into_elements().assume_init() }
     }
 }
@@ -267,7 +272,7 @@ impl<T: Clone> Clone for PoolBox<[T]> {
         Self::from(&**self)
     }
 
-    /// Keeps the memory, and clones element by element, if the lengths are equal.
+    /// Reuses the memory and clones element by element, if the lengths are equal.
     fn clone_from(&mut self, source: &Self) {
         if self.len() == source.len() {
             self.clone_from_slice(source);
@@ -277,7 +282,7 @@ impl<T: Clone> Clone for PoolBox<[T]> {
     }
 }
 
-// For `&mut PoolBox<[T]>` it would collide, too.
+// An implementation for `&mut PoolBox<[T]>` would conflict with `Iterator for PoolBox<T>`.
 impl<'a, T> IntoIterator for &'a PoolBox<[T]> {
     type Item = &'a T;
     type IntoIter = core::slice::Iter<'a, T>;
@@ -287,9 +292,9 @@ impl<'a, T> IntoIterator for &'a PoolBox<[T]> {
     }
 }
 
-/// The elements of a boxed slice, taken out one by one: see [`PoolBox::into_iter`].
+/// An iterator that moves the elements out of a boxed slice: see [`PoolBox::into_iter`].
 ///
-/// Dropping it drops the elements that are left, and frees the slice's memory.
+/// Dropping it drops the remaining elements and frees the memory of the slice.
 ///
 /// # Examples
 ///
@@ -304,12 +309,12 @@ impl<'a, T> IntoIterator for &'a PoolBox<[T]> {
 /// ```
 pub struct IntoIter<T> {
     elements: PoolBox<[MaybeUninit<T>]>,
-    /// The elements that hold a value. All within bounds.
+    /// The elements that still hold a value. Always within bounds.
     left: Range<usize>,
 }
 
 impl<T> IntoIter<T> {
-    /// The elements that are left, as a slice.
+    /// Returns the remaining elements as a slice.
     ///
     /// # Examples
     ///
@@ -323,11 +328,11 @@ impl<T> IntoIter<T> {
     #[must_use]
     pub fn as_slice(&self) -> &[T] {
         let left: *const [MaybeUninit<T>] = &raw const self.elements[self.left.clone()];
-        // SAFETY: those that are left hold values, and are borrowed as the iterator is.
+        // SAFETY: the elements in `left` hold values, and the reference borrows the iterator.
         unsafe { &*(left as *const [T]) }
     }
 
-    /// All elements, none of which count as left.
+    /// Returns the box of all elements, and treats none of them as initialized.
     fn into_elements(mut self) -> PoolBox<[MaybeUninit<T>]> {
         self.left = 0..0;
         mem::replace(&mut self.elements, PoolBox::<[T]>::new_uninit_slice(0))
@@ -339,7 +344,7 @@ impl<T> Iterator for IntoIter<T> {
 
     fn next(&mut self) -> Option<T> {
         let index = self.left.next()?;
-        // SAFETY: it was left a moment ago, and is not now.
+        // SAFETY: the element held a value, and is no longer in `left`, so it is read once.
         Some(unsafe { self.elements[index].assume_init_read() })
     }
 
@@ -351,7 +356,7 @@ impl<T> Iterator for IntoIter<T> {
 impl<T> DoubleEndedIterator for IntoIter<T> {
     fn next_back(&mut self) -> Option<T> {
         let index = self.left.next_back()?;
-        // SAFETY: it was left a moment ago, and is not now.
+        // SAFETY: the element held a value, and is no longer in `left`, so it is read once.
         Some(unsafe { self.elements[index].assume_init_read() })
     }
 }
@@ -363,8 +368,8 @@ impl<T> Drop for IntoIter<T> {
     fn drop(&mut self) {
         let left = mem::replace(&mut self.left, 0..0);
         let left: *mut [MaybeUninit<T>] = &raw mut self.elements[left];
-        // SAFETY: those that are left hold values, and are not used again. The box frees the memory, also if one of
-        // the destructors panics.
+        // SAFETY: the elements in `left` hold values and are not used again. The box frees the memory, even if a
+        // destructor panics.
         unsafe { ptr::drop_in_place(left as *mut [T]) }
     }
 }

@@ -1,4 +1,4 @@
-//! Values out of their boxes, and other values into the same slot.
+//! Moving values out of boxes, and other values into the same slot.
 
 use core::alloc::Layout;
 use core::mem::MaybeUninit;
@@ -7,7 +7,7 @@ use super::PoolBox;
 use crate::pool::route;
 
 impl<T> PoolBox<T> {
-    /// Takes the value out and frees its slot.
+    /// Moves the value out and frees its slot.
     ///
     /// # Examples
     ///
@@ -23,7 +23,7 @@ impl<T> PoolBox<T> {
         Self::take(this).0
     }
 
-    /// Takes the value out and keeps its slot, for another value.
+    /// Moves the value out and keeps its slot for another value.
     ///
     /// # Examples
     ///
@@ -38,18 +38,18 @@ impl<T> PoolBox<T> {
     #[must_use = "to drop the value, drop the box"]
     pub fn take(this: Self) -> (T, PoolBox<MaybeUninit<T>>) {
         let slot = Self::into_uninit(this);
-        // SAFETY: the box held a value a moment ago. It is read once: the slot is no longer known to hold one.
+        // SAFETY: the box held a valid value. It is read once: the slot now counts as uninitialized.
         let value = unsafe { slot.assume_init_read() };
         (value, slot)
     }
 
-    /// Replaces the value by what `f` makes of it, in the same slot if that fits.
+    /// Replaces the value with the result of `f`, in the same slot if the result fits.
     ///
-    /// It does when both types have the same size class, and always when they have the same size and alignment.
+    /// The slot is reused if both types have the same size class, and always if they have the same size and alignment.
     ///
     /// # Panics
     ///
-    /// If `f` does; the slot is free then.
+    /// Panics if `f` panics. The slot is freed.
     ///
     /// # Examples
     ///
@@ -66,15 +66,15 @@ impl<T> PoolBox<T> {
         slot.refill(f(value))
     }
 
-    /// Replaces the value by what `f` makes of it, if it can; the slot is free if not.
+    /// Replaces the value with the result of `f`. If `f` returns an error, the slot is freed.
     ///
     /// # Errors
     ///
-    /// The error of `f`.
+    /// Returns the error of `f`.
     ///
     /// # Panics
     ///
-    /// If `f` does; the slot is free then.
+    /// Panics if `f` panics. The slot is freed.
     ///
     /// # Examples
     ///
@@ -92,12 +92,12 @@ impl<T> PoolBox<T> {
 }
 
 impl<T> PoolBox<MaybeUninit<T>> {
-    /// Puts a value of another type in the slot, or in a new one if it does not fit.
+    /// Writes a value of another type into the slot, or into a new slot if it does not fit.
     fn refill<U>(self, value: U) -> PoolBox<U> {
         if const { route::interchangeable(Layout::new::<T>(), Layout::new::<U>()) } {
             let slot = Self::into_non_null(self).cast::<MaybeUninit<U>>();
             route::refit(slot.cast(), Layout::new::<T>(), Layout::new::<U>());
-            // SAFETY: the slot is good for this type too, and nothing need be valid in it.
+            // SAFETY: the slots of both types are interchangeable, and `MaybeUninit` needs no valid contents.
             PoolBox::write(unsafe { PoolBox::from_non_null(slot) }, value)
         } else {
             drop(self);

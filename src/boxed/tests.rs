@@ -3,11 +3,11 @@ use crate::ground::error::AllocErrorKind;
 use crate::ground::os::refusal::while_refused;
 use crate::pool::SegmentPool;
 
-/// Refuses from the first heap on, on a thread that has none.
+/// Memory is refused from the first heap on: the thread has none yet.
 #[test]
 fn refused_memory_gives_the_value_back() {
     let thread = std::thread::spawn(|| {
-        // So many that no heap another test left behind can serve them all.
+        // Enough boxes that the heaps left by other tests cannot serve them all.
         let mut kept = Vec::new();
         let refused = while_refused(|| {
             loop {

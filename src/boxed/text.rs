@@ -1,5 +1,5 @@
-//! Boxed strings of all kinds: cloned, collected, and made into owned strings and bytes. (Made of borrowed and owned
-//! strings: `crate::forward`.)
+//! Boxed strings of all kinds: cloning, collecting, and conversion to owned strings and bytes. (`crate::forward` has
+//! the conversions from borrowed and owned strings.)
 
 use core::ffi::CStr;
 use std::borrow::Cow;
@@ -24,10 +24,10 @@ impl Clone for PoolBox<str> {
         Self::from(&**self)
     }
 
-    /// Keeps the memory if the lengths are equal.
+    /// Reuses the memory if the lengths are equal.
     fn clone_from(&mut self, source: &Self) {
         if self.len() == source.len() {
-            // SAFETY: all bytes are replaced, by those of a string.
+            // SAFETY: all bytes are replaced by the bytes of a valid string of the same length.
             let bytes = unsafe { self.as_bytes_mut() };
             bytes.copy_from_slice(source.as_bytes());
         } else {
@@ -50,7 +50,7 @@ into_owned!(str => String, CStr => CString, OsStr => OsString, Path => PathBuf);
 impl From<PoolBox<str>> for PoolBox<[u8]> {
     fn from(text: PoolBox<str>) -> Self {
         let bytes = PoolBox::into_raw(text) as *mut [u8];
-        // SAFETY: a string is a slice of bytes.
+        // SAFETY: a `str` has the layout of its bytes, and every string is a valid `[u8]`.
         unsafe { Self::from_raw(bytes) }
     }
 }

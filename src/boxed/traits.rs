@@ -1,5 +1,5 @@
-//! What a box does because its value does: the impls that need `&mut` to the value. (Those that need `&` are shared
-//! with `PoolArc`: `crate::forward`.)
+//! Traits that a box implements by forwarding to its value with `&mut`. (`crate::forward` has those that need only `&`,
+//! which `PoolArc` shares.)
 
 use core::borrow::BorrowMut;
 use core::fmt;
@@ -69,7 +69,7 @@ impl<F: ?Sized + Future + Unpin> Future for PoolBox<F> {
     }
 }
 
-/// Declares methods that call the value's own.
+/// Declares methods that call the methods of the value.
 macro_rules! forward_methods {
     ($(fn $name:ident(&mut self $(, $arg:ident: $Arg:ty)*) $(-> $Ret:ty)?;)*) => {$(
         #[inline]

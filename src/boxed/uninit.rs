@@ -1,15 +1,15 @@
-//! Boxes of `MaybeUninit`: slots whose value is yet to come, freed like any box if it never does.
+//! Boxes of `MaybeUninit`: slots without a value, freed like any box if no value is written.
 
 use core::mem::{ManuallyDrop, MaybeUninit};
 
 use super::PoolBox;
 
 impl<T> PoolBox<MaybeUninit<T>> {
-    /// Says that the value is there.
+    /// Converts the box to a box of an initialized value.
     ///
     /// # Safety
     ///
-    /// It is: the slot holds a valid `T`.
+    /// The slot holds a valid `T`.
     ///
     /// # Examples
     ///
@@ -25,11 +25,12 @@ impl<T> PoolBox<MaybeUninit<T>> {
     #[must_use = "the value is dropped at once"]
     pub unsafe fn assume_init(self) -> PoolBox<T> {
         let value = ManuallyDrop::new(self).value.cast();
-        // SAFETY: it comes from a box of the same layout; the value is there, as the caller guarantees.
+        // SAFETY: the pointer is that of a box of the same layout, which was given up. The caller guarantees a valid
+        // value.
         unsafe { PoolBox::from_non_null(value) }
     }
 
-    /// Puts the value in its slot.
+    /// Writes a value into the slot and returns the box of the value.
     ///
     /// # Examples
     ///
@@ -47,18 +48,18 @@ impl<T> PoolBox<MaybeUninit<T>> {
         unsafe { this.assume_init() }
     }
 
-    /// Calls `make` with the slot held: if it panics, the slot is freed.
+    /// Calls `make` while the box owns the slot, so that a panic frees the slot.
     #[inline(always)]
     pub(super) fn fill_with(self, make: impl FnOnce() -> T) -> PoolBox<T> {
         let place = self.value.cast::<T>();
         let value = make();
-        // SAFETY: the slot is for one `T`, and this box's alone.
+        // SAFETY: the slot has the layout of a `T`, and only this box uses it.
         unsafe { place.write(value) };
         // SAFETY: written above.
         unsafe { self.assume_init() }
     }
 
-    /// Sets all bytes of the slot to zero.
+    /// Fills the slot with zeros.
     pub(super) fn zeroed(self) -> Self {
         // SAFETY: the box owns storage for one `T`, and any bytes are valid in it.
         unsafe { self.value.write_bytes(0, 1) };
@@ -67,11 +68,11 @@ impl<T> PoolBox<MaybeUninit<T>> {
 }
 
 impl<T> PoolBox<[MaybeUninit<T>]> {
-    /// Says that all the values are there.
+    /// Converts the box to a box of initialized values.
     ///
     /// # Safety
     ///
-    /// They are: every element holds a valid `T`.
+    /// Every element holds a valid `T`.
     ///
     /// # Examples
     ///
@@ -89,25 +90,27 @@ impl<T> PoolBox<[MaybeUninit<T>]> {
     #[must_use = "the values are dropped at once"]
     pub unsafe fn assume_init(self) -> PoolBox<[T]> {
         let values = PoolBox::into_raw(self) as *mut [T];
-        // SAFETY: it comes from a box of the same layout; the values are there, as the caller guarantees.
+        // SAFETY: the pointer is that of a box of the same layout, which was given up. The caller guarantees valid
+        // values.
         unsafe { PoolBox::from_raw(values) }
     }
 
-    /// Sets all bytes to zero.
+    /// Fills the storage with zeros.
     pub(super) fn zeroed(self) -> Self {
         let first = self.value.cast::<MaybeUninit<T>>();
-        // SAFETY: the box owns storage for so many `T`, and any bytes are valid in it.
+        // SAFETY: the box owns storage for this many values, and any bytes are valid in it.
         unsafe { first.write_bytes(0, self.len()) };
         self
     }
 }
 
 impl<T> PoolBox<T> {
-    /// Forgets that there is a value.
+    /// Converts the box to a box without a value. The value is not dropped.
     #[inline(always)]
     pub(super) fn into_uninit(this: Self) -> PoolBox<MaybeUninit<T>> {
         let value = Self::into_non_null(this).cast();
-        // SAFETY: it comes from a box of the same layout, and nothing need be valid in it.
+        // SAFETY: the pointer is that of a box of the same layout, which was given up. `MaybeUninit` needs no valid
+        // contents.
         unsafe { PoolBox::from_non_null(value) }
     }
 }
