@@ -44,7 +44,7 @@ fn the_picture_shows_every_state_before_and_fewer_segments_after() {
         ("#17436b", "live", true),
         ("#d55e00", "in flight", false),
         ("#f7d23e", "at hand", false),
-        ("#a9b6c1", "home", true),
+        ("#a9b6c1", "returned", true),
     ] {
         let path = format!("<path fill=\"{colour}\"");
         assert!(before.contains(&path), "{what}");
@@ -53,7 +53,7 @@ fn the_picture_shows_every_state_before_and_fewer_segments_after() {
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
     let text = String::from_utf8(output.stdout).unwrap();
     let segments = if cfg!(feature = "hardened") { 2 } else { 9 }; // 512 KiB or 64
-    let other = format!("heap 1: another thread's, {segments} segments");
+    let other = format!("heap 1: held by another thread, {segments} segments");
     assert_eq!(text.matches(&other).count(), 2, "{text}");
     assert_eq!(text.matches("0 in flight, 0 at hand").count(), 2, "{text}");
 }

@@ -92,8 +92,7 @@ macro_rules! forward_to_value {
             }
         }
 
-        /// As for `Box`. Not implemented for `dyn Error`, because that would conflict with the conversion of any error
-        /// into a
+        /// As for `Box`. Not implemented for `dyn Error`, because of a conflict with the conversion of any error to a
         #[doc = concat!("`", stringify!($Handle), "<dyn Error>`.")]
         impl<T: core::error::Error> core::error::Error for $Handle<T> {
             fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {

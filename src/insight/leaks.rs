@@ -1,7 +1,7 @@
-//! What a pool still holds when it should hold nothing.
+//! Reports of the values of a pool that were not dropped.
 //!
-//! A plain value, made when somebody asks: at the end of a pool if its builder said so, or by its user. Nothing is ever
-//! written to stderr by itself.
+//! A report is a plain value. It is made when the pool is dropped, if its builder set `on_leak`, or when the user
+//! requests one. Nothing is written to stderr by default.
 
 use core::error::Error;
 use core::fmt;
@@ -10,11 +10,12 @@ use crate::heap::registry::RegistryRef;
 use crate::insight::stats::Stats;
 use crate::thread;
 
-/// The values of a pool that were not dropped: how many, and of which type.
+/// The number and type of the values of a pool that were not dropped.
 ///
-/// It is exact when no other thread has a heap of the pool and all threads that dropped values of it have ended, idled or
-/// flushed. Otherwise `live` is the most that it can be: a value that another thread dropped a moment ago counts as
-/// long as its slot is in an open batch of that thread, or waits for a thread that holds the heap it belongs to.
+/// The report is exact if no other thread holds a heap of the pool, and if all threads that dropped values of it have
+/// since ended, idled or flushed. Otherwise `live` is an upper bound. A value that another thread dropped recently
+/// still counts while its slot is in an open batch of that thread, or waits for the thread that holds the heap of its
+/// segment.
 ///
 /// # Examples
 ///
@@ -29,19 +30,19 @@ use crate::thread;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeakReport {
-    /// The pool's name, or that of its type.
+    /// The pool's name, or the type name of its values.
     pub name: &'static str,
-    /// The type of the values.
+    /// The type name of the values.
     pub type_name: &'static str,
-    /// Values that were not dropped, as far as is known.
+    /// The number of values that were not dropped, or an upper bound of it.
     pub live: u64,
-    /// Heaps of the pool that other threads hold, where values that were dropped may still count.
+    /// Heaps of the pool that other threads hold. They may still count values that were dropped.
     pub running_heaps: u64,
 }
 
 impl LeakReport {
-    /// Brings home what this thread may bring home, so that it does not count, and reports the rest if there is any. No
-    /// foreign code runs.
+    /// Collects everything that this thread can reach, so that it does not count, and reports the remaining values, if
+    /// any. Runs no foreign code.
     pub(crate) fn of(
         pool: RegistryRef,
         name: &'static str,

@@ -1,15 +1,17 @@
-//! What the slots of a heap are, as its lists say, while no foreign code runs.
+//! The state of each slot of a heap according to its lists, read while no foreign code runs.
 //!
-//! The global allocator is foreign code: it may call `trim` or `idle`, use boxes, or look at pools itself, and so change or
-//! release what is being walked. So a look at heaps has two parts, taken by turns until the room was enough:
+//! The global allocator is foreign code. It may call `trim` or `idle`, use boxes, or inspect pools itself, and so
+//! change or release the lists during a walk. So an inspection of heaps has two parts, which alternate until the room
+//! suffices:
 //!
 //! ```text
-//! make room   allocates: any code may run, no heap is held but by the thread itself
-//! look        adopt, walk, put back: fills the room, never allocates, never panics
+//! make room   allocates: foreign code may run, and no heap is adopted temporarily
+//! look        adopts, walks and puts back the heaps: fills the room, never allocates, never panics
 //! ```
 //!
-//! The room is flat: one [`Shelf`] has the segments of a heap, in order, another a [`SlotState`] for each slot. A push without
-//! room, or a damaged list, [stops](Stop) the look. Damage becomes a panic when every heap was put back.
+//! The room is flat: one [`Shelf`] contains the segments of a heap in order, and another a [`SlotState`] for each slot.
+//! A push without room, or a damaged list, [stops](Stop) the inspection. Damage is raised as a panic after every heap
+//! was put back.
 
 use core::ops::{Deref, DerefMut, Range};
 
@@ -18,7 +20,7 @@ use crate::heap::HeapRef;
 use crate::memory::segment::{SegmentRef, capacity};
 use crate::slot::SlotPtr;
 
-/// What a slot is.
+/// The state of a slot.
 ///
 /// # Examples
 ///
@@ -34,21 +36,21 @@ use crate::slot::SlotPtr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SlotState {
-    /// It holds a value; or another thread freed it, and has it in an open batch or keeps it for its own use.
+    /// It holds a value. Or another thread freed it, and has it in an open batch or keeps it for its own use.
     Live,
-    /// Freed by a thread that does not own the segment, and not yet home: in an open batch of the asking thread, or
-    /// received and not yet collected.
+    /// Freed by a thread that does not own the segment, and not yet returned to the segment: in an open batch of the
+    /// calling thread, or received by the owner and not yet collected.
     InFlight,
-    /// Free, in a list of the thread that has the heap, or had it last: handed out next.
+    /// Free, in a list of the thread that owns the heap, or that owned it last. Such slots are allocated next.
     AtHand,
-    /// Free, on the segment's own list.
+    /// Free, in the free list of its segment.
     Returned,
-    /// Free, and never handed out: if the page was never used either, it costs no memory.
+    /// Free and never allocated. If its page was never used either, it takes no memory.
     Untouched,
 }
 
 impl SlotState {
-    /// Every state.
+    /// All states.
     pub const ALL: [Self; 5] = [
         Self::Live,
         Self::InFlight,
@@ -58,17 +60,17 @@ impl SlotState {
     ];
 }
 
-/// Why a look ended before it had seen everything.
+/// The reason why an inspection stopped early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// There is more to see than there is room for: the pool has changed since the room was made.
+    /// There are more items than room: the pool has changed since the room was made.
     NoRoom,
-    /// A list is damaged, in this way.
+    /// A list is damaged, as described.
     Damaged(&'static str),
 }
 
-/// How much more room is made than seems to be needed: twice as much with each attempt. So there is an end, however fast other
-/// threads, or the global allocator, make segments.
+/// The excess room, which doubles with each attempt. So the attempts end, even if other threads or the global allocator
+/// keep adding segments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slack {
     attempt: u32,
@@ -80,11 +82,11 @@ impl Slack {
     }
 }
 
-/// Makes room and looks, by turns, until the room was enough.
+/// Alternates between making room and inspecting, until the room suffices.
 ///
 /// # Panics
 ///
-/// If a list is damaged.
+/// Panics if a list is damaged.
 pub(crate) fn until_seen<Room, Seen>(
     room: &mut Room,
     make_room: impl Fn(&mut Room, Slack),
@@ -101,7 +103,7 @@ pub(crate) fn until_seen<Room, Seen>(
     }
 }
 
-/// Room for items that a look finds.
+/// Room for the items of an inspection.
 #[derive(Debug)]
 pub(crate) struct Shelf<T>(Vec<T>);
 
@@ -112,7 +114,7 @@ impl<T> Default for Shelf<T> {
 }
 
 impl<T: Copy> Shelf<T> {
-    /// Clears the shelf and makes room for so many items. Foreign code may run.
+    /// Clears the shelf and makes room for `items` items. Foreign code may run.
     pub(crate) fn make_room(&mut self, items: usize) {
         self.0.clear();
         self.0.reserve(items);
@@ -123,7 +125,7 @@ impl<T: Copy> Shelf<T> {
         self.push_many(item, 1)
     }
 
-    /// Adds an item so many times. Never allocates.
+    /// Adds an item `times` times. Never allocates.
     pub(crate) fn push_many(&mut self, item: T, times: usize) -> Result<(), Stop> {
         let len = self.0.len() + times;
         if len > self.0.capacity() {
@@ -133,7 +135,7 @@ impl<T: Copy> Shelf<T> {
         Ok(())
     }
 
-    /// Takes every item away and keeps the room.
+    /// Removes all items and keeps the room.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
@@ -153,7 +155,7 @@ impl<T> DerefMut for Shelf<T> {
     }
 }
 
-/// How many segments and slots there are.
+/// A number of segments and slots.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) segments: usize,
@@ -161,7 +163,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// Any thread may ask; exact for the owner.
+    /// Any thread may call this. The result is exact for the owning thread.
     pub(crate) fn of(heap: HeapRef) -> Self {
         let mut size = Self::default();
         for (index, bin) in heap.bins().enumerate() {
@@ -173,14 +175,14 @@ impl Size {
     }
 }
 
-/// A segment of a heap that is looked at.
+/// A segment of an inspected heap.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outline {
     pub(crate) address: usize,
     pub(crate) bytes: usize,
     pub(crate) slot_bytes: usize,
     pub(crate) capacity: usize,
-    /// Slots of the heap's segments before this one.
+    /// The number of slots in the preceding segments of the heap.
     before: usize,
 }
 
@@ -200,20 +202,21 @@ impl Outline {
         (self.slot_bytes, self.address)
     }
 
-    /// The places of its slots among those of its heap.
+    /// The indices of its slots among all slots of the heap.
     pub(crate) fn slots(&self) -> Range<usize> {
         self.before..self.before + self.capacity
     }
 }
 
-/// Adds the segments of a heap by slot size and address, and returns how many slots they have. Owner only.
+/// Adds the segments of a heap, sorted by slot size and address, and returns the number of their slots. Owning thread
+/// only.
 pub(crate) fn outline(heap: HeapRef, outlines: &mut Shelf<Outline>) -> Result<usize, Stop> {
     let first = outlines.len();
     for segment in heap.used_bins().flat_map(|bin| bin.segments()) {
         outlines.push(Outline::new(segment))?;
     }
     let added = &mut outlines[first..];
-    added.sort_unstable_by_key(Outline::key); // in place
+    added.sort_unstable_by_key(Outline::key); // sorts in place, without allocation
     let mut slots = 0;
     for outline in added {
         outline.before = slots;
@@ -222,8 +225,9 @@ pub(crate) fn outline(heap: HeapRef, outlines: &mut Shelf<Outline>) -> Result<us
     Ok(slots)
 }
 
-/// Says of each slot of a heap which of its lists it is in. `slots` are those of `outlines`, which may name segments that the
-/// heap has released since. Returns how many slots of other heaps' segments are in the lists. Owner only.
+/// Sets the state of each slot of a heap from the heap's lists. `slots` are the slots of `outlines`, which may include
+/// segments that the heap has released since. Returns how many slots in the lists belong to segments of other heaps.
+/// Owning thread only.
 pub(crate) fn draw(
     heap: HeapRef,
     outlines: &[Outline],
@@ -241,27 +245,28 @@ pub(crate) fn draw(
             match drawing.slots_of(segment, bin.stride()) {
                 Some(slots) => mark(slots, segment, slot, SlotState::AtHand)?,
                 None if segment.heap() != heap.id() => foreign += 1,
-                None => return Err(Stop::Damaged("a segment is not in its bin")),
+                None => return Err(Stop::Damaged("a segment is missing from its bin")),
             }
         }
     }
     Ok(foreign)
 }
 
-/// The segment of a slot that is in a list of a bin of this stride, or in a batch of such slots.
+/// Returns the segment of a slot that is in a list of a bin of this stride, or in a batch of such slots.
 pub(crate) fn segment_of(slot: SlotPtr, stride: usize) -> SegmentRef {
-    // SAFETY: such slots are in segments of the stride, in use while the slot is not on the list of its segment.
+    // SAFETY: the slot is in a segment of this stride, which stays in use while the slot is not in the segment's own
+    // free list.
     unsafe { SegmentRef::of(slot, Span::of(stride)) }
 }
 
-/// The segments of one heap, and the slots of all of them.
+/// The segments of one heap and all their slots.
 struct Drawing<'a> {
     outlines: &'a [Outline],
     slots: &'a mut [SlotState],
 }
 
 impl Drawing<'_> {
-    /// The slots of a segment, if it is one of these.
+    /// Returns the slots of a segment, if it is one of `outlines`.
     fn slots_of(&mut self, segment: SegmentRef, stride: usize) -> Option<&mut [SlotState]> {
         let key = (stride, segment.addr());
         let place = self
@@ -273,12 +278,14 @@ impl Drawing<'_> {
 
     fn draw_segment(&mut self, segment: SegmentRef) -> Result<(), Stop> {
         let stride = segment.identity().stride;
-        // None would be a segment that was added since the outline: to be looked at anew.
+        // `None` means that the segment was added after the outline, so a new attempt is needed.
         let slots = self.slots_of(segment, stride).ok_or(Stop::NoRoom)?;
         slots[..segment.bumped()].fill(SlotState::Live);
         for slot in segment.returned() {
             if segment_of(slot, stride) != segment {
-                return Err(Stop::Damaged("a slot is at home in another segment"));
+                return Err(Stop::Damaged(
+                    "a segment's free list contains a slot of another segment",
+                ));
             }
             mark(slots, segment, slot, SlotState::Returned)?;
         }
@@ -286,7 +293,7 @@ impl Drawing<'_> {
     }
 }
 
-/// Marks a slot of the segment, which is in a list, as free.
+/// Marks a slot of the segment as free, because a list contains it.
 fn mark(
     slots: &mut [SlotState],
     segment: SegmentRef,
@@ -297,10 +304,14 @@ fn mark(
     match index.and_then(|index| slots.get_mut(index)) {
         Some(state @ SlotState::Live) => *state = free,
         Some(SlotState::Untouched) => {
-            return Err(Stop::Damaged("a free slot was never handed out"));
+            return Err(Stop::Damaged("a free slot was never allocated"));
         }
-        Some(_) => return Err(Stop::Damaged("a free slot is in two places")),
-        None => return Err(Stop::Damaged("a free slot starts where none does")),
+        Some(_) => return Err(Stop::Damaged("a free slot is listed twice")),
+        None => {
+            return Err(Stop::Damaged(
+                "a free slot is not at the address of any slot",
+            ));
+        }
     }
     Ok(())
 }

@@ -1,14 +1,15 @@
-//! What pools say of themselves: numbers, tables, pictures, leaks.
+//! Introspection of pools: counters, tables, snapshots, leaks.
 //!
-//! | file | what it makes |
+//! | file | contents |
 //! |---|---|
 //! | `look` | the state of each slot of a heap, while no foreign code runs |
 //! | `stats` | sums of the owners' counters; `validate`, which counts each slot once |
-//! | `report` | a table of them, beside what the process has mapped |
-//! | `snapshot` | a picture: each slot of each segment of each heap |
+//! | `report` | a table of the counters, and the memory of the process |
+//! | `snapshot` | the state of each slot of each segment of each heap |
 //! | `leaks` | the values that were not dropped |
 //!
-//! Counters are read by any thread and may lag. Lists are looked into only by the owner of their heap. Uses `thread` and what is below.
+//! Any thread reads the counters, and they may lag. Only the owning thread of a heap reads its lists. Uses `thread` and
+//! the layers below it.
 
 pub(crate) mod leaks;
 pub(crate) mod look;

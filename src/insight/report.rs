@@ -1,7 +1,7 @@
-//! Where the memory is: a pool's numbers by size of slot, beside what the process holds, as a table to read.
+//! Reports: a pool's counters by slot size and the memory of the process, formatted as a table.
 //!
-//! Plain values, made from the counters when they are asked for. The arenas are all pools' together, for a segment that
-//! one pool gives back is the next one's: so what is mapped and resident is known of the process, not of a pool.
+//! Reports are plain values, computed from the counters on request. All pools share the arenas, because a segment that
+//! one pool releases may be used by another. So mapped and resident memory is known for the process, not for a pool.
 
 use core::fmt;
 
@@ -10,10 +10,10 @@ use crate::ground::os;
 use crate::heap::registry;
 use crate::insight::stats::{ClassStats, Stats, stats};
 
-/// What the arenas of all pools together take from the operating system now. Values with a dedicated mapping, and the
-/// heaps, a few KiB each of what they map, are beside them.
+/// The memory that the arenas of all pools take from the operating system. Values with dedicated mappings are not
+/// included, nor are the heaps, which are mapped separately and use a few KiB each.
 ///
-/// It may lag behind while other threads run.
+/// The numbers may lag behind while other threads run.
 ///
 /// # Examples
 ///
@@ -26,21 +26,22 @@ use crate::insight::stats::{ClassStats, Stats, stats};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
-    /// Arenas, 4 MiB each, from which segments are taken.
+    /// The number of arenas, of 4 MiB each, which are divided into segments.
     pub arenas: u64,
-    /// Their address space, in bytes. Untouched pages in it cost no memory.
+    /// The address space of the arenas, in bytes. Untouched pages in it take no memory.
     pub mapped_bytes: u64,
-    /// What of it is in segments that no pool has, in bytes.
+    /// The part of the address space in segments that no pool uses, in bytes.
     pub free_bytes: u64,
-    /// What of these free segments kept its pages for the next need, in bytes. [`trim`](crate::trim) gives them back.
+    /// The part of these free segments that still has its pages, in bytes. [`trim`](crate::trim) returns these pages to
+    /// the system.
     pub dirty_bytes: u64,
-    /// What of the address space has a page in memory, in bytes; `None` where the system does not say, as only Linux
-    /// does (`/proc/self/pagemap`).
+    /// The resident part of the address space, in bytes, or `None` if the system does not report it. Only Linux does
+    /// (`/proc/self/pagemap`).
     pub resident_bytes: Option<u64>,
-    /// Address space that was unmapped and that the system did not take back, because the process has as many mappings as it
-    /// may (`vm.max_map_count` on Linux), in bytes. It is in no arena and in no value's mapping. The next mapping of the same
-    /// size uses it, and until then at most a page of each range is in memory. Each range that is unmapped later, and
-    /// [`trim`](crate::trim), try again to give it back.
+    /// The address space that the crate could not unmap, in bytes, because the process has reached the limit of
+    /// mappings (`vm.max_map_count` on Linux). It belongs to no arena and to no value. The next mapping of the same
+    /// size reuses it. Until then at most one page of each range is resident. Each later unmapping, and
+    /// [`trim`](crate::trim), retry.
     pub kept_bytes: u64,
 }
 
@@ -63,16 +64,16 @@ impl fmt::Display for Memory {
         )?;
         if self.kept_bytes > 0 {
             let kept = Bytes(self.kept_bytes);
-            write!(f, "; {kept} that the system did not take back")?;
+            write!(f, "; {kept} that could not be unmapped")?;
         }
         Ok(())
     }
 }
 
-/// What the arenas of all pools take from the operating system now.
+/// Returns the memory that the arenas of all pools take from the operating system.
 ///
-/// Cost: a load or three per arena there ever was at once, and on Linux a system call per arena, of some 20
-/// microseconds. For a look now and then, not for a loop.
+/// Cost: one to three loads for each arena of the highest number that ever existed at once, and on Linux a system call
+/// of about 20 microseconds per arena. Suitable for occasional calls, not for a loop.
 ///
 /// # Examples
 ///
@@ -96,8 +97,7 @@ pub fn memory() -> Memory {
     }
 }
 
-/// Where the memory is: a pool's numbers, by size of slot and in total, and what the process holds. `Display` makes a
-/// table of it.
+/// A pool's counters, by slot size and in total, and the memory of the process. `Display` formats it as a table.
 ///
 /// # Examples
 ///
@@ -111,13 +111,13 @@ pub fn memory() -> Memory {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The pool's name, or that of its type.
+    /// The pool's name, or the type name of its values.
     pub name: &'static str,
-    /// The pool's numbers.
+    /// The pool's counters in total.
     pub total: Stats,
-    /// The same by size of slot, smallest first, for the sizes that were ever used.
+    /// The pool's counters by slot size, in increasing order, for the sizes that were ever used.
     pub classes: Vec<ClassStats>,
-    /// What the arenas of all pools take.
+    /// The memory of the arenas of all pools.
     pub memory: Memory,
 }
 
@@ -132,7 +132,7 @@ impl Report {
     }
 }
 
-/// The default pool's numbers, by size of slot and in total, beside what the process holds. Cost: see [`memory`].
+/// Returns the default pool's counters, by slot size and in total, and the memory of the process. Cost: see [`memory`].
 ///
 /// # Examples
 ///
@@ -186,7 +186,7 @@ impl fmt::Display for Report {
             let bytes = Bytes(total.large_bytes);
             writeln!(
                 f,
-                "values with a mapping of their own: {}, {bytes}",
+                "values with dedicated mappings: {}, {bytes}",
                 total.large
             )?;
         }
@@ -211,12 +211,12 @@ fn row(f: &mut fmt::Formatter<'_>, slot: &str, class: &ClassStats) -> fmt::Resul
     )
 }
 
-/// The last row, which is the sum of those above it whatever happened since the totals were read.
+/// Computes the last row as the sum of the rows above it, even if the totals have changed since.
 fn summed(classes: &[ClassStats]) -> ClassStats {
     classes.iter().fold(ClassStats::default(), ClassStats::plus)
 }
 
-/// Bytes, as people read them.
+/// A number of bytes, formatted with a unit.
 struct Bytes(u64);
 
 impl fmt::Display for Bytes {

@@ -1,12 +1,13 @@
-//! A picture of a pool: which slots of which segments of which heaps are alive, free, or on their way.
+//! Snapshots of a pool: which slots of which segments of which heaps are live, free, or in flight.
 //!
-//! Only the owner of a heap may look into its lists, so the picture shows the heaps of the asking thread and those that
-//! no thread holds, which it adopts for the moment; of the others it says how many segments they have.
+//! Only the owning thread of a heap may read its lists. So a snapshot shows the heaps of the calling thread, and the
+//! abandoned heaps, which it adopts temporarily. For the other heaps it gives only the number of segments.
 //!
-//! Slots on a remote list are not looked at where they are, for whoever frees a segment's last one may purge them all.
-//! They are collected, as the next allocation would, and what was alive before and is free after was in flight.
+//! Slots in a remote list are not inspected in place, because a thread that frees the last slot of a segment may purge
+//! the segment. They are collected, as the next allocation would do. Slots that were live before and are free
+//! afterwards were in flight.
 //!
-//! A picture is first a [`Sketch`], for which no foreign code runs; the values that the user gets are made of that.
+//! A snapshot is first recorded in a [`Sketch`], while no foreign code runs. The user's values are made from that.
 
 use core::fmt;
 
@@ -16,7 +17,7 @@ use crate::insight::look::{self, Outline, Shelf, Size, Slack, SlotState, Stop};
 use crate::slot::SlotPtr;
 use crate::thread;
 
-/// Who has a heap.
+/// The holder of a heap.
 ///
 /// # Examples
 ///
@@ -32,15 +33,15 @@ use crate::thread;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Holder {
-    /// The thread that asks.
+    /// The calling thread.
     ThisThread,
-    /// No thread: it ended, or idles.
+    /// No thread: the heap is abandoned, because its thread ended or idles.
     Nobody,
-    /// Another thread, whose lists cannot be looked into while it runs.
+    /// Another thread. Its lists cannot be inspected while it runs.
     OtherThread,
 }
 
-/// A segment and its slots.
+/// A segment and the states of its slots.
 ///
 /// # Examples
 ///
@@ -58,17 +59,17 @@ pub enum Holder {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentSnapshot {
-    /// Where it is.
+    /// The address of the segment.
     pub address: usize,
-    /// Its size, in bytes.
+    /// The size of the segment, in bytes.
     pub bytes: usize,
-    /// Bytes from one slot to the next.
+    /// The distance from one slot to the next, in bytes.
     pub slot_bytes: usize,
-    /// Its slots, in the order of addresses.
+    /// The slots, in address order.
     pub slots: Vec<SlotState>,
 }
 
-/// A heap: what one thread has at a time.
+/// A heap and its segments. One thread at a time owns a heap.
 ///
 /// # Examples
 ///
@@ -76,22 +77,22 @@ pub struct SegmentSnapshot {
 /// let pool = segment_pool::SegmentPool::new();
 /// let _boxed = pool.alloc(1);
 /// let snapshot = pool.snapshot();
-/// println!("{}", snapshot.heaps[0]); // this thread's, 1 segments: 1 live, ...
+/// println!("{}", snapshot.heaps[0]); // held by this thread, 1 segments: 1 live, ...
 /// assert_eq!(snapshot.heaps[0].segment_count, snapshot.heaps[0].segments.len());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeapSnapshot {
-    /// Who has it.
+    /// The holder of the heap.
     pub holder: Holder,
-    /// How many segments it has, not counting spares. Of another thread's heap this is all that can be said, and it may
-    /// lag.
+    /// The number of segments, not counting spare segments. For a heap of another thread only this number is known, and
+    /// it may lag.
     pub segment_count: usize,
-    /// Its segments, by slot size and address: none for [`Holder::OtherThread`], for they cannot be looked into.
+    /// The segments, by slot size and address. Empty for [`Holder::OtherThread`].
     pub segments: Vec<SegmentSnapshot>,
 }
 
-/// What is where in a pool. See [`snapshot()`].
+/// The state of each slot of a pool, by heap and segment. See [`snapshot()`].
 ///
 /// # Examples
 ///
@@ -105,21 +106,22 @@ pub struct HeapSnapshot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The pool's name, or that of its type.
+    /// The pool's name, or the type name of its values.
     pub name: &'static str,
-    /// Its heaps, the oldest first. They stay as long as the pool, so a place in this list is always the same heap's.
+    /// The heaps, the oldest first. They exist as long as the pool, so an index in this list always denotes the same
+    /// heap.
     pub heaps: Vec<HeapSnapshot>,
 }
 
-/// What is where in the default pool: the state of each slot of the heaps that this thread or no thread has. Heaps that
-/// other threads have are listed without their segments.
+/// Returns the state of each slot in the default pool's heaps that this thread holds or that are abandoned. Heaps that
+/// other threads hold are listed without their segments.
 ///
-/// On the way it collects what waits for these heaps, and gives their spare segments back where nobody has them. Cost: it
-/// looks at every slot. For tests, diagnosis and drawings; the example `occupancy` draws one.
+/// The call also collects the remote frees of these heaps, and releases the spare segments of the abandoned ones. Cost:
+/// it inspects every slot. It is meant for tests, diagnosis and drawings; the example `occupancy` draws one.
 ///
 /// # Panics
 ///
-/// If a list is damaged, as [`validate`](crate::validate) does.
+/// Panics if a list is damaged, as [`validate`](crate::validate) does.
 ///
 /// # Examples
 ///
@@ -155,7 +157,7 @@ impl Snapshot {
         Self { name, heaps }
     }
 
-    /// Slots in this state, of the heaps that were looked into.
+    /// Counts the slots in this state, in the heaps that were inspected.
     ///
     /// # Examples
     ///
@@ -173,7 +175,7 @@ impl Snapshot {
 }
 
 impl HeapSnapshot {
-    /// Slots in this state.
+    /// Counts the slots in this state.
     ///
     /// # Examples
     ///
@@ -194,7 +196,7 @@ impl HeapSnapshot {
 }
 
 impl SegmentSnapshot {
-    /// Of a segment and the slots of its heap.
+    /// Makes the snapshot of a segment, given the slots of its heap.
     fn new(outline: &Outline, slots: &[SlotState]) -> Self {
         Self {
             address: outline.address,
@@ -204,7 +206,7 @@ impl SegmentSnapshot {
         }
     }
 
-    /// Slots in this state.
+    /// Counts the slots in this state.
     ///
     /// # Examples
     ///
@@ -221,36 +223,36 @@ impl SegmentSnapshot {
     }
 }
 
-/// All heaps of a pool, as they were seen. Flat, with room that was made before.
+/// All heaps of a pool as inspected. The data is flat, in room that was made before.
 #[derive(Default)]
 struct Sketch {
     heaps: Shelf<Seen>,
-    /// The segments of all heaps, one heap's after the other's.
+    /// The segments of all heaps, heap by heap.
     outlines: Shelf<Outline>,
-    /// The slots of all these.
+    /// The slots of all these segments.
     slots: Shelf<SlotState>,
-    /// The slots of one heap, after it has collected.
+    /// The slots of one heap, after it was collected.
     after: Shelf<SlotState>,
-    /// By segment.
-    astray: Shelf<Astray>,
+    /// Sorted by segment.
+    remote_slots: Shelf<RemoteSlot>,
 }
 
-/// A heap that was seen.
+/// A heap that was inspected.
 #[derive(Clone, Copy)]
 struct Seen {
     holder: Holder,
     segment_count: usize,
-    /// How many of its segments and slots were drawn.
+    /// The number of its segments and slots in the sketch.
     drawn: Size,
 }
 
-/// A slot of another heap that this thread freed and did not send home: in an open batch, or kept in its lists, those of its
-/// handles too.
+/// A slot of another heap that this thread freed but did not return to its segment: it is in an open batch, or in a
+/// list of the thread or of its handles.
 #[derive(Clone, Copy)]
-struct Astray {
-    /// The segment's address.
+struct RemoteSlot {
+    /// The address of the segment.
     segment: usize,
-    /// The slot's number in its segment.
+    /// The index of the slot in its segment.
     index: usize,
     state: SlotState,
 }
@@ -261,23 +263,23 @@ impl Sketch {
         let segments = sizes().map(|size| size.segments).sum();
         let slots = sizes().map(|size| size.slots).sum();
         let most = sizes().map(|size| size.slots).max().unwrap_or(0);
-        let mut astray = 0;
-        each_astray(pool, |_| astray += 1);
+        let mut remote_slots = 0;
+        each_remote_slot(pool, |_| remote_slots += 1);
         self.heaps.make_room(slack.beyond(pool.heaps().count()));
         self.outlines.make_room(slack.beyond(segments));
         self.slots.make_room(slack.beyond(slots));
         self.after.make_room(slack.beyond(most));
-        self.astray.make_room(slack.beyond(astray));
+        self.remote_slots.make_room(slack.beyond(remote_slots));
     }
 
-    /// Runs no foreign code, which might idle or flush between two heaps: what is astray stays so.
+    /// Runs no foreign code, which might idle or flush between two heaps. So the `remote_slots` stay where they are.
     fn take(&mut self, pool: RegistryRef) -> Result<(), Stop> {
         let mut room = Ok(());
-        each_astray(pool, |astray| {
-            room = room.and_then(|()| self.astray.push(astray))
+        each_remote_slot(pool, |slot| {
+            room = room.and_then(|()| self.remote_slots.push(slot))
         });
         room?;
-        self.astray.sort_unstable_by_key(|astray| astray.segment); // in place
+        self.remote_slots.sort_unstable_by_key(|slot| slot.segment); // sorts in place, without allocation
         pool.heaps().try_for_each(|heap| self.see(pool, heap))
     }
 
@@ -294,26 +296,26 @@ impl Sketch {
         }
         pool.add_ref();
         let drawn = self.draw(heap, Holder::Nobody);
-        // SAFETY: adopted and counted above.
+        // SAFETY: the heap was adopted and its reference was counted above.
         unsafe { thread::put_back(heap) };
         drawn
     }
 
-    /// Owner only.
+    /// Owning thread only.
     fn draw(&mut self, heap: HeapRef, holder: Holder) -> Result<(), Stop> {
         let (segments, slots) = (self.outlines.len(), self.slots.len());
         self.lay_out(heap, holder)?;
         let outlines = &self.outlines[segments..];
         let seen = &mut self.slots[slots..];
         look::draw(heap, outlines, seen)?;
-        note_astray(outlines, seen, &self.astray);
+        note_remote_slots(outlines, seen, &self.remote_slots);
         thread::collect(heap);
         look::draw(heap, outlines, &mut self.after)?;
         note_arrived(seen, &self.after);
         Ok(())
     }
 
-    /// Adds a heap with its segments, and their slots for now as they are when a segment is new. Owner only.
+    /// Adds a heap with its segments. The slots get the state of a new segment for now. Owning thread only.
     fn lay_out(&mut self, heap: HeapRef, holder: Holder) -> Result<(), Stop> {
         let before = self.outlines.len();
         let slots = look::outline(heap, &mut self.outlines)?;
@@ -328,7 +330,7 @@ impl Sketch {
         })
     }
 
-    /// The values that the user gets. Foreign code may run, and all that was seen stays as it was seen.
+    /// Makes the user's values. Foreign code may run, and does not change what was recorded.
     fn heaps(&self) -> Vec<HeapSnapshot> {
         let (mut outlines, mut slots) = (&self.outlines[..], &self.slots[..]);
         let heap = |seen: &Seen| {
@@ -348,17 +350,18 @@ impl Sketch {
     }
 }
 
-/// Whether the heap is this thread's or, as it seems, nobody's.
+/// Whether the heap is held by this thread or appears to be abandoned.
 fn may_be_seen(heap: &HeapRef) -> bool {
     thread::holds(*heap) || !heap.is_held()
 }
 
-/// Calls `visit` with what this thread has of other heaps, of this pool and, in its open batches, of any.
-fn each_astray(pool: RegistryRef, mut visit: impl FnMut(Astray)) {
+/// Calls `visit` with the slots of other heaps that this thread has: in the lists of its heaps of this pool, and in its
+/// open batches for any pool.
+fn each_remote_slot(pool: RegistryRef, mut visit: impl FnMut(RemoteSlot)) {
     let mut visit_slot = |slot: SlotPtr, stride: usize, state: SlotState| {
         let segment = look::segment_of(slot, stride);
         if let Some(index) = segment.index_of(slot) {
-            visit(Astray {
+            visit(RemoteSlot {
                 segment: segment.addr(),
                 index,
                 state,
@@ -376,21 +379,21 @@ fn each_astray(pool: RegistryRef, mut visit: impl FnMut(Astray)) {
     }
 }
 
-/// Says of what seems to be alive in these segments that this thread has it.
-fn note_astray(outlines: &[Outline], slots: &mut [SlotState], astray: &[Astray]) {
+/// Sets the state of the slots in these segments that seem live but are in the lists or batches of this thread.
+fn note_remote_slots(outlines: &[Outline], slots: &mut [SlotState], remote_slots: &[RemoteSlot]) {
     for outline in outlines {
         let slots = &mut slots[outline.slots()];
-        let first = astray.partition_point(|astray| astray.segment < outline.address);
-        let of_segment = astray[first..].iter();
-        for astray in of_segment.take_while(|astray| astray.segment == outline.address) {
-            if let Some(slot @ SlotState::Live) = slots.get_mut(astray.index) {
-                *slot = astray.state;
+        let first = remote_slots.partition_point(|remote| remote.segment < outline.address);
+        let of_segment = remote_slots[first..].iter();
+        for remote in of_segment.take_while(|remote| remote.segment == outline.address) {
+            if let Some(slot @ SlotState::Live) = slots.get_mut(remote.index) {
+                *slot = remote.state;
             }
         }
     }
 }
 
-/// What was alive and is free `after`, or was released with its segment, was in flight.
+/// Marks a slot as in flight if it seemed live, and is free in `after` or was released with its segment.
 fn note_arrived(slots: &mut [SlotState], after: &[SlotState]) {
     for (slot, after) in slots.iter_mut().zip(after) {
         if *slot == SlotState::Live && *after != SlotState::Live {
@@ -413,17 +416,17 @@ impl fmt::Display for HeapSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let segments = self.segment_count;
         match self.holder {
-            Holder::OtherThread => write!(f, "another thread's, {segments} segments"),
+            Holder::OtherThread => write!(f, "held by another thread, {segments} segments"),
             holder => {
-                let whose = match holder {
-                    Holder::ThisThread => "this thread's",
-                    _ => "nobody's",
+                let holder = match holder {
+                    Holder::ThisThread => "held by this thread",
+                    _ => "abandoned",
                 };
                 let [live, in_flight, at_hand, returned, untouched] =
                     SlotState::ALL.map(|state| self.count(state));
                 write!(
                     f,
-                    "{whose}, {segments} segments: {live} live, {in_flight} in flight, {at_hand} at hand, \
+                    "{holder}, {segments} segments: {live} live, {in_flight} in flight, {at_hand} at hand, \
                      {returned} returned, {untouched} untouched"
                 )
             }

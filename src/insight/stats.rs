@@ -1,8 +1,8 @@
-//! Counters read from the parts above, and a walk that checks them.
+//! Counters, summed over the heaps of a pool, and a consistency check.
 //!
-//! `Stats` adds up what the owners of the heaps count for themselves: any thread may read it at any time, and what a
-//! running thread has not noticed yet is missing. `Validation` visits every slot of the heaps it may visit, as `look` does, and
-//! panics, when it has left the heap, where one is lost or in two places.
+//! `Stats` sums the counters that the owners of the heaps maintain. Any thread may read them at any time, and changes
+//! that a running thread has not counted yet are missing. `Validation` inspects every slot of the heaps that it may
+//! visit, as `look` does. If a slot is lost or is in two places, it panics after it has left the heap.
 
 use core::fmt;
 
@@ -15,14 +15,15 @@ use crate::memory::remote::Taken;
 use crate::memory::segment::{SegmentRef, capacity};
 use crate::thread;
 
-/// What a pool did so far, as far as its threads have noticed.
+/// The counters of a pool.
 ///
-/// A remote free counts when the owner collects it; until then its box counts as not freed. All numbers may lag
-/// behind while other threads run, and `allocations`, which is the sum of what an owner needs itself, may for a moment be
-/// off by the few hundred slots that this is about to hand out; they are exact for threads that ended or wait. Nothing is counted for this alone on
-/// the fast paths: the owners of the heaps need these numbers themselves, or write them where they are slow anyway.
+/// A remote free counts once the owner collects it. Until then the value counts as live. All numbers may lag behind
+/// while other threads run. `allocations` is computed from numbers that an owner maintains for other purposes; for a
+/// moment it may be off by the few hundred slots that the owner is about to allocate from. The numbers are exact for
+/// threads that have ended or that wait. The fast paths count nothing for statistics alone: the owners need these
+/// numbers anyway, or write them on slow paths.
 ///
-/// What it is per size of slot, and what the process holds as a whole, a [`Report`](crate::Report) says.
+/// A [`Report`](crate::Report) has the counters by slot size, and the memory of the process.
 ///
 /// # Examples
 ///
@@ -39,37 +40,38 @@ use crate::thread;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The name that the pool was given. The default pool's is "default".
+    /// The name that the pool was given. The name of the default pool is "default".
     pub name: Option<&'static str>,
-    /// Heaps of the pool: as many as threads used it at once.
+    /// The heaps of the pool: as many as threads used it at the same time.
     pub heaps: u64,
-    /// Those that no thread has now.
+    /// The heaps that no thread holds now.
     pub abandoned_heaps: u64,
-    /// How often a thread took a heap over that another had left, or that it had itself parked while it idled.
+    /// How often a thread took over an abandoned heap, including one that it had parked itself while idle.
     pub adoptions: u64,
-    /// How often a thread ended or idled and left a heap.
+    /// How often a thread left a heap, because it ended or idled.
     pub abandonments: u64,
-    /// Segments in use by the heaps, not counting spares.
+    /// The segments that the heaps use, not counting spare segments.
     pub segments: u64,
-    /// Address space of these segments, in bytes. Untouched pages in it cost no memory.
+    /// The address space of these segments, in bytes. Untouched pages in it take no memory.
     pub segment_bytes: u64,
-    /// Address space of empty segments that the heaps keep for the next need, in bytes.
+    /// The address space of the empty segments that the heaps keep for reuse, in bytes.
     pub spare_bytes: u64,
-    /// Slots in the segments in use.
+    /// The slots in the segments in use.
     pub capacity: u64,
-    /// Values that were given a slot.
+    /// The values that were allocated in slots.
     pub allocations: u64,
-    /// Slots freed by the thread that owns their segment, or by one that kept them for its own use.
+    /// The slots that were freed by the owning thread of their segment, or by a thread that cached them for its own
+    /// use.
     pub local_frees: u64,
-    /// Slots freed by other threads and collected by the owner.
+    /// The slots that other threads freed and that the owner has collected.
     pub remote_frees: u64,
-    /// Batches in which those came.
+    /// The batches in which these slots arrived.
     pub batches: u64,
-    /// How often an owner took the batches that a segment had received.
+    /// How often an owner collected the batches of a segment.
     pub collects: u64,
-    /// Values that are alive in dedicated mappings, for they are larger than 128 KiB or aligned beyond 4 KiB.
+    /// The live values in dedicated mappings: those larger than 128 KiB, or with an alignment above 4 KiB.
     pub large: u64,
-    /// Address space of these mappings, in bytes: whole pages, with the header of each.
+    /// The address space of these mappings, in bytes: whole pages, including the header of each.
     pub large_bytes: u64,
 }
 
@@ -111,7 +113,7 @@ impl Stats {
         self.collects += class.collects;
     }
 
-    /// Values that are alive: allocations less frees, and those with a dedicated mapping.
+    /// Returns the number of live values: allocations minus frees, plus the values in dedicated mappings.
     ///
     /// # Examples
     ///
@@ -127,7 +129,8 @@ impl Stats {
         self.allocations.saturating_sub(freed) + self.large
     }
 
-    /// Address space that the pool holds, in bytes: of segments, spares, and mappings of values of their own.
+    /// Returns the address space that the pool holds, in bytes: segments in use, spare segments, and dedicated
+    /// mappings.
     ///
     /// # Examples
     ///
@@ -177,7 +180,7 @@ impl fmt::Display for Stats {
     }
 }
 
-/// What a pool did with slots of one size: the part of its [`Stats`] that can be told apart by size.
+/// The counters of a pool for one slot size: the part of its [`Stats`] that is known by size.
 ///
 /// # Examples
 ///
@@ -191,7 +194,7 @@ impl fmt::Display for Stats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClassStats {
-    /// Bytes from one slot to the next. A value takes the class that is the next larger one.
+    /// The distance from one slot to the next, in bytes. A value uses the smallest class that is large enough.
     pub slot_bytes: u64,
     /// As in [`Stats::segments`].
     pub segments: u64,
@@ -212,10 +215,10 @@ pub struct ClassStats {
 }
 
 impl ClassStats {
-    /// Of the classes that were ever used, the smallest first.
+    /// Returns the classes that were ever used, in increasing order.
     ///
-    /// The vector's allocations may change the pool between two bins. That costs no more than another thread's work does: no list
-    /// is walked, only counters are read, and heaps stay listed as long as the pool.
+    /// The allocations of the vector may change the pool between two bins. This has no worse effect than the work of
+    /// other threads: only counters are read, no list is walked, and heaps stay listed as long as the pool exists.
     pub(crate) fn of(pool: RegistryRef) -> Vec<Self> {
         let mut classes = Vec::new();
         for heap in pool.heaps() {
@@ -250,7 +253,7 @@ impl ClassStats {
         self.collects += counts.collects.get();
     }
 
-    /// The sum of two.
+    /// Adds the counters of two classes. The sum has no slot size.
     pub(crate) fn plus(self, other: &Self) -> Self {
         Self {
             slot_bytes: 0,
@@ -265,7 +268,7 @@ impl ClassStats {
         }
     }
 
-    /// Values that are alive: allocations less frees.
+    /// Returns the number of live values: allocations minus frees.
     ///
     /// # Examples
     ///
@@ -280,7 +283,7 @@ impl ClassStats {
     }
 }
 
-/// The default pool's [`Stats`]. Cost: a few loads per heap and size class.
+/// Returns the default pool's [`Stats`]. Cost: a few loads per heap and size class.
 ///
 /// # Examples
 ///
@@ -297,7 +300,7 @@ pub fn stats() -> Stats {
     Stats::of(pool, Some(pool.core().name))
 }
 
-/// Every slot of the heaps that were visited, counted one by one.
+/// The result of a validation, which counted every slot of the visited heaps.
 ///
 /// # Examples
 ///
@@ -312,22 +315,24 @@ pub fn stats() -> Stats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Validation {
-    /// Heaps visited.
+    /// The heaps that were visited.
     pub heaps: usize,
-    /// Their segments.
+    /// The segments of these heaps.
     pub segments: usize,
-    /// Slots in these segments.
+    /// The slots in these segments.
     pub capacity: usize,
-    /// Slots that are free: in one of the lists, or never handed out.
+    /// The slots that are free: in one of the lists, or never allocated.
     pub free: usize,
-    /// The others: alive, in the open batch of a thread that freed them, or kept by one for its own use.
+    /// The other slots: live, or freed by a thread that has them in an open batch or keeps them for its own use.
     pub live: usize,
-    /// Slots of segments of other heaps that a visited thread freed and keeps in its lists. To those they are alive.
+    /// The slots of other heaps' segments that a visited thread freed and keeps in its lists. In those heaps they count
+    /// as live.
     pub kept: usize,
 }
 
 impl Validation {
-    /// Counts the heaps of a pool that this thread or no thread holds, without foreign code in between.
+    /// Counts the slots in a pool's heaps that this thread holds or that are abandoned, without foreign code in
+    /// between.
     pub(crate) fn of(pool: RegistryRef) -> Self {
         let mut canvas = Canvas::default();
         let validation = look::until_seen(
@@ -339,7 +344,7 @@ impl Validation {
         validation
     }
 
-    /// Runs no foreign code, which might idle or trim between two heaps: each is visited once.
+    /// Runs no foreign code, which might idle or trim between two heaps. So each heap is visited once.
     fn count(pool: RegistryRef, canvas: &mut Canvas) -> Result<Self, Stop> {
         let mut validation = Self::default();
         let mut visited = Ok(());
@@ -353,14 +358,14 @@ impl Validation {
             if pool.adopt_one(heap) {
                 pool.add_ref();
                 let visited = validation.visit(heap, canvas);
-                // SAFETY: adopted and counted above.
+                // SAFETY: the heap was adopted and its reference was counted above.
                 unsafe { leave(heap, visited) }?;
             }
         }
         Ok(validation)
     }
 
-    /// Owner only.
+    /// Owning thread only.
     fn visit(&mut self, heap: HeapRef, canvas: &mut Canvas) -> Result<(), Stop> {
         thread::collect(heap);
         self.kept += canvas.draw(heap)?;
@@ -378,7 +383,7 @@ impl Validation {
     }
 }
 
-/// Leaves a heap that was adopted for the moment. If a list of it is damaged, the lists stay as they are.
+/// Leaves a heap that was adopted temporarily. If a list of it is damaged, the lists stay as they are.
 ///
 /// # Safety
 ///
@@ -393,8 +398,8 @@ unsafe fn leave(heap: HeapRef, visited: Result<(), Stop>) -> Result<(), Stop> {
     visited
 }
 
-/// Slots on remote lists, which came since the owner collected: not looked at, for whoever frees a segment's last one may
-/// purge them all.
+/// Counts the slots in remote lists, which arrived since the owner collected. They are not inspected, because a thread
+/// that frees the last slot of a segment may purge the segment.
 fn remote(heap: HeapRef) -> usize {
     let of_segment = |segment: SegmentRef| match segment.remote_word().peek() {
         Taken::List(listed) => listed.count,
@@ -404,7 +409,7 @@ fn remote(heap: HeapRef) -> usize {
     segments.map(of_segment).sum()
 }
 
-/// Room for a picture of one heap.
+/// Room for the inspection of one heap.
 #[derive(Default)]
 struct Canvas {
     outlines: Shelf<Outline>,
@@ -412,7 +417,7 @@ struct Canvas {
 }
 
 impl Canvas {
-    /// For the largest heap of the pool.
+    /// Makes room for the largest heap of the pool.
     fn make_room(&mut self, pool: RegistryRef, slack: Slack) {
         let sizes = || pool.heaps().map(Size::of);
         let segments = sizes().map(|size| size.segments).max().unwrap_or(0);
@@ -421,7 +426,7 @@ impl Canvas {
         self.slots.make_room(slack.beyond(slots));
     }
 
-    /// Owner only.
+    /// Owning thread only.
     fn draw(&mut self, heap: HeapRef) -> Result<usize, Stop> {
         self.outlines.clear();
         self.slots.clear();
@@ -448,13 +453,13 @@ impl fmt::Display for Validation {
     }
 }
 
-/// Walks every free list of the default pool's heaps that belong to this thread or to none, and checks that each slot
-/// is in one place: `free + live == capacity`. Heaps of other running threads are not visited. For tests and
-/// diagnosis: it looks at every free slot.
+/// Checks the lists of the default pool's heaps that this thread holds or that are abandoned: each slot must be in
+/// exactly one place, so `free + live == capacity`. Heaps that other threads hold are not visited. This is meant for
+/// tests and diagnosis. Cost: it inspects every free slot.
 ///
 /// # Panics
 ///
-/// If a list is damaged: a slot in two lists, or outside of its segment. Only a misuse of
+/// Panics if a list is damaged: a slot is in two lists, or outside of its segment. Only a misuse of
 /// [`PoolBox::from_raw`](crate::PoolBox::from_raw), or a bug, can cause that.
 ///
 /// # Examples

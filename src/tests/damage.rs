@@ -47,26 +47,26 @@ impl Sound {
 type Damage = fn(&Sound);
 
 const DAMAGES: [(&str, Damage); 5] = [
-    ("a free slot is in two places", |sound| {
+    ("a free slot is listed twice", |sound| {
         sound.put(sound.slots[0]);
         sound.put(sound.slots[0]);
     }),
-    ("a free slot is in two places", |sound| {
+    ("a free slot is listed twice", |sound| {
         sound.return_slot(sound.slots[0]);
         sound.return_slot(sound.slots[1]);
         sound.return_slot(sound.slots[0]);
     }),
-    ("a free slot is in two places", |sound| {
+    ("a free slot is listed twice", |sound| {
         sound.return_slot(sound.slots[0]);
         sound.put(sound.slots[0]);
     }),
-    ("a free slot was never handed out", |sound| {
+    ("a free slot was never allocated", |sound| {
         let capacity = sound.segment.identity().capacity;
         let first = sound.slots.iter().min().unwrap();
         // SAFETY: within the segment, whose other slots precede it.
         sound.put(unsafe { first.byte_add((capacity - 4) * 64) });
     }),
-    ("a free slot starts where none does", |sound| {
+    ("a free slot is not at the address of any slot", |sound| {
         // SAFETY: within the slot.
         sound.put(unsafe { sound.slots[1].byte_add(8) });
     }),
