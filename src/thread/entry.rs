@@ -1,10 +1,11 @@
-//! The entry points of a thread: a slot is taken, a slot is given back, and what programs call by name.
+//! The entry points of a thread: allocating a slot, freeing a slot, and the public functions.
 //!
-//! The fast paths touch the thread's own lists and nothing else. Whatever needs more is a call out of line, to `slow` or `heaps`.
+//! The fast paths touch only the thread's own lists. All other work is an out-of-line call to `slow` or `heaps`.
 //!
-//! No user code runs in here, so nothing is ever seen half changed. With the feature `tracing`, a subscriber does: as the last thing
-//! before an entry point returns ([`emit_events`]), and not in `leave`, `put_back`, `collect` and `trim_pool`, whose callers are at work, nor in
-//! what sends a batch. Its panics do not get out of there, so no entry point unwinds.
+//! No user code runs in this file, so no code observes an intermediate state. With the feature `tracing`, a subscriber
+//! runs, but only as the last step before an entry point returns ([`emit_events`]). It does not run in `leave`,
+//! `put_back`, `collect` and `trim_pool`, whose callers are in the middle of their work, nor while a batch is sent. The
+//! panics of a subscriber are caught, so no entry point unwinds.
 
 use core::cell::Cell;
 
@@ -20,7 +21,7 @@ use crate::thread::heaps::{CLOSINGS, of_pool};
 use crate::thread::local::{LOCAL, Local};
 use crate::thread::slow::refill;
 
-/// A slot of the default pool; `None` when the system has no memory.
+/// Allocates a slot of the default pool; `None` if the system has no memory.
 #[cfg_attr(not(debug_assertions), inline(always))]
 #[cfg_attr(debug_assertions, inline(never))]
 pub(crate) fn alloc_default(class: usize) -> Option<SlotPtr> {
@@ -34,7 +35,7 @@ pub(crate) fn alloc_default(class: usize) -> Option<SlotPtr> {
     })
 }
 
-/// A slot of another pool.
+/// Allocates a slot of another pool; `None` if the system has no memory or the limit is reached.
 #[cfg_attr(not(debug_assertions), inline(always))]
 #[cfg_attr(debug_assertions, inline(never))]
 pub(crate) fn alloc_from_pool(pool: RegistryRef) -> Option<SlotPtr> {
@@ -46,7 +47,7 @@ pub(crate) fn alloc_from_pool(pool: RegistryRef) -> Option<SlotPtr> {
     })
 }
 
-/// A slot of another pool than the one this thread used last.
+/// Allocates a slot of a pool other than the one this thread used last.
 #[inline(never)]
 fn look_up_and_alloc(pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| match local.held.find(pool) {
@@ -58,7 +59,7 @@ fn look_up_and_alloc(pool: RegistryRef) -> Option<SlotPtr> {
     })
 }
 
-/// A slot of this thread's heap of a pool of one type.
+/// Allocates a slot of this thread's heap of a pool of one type.
 #[inline(always)]
 fn pop_or_refill(heap: HeapRef) -> Option<SlotPtr> {
     let slot = heap.bin(0).pop();
@@ -69,11 +70,12 @@ fn pop_or_refill(heap: HeapRef) -> Option<SlotPtr> {
     }
 }
 
-/// Gives a slot back, wherever it came from.
+/// Frees a slot of any pool, allocated by any thread.
 ///
 /// # Safety
 ///
-/// The caller gives up a slot of a segment of this span, and if that is the default pool's, of this class.
+/// The caller owns the slot and does not use it afterwards. The slot is in a segment of this span. If the segment
+/// belongs to the default pool, the slot is of this class.
 #[cfg_attr(not(debug_assertions), inline(always))]
 #[cfg_attr(debug_assertions, inline(never))]
 pub(crate) unsafe fn free(slot: SlotPtr, span: Span, class: usize) {
@@ -82,7 +84,8 @@ pub(crate) unsafe fn free(slot: SlotPtr, span: Span, class: usize) {
     // SAFETY: guaranteed by the caller.
     let segment = unsafe { SegmentRef::of(slot, span) };
     LOCAL.with(|local| {
-        // SAFETY: the caller gives the slot up, and it is of this class if it is the default pool's; any other has one bin.
+        // SAFETY: the caller gives up the slot. It is of this class if it is of the default pool, and every other pool
+        // has only one bin.
         if unsafe { local.first[class].get().try_cache(segment, slot) } {
             return;
         }
@@ -91,34 +94,37 @@ pub(crate) unsafe fn free(slot: SlotPtr, span: Span, class: usize) {
     });
 }
 
-/// Frees a slot that the bin looked at first does not keep. Out of line, so that the common path stays small.
+/// Frees a slot that the first bin does not cache. Out of line, so that the fast path stays small.
 ///
 /// # Safety
 ///
-/// As for [`give`], and the slot is of this segment.
+/// As for [`free`], and the slot is in this segment.
 #[inline(never)]
 unsafe fn free_uncached(segment: SegmentRef, slot: SlotPtr, span: Span, class: usize) {
     LOCAL.with(|local| {
         let offset = SegmentRef::offset_of(slot, span);
         // SAFETY: guaranteed by the caller.
         if unsafe { !local.remote_buffer.join(segment, offset) } {
-            // SAFETY: guaranteed by the caller; nobody took the slot.
+            // SAFETY: guaranteed by the caller; neither the bin nor a batch accepted the slot.
             unsafe { local.free_unbatched(segment, slot, offset, class) };
         }
     });
 }
 
-/// Pushes this thread's open batches of remote frees to the segments they belong to.
+/// Pushes this thread's open batches of remote frees to their segments.
 ///
-/// A box dropped on another thread than the one it was made on waits, with up to 55 others of its segment, in a batch
-/// of the dropping thread until the batch is full or another segment needs its place. A thread that drops boxes and
-/// then has nothing to do for long should call this. When a thread ends its batches are pushed anyway.
+/// When a thread drops a box that another thread allocated, the slot joins a batch of the dropping thread, with up to
+/// 55 other slots of the same segment. The batch stays open until it is full or until a batch for another segment needs
+/// its place. A thread should call this function if it has dropped boxes and is about to wait for a long time. When a
+/// thread ends, it pushes its batches anyway.
 ///
-/// A thread that drops very many such boxes, and has made such itself, keeps some for its own use: of a size at most three
-/// times 256 or 16 KiB, whichever is less, or six boxes. Those go home when it ends or calls [`trim`].
+/// A thread that drops very many boxes of other threads, and also allocates boxes of that size, caches some of the
+/// freed slots for its own use. For each size these are at most three times 256 slots or 16 KiB, whichever is less, or
+/// six slots if that is more. They are returned to their segments when the thread ends or calls [`trim`].
 ///
-/// At most 32 batches are open, of at most 56 slots and 8 KiB each. Cost: one or two compare-and-swaps per open batch; and where
-/// no thread has the heap that the slots belong to, what was freed there is brought home.
+/// At most 32 batches are open, of at most 56 slots and 8 KiB each. Cost: one or two compare-and-swaps per open batch.
+/// If the heap that receives a batch is abandoned, the call also returns the slots that were freed to that heap to
+/// their segments.
 ///
 /// # Examples
 ///
@@ -139,12 +145,13 @@ pub fn flush() {
     emit_events();
 }
 
-/// Calls `visit` with every heap that this thread holds. It runs no foreign code, which might change the list.
+/// Calls `visit` with every heap that this thread holds. `visit` runs no foreign code, which might change the list.
 pub(crate) fn for_each_held(mut visit: impl FnMut(HeapRef)) {
     LOCAL.with(|local| local.held.iter().for_each(&mut visit));
 }
 
-/// Calls `visit` with every slot in this thread's open batches, and its stride. It runs no foreign code, which might send them.
+/// Calls `visit` with every slot in this thread's open batches, and its stride. `visit` runs no foreign code, which
+/// might send the batches.
 pub(crate) fn for_each_open(mut visit: impl FnMut(SlotPtr, usize)) {
     LOCAL.with(|local| {
         let slots = local.remote_buffer.slots();
@@ -157,21 +164,22 @@ pub(crate) fn holds(heap: HeapRef) -> bool {
     LOCAL.with(|local| heap.is_owned_by(local.token.get()))
 }
 
-/// Heaps of a pool that other threads hold. May lag.
+/// Returns how many heaps of a pool other threads hold. The number may lag.
 pub(crate) fn held_by_others(pool: RegistryRef) -> usize {
     let held = |heap: &HeapRef| heap.is_held() && !holds(*heap);
     pool.heaps().filter(held).count()
 }
 
-/// Lets other threads have what this thread does not need while it waits: pushes the open batches of remote frees and
-/// hands the thread's heaps to whoever needs them.
+/// Prepares the calling thread for a long wait: it pushes the open batches of remote frees, and makes the thread's
+/// heaps available to other threads.
 ///
-/// For threads that may sleep for long: call it before parking, in a worker's wait loop, or in tokio's
-/// `on_thread_park`. What other threads free of this thread's segments is then brought home by them, and their
-/// allocations may use its free slots. The next allocation takes the same heap back if nobody else did.
+/// Call this before parking a thread, in the wait loop of a worker, or in tokio's `on_thread_park`. While the thread
+/// waits, other threads may allocate from its free slots, and they return the slots that they free directly to its
+/// segments. The next allocation takes the same heap back, unless another thread has it.
 ///
-/// Cost: as of [`flush`], and a compare-and-swap or two per pool that the thread used since the last call; a few loads when
-/// nothing happened. Of more than eight pools, it brings the free slots of those beyond home.
+/// Cost: that of [`flush`], and one or two compare-and-swaps for each pool that the thread used since the last call;
+/// only a few loads if there were none. If the thread used more than eight pools, the free slots of the further pools
+/// are returned to their segments.
 ///
 /// # Examples
 ///
@@ -188,14 +196,14 @@ pub fn idle() {
     emit_events();
 }
 
-/// Brings every free slot of this thread's heaps home and gives empty segments back: to the arenas, which give empty
-/// ones of theirs to the operating system.
+/// Returns every free slot of this thread's heaps to its segment, and releases the empty segments to their arenas.
+/// Empty arenas are returned to the operating system.
 ///
-/// The memory of boxes that are dropped in the order in which they were made, or the reverse, mostly goes back by itself.
-/// After dropping very many in random order it does not, for the few hundred free slots that a thread keeps at hand then lie
-/// in as many segments: call this then. The end of the thread does the same.
+/// If boxes are dropped in the order of their allocation, or in reverse, most of their memory is returned without this
+/// call. If very many boxes are dropped in random order, it is not: the thread keeps a few hundred free slots for
+/// reuse, and these may lie in as many segments. In that case call this function. The end of a thread does the same.
 ///
-/// Cost: it looks at every free slot in the thread's lists.
+/// Cost: it visits every free slot in the thread's lists.
 ///
 /// # Examples
 ///
@@ -211,18 +219,19 @@ pub fn trim() {
     emit_events();
 }
 
-/// As [`trim`], for one pool, and for those of its heaps that no thread holds. Tells nothing yet.
+/// As [`trim`], for one pool and its abandoned heaps. Emits no events yet.
 pub(crate) fn trim_pool(pool: RegistryRef) {
     LOCAL.with(|local| {
         local.flush();
-        // First those that nobody holds: what they kept may be this thread's, and what it kept of theirs is served at once.
+        // Abandoned heaps first: the remote slots that they cached may belong to this thread's heaps, which are
+        // collected next. Remote slots that this thread cached for them are collected at once, by serving the heap.
         handover::trim_abandoned(pool, &local.reclaims);
         for_each_held(|heap| {
             if of_pool(heap, pool) {
                 handover::trim(heap, &local.reclaims);
             }
         });
-        // Of handles no more than what came in.
+        // The heaps of handles are only collected.
         for heap in pool.heaps().filter(|heap| holds(*heap)) {
             handover::collect(heap, &local.reclaims);
         }
@@ -231,7 +240,7 @@ pub(crate) fn trim_pool(pool: RegistryRef) {
     registry::trim_arenas();
 }
 
-/// Ends the holding of a heap that was acquired outside of the fast paths.
+/// Leaves a heap that was acquired outside of the fast paths.
 ///
 /// # Safety
 ///
@@ -244,7 +253,7 @@ pub(crate) unsafe fn leave(heap: HeapRef) {
     });
 }
 
-/// A slot for a handle that has a heap of its own, and gets it now if it has none.
+/// Allocates a slot for a handle with its own heap. The handle acquires the heap now if it has none.
 #[cold]
 pub(crate) fn alloc_for_handle(heap: &Cell<HeapRef>, pool: RegistryRef) -> Option<SlotPtr> {
     LOCAL.with(|local| {
@@ -253,11 +262,11 @@ pub(crate) fn alloc_for_handle(heap: &Cell<HeapRef>, pool: RegistryRef) -> Optio
     })
 }
 
-/// Ends a handle's holding of a heap.
+/// Leaves the heap of a handle.
 ///
 /// # Safety
 ///
-/// The heap is from [`alloc_for_handle`], on this thread, and the handle does not use it any more.
+/// [`alloc_for_handle`] acquired the heap, on this thread, and the handle does not use it afterwards.
 pub(crate) unsafe fn leave_for_handle(heap: HeapRef) {
     LOCAL.with(Local::forget_pools);
     // SAFETY: guaranteed by the caller.
@@ -265,7 +274,7 @@ pub(crate) unsafe fn leave_for_handle(heap: HeapRef) {
     emit_events();
 }
 
-/// As [`leave`], with the heap's lists as they are.
+/// As [`leave`], but keeps the heap's lists as they are.
 ///
 /// # Safety
 ///
@@ -274,18 +283,18 @@ pub(crate) unsafe fn put_back(heap: HeapRef) {
     LOCAL.with(|local| {
         // SAFETY: guaranteed by the caller.
         unsafe { handover::park(heap, &local.reclaims) };
-        // SAFETY: the reference of the heap.
+        // SAFETY: the reference that came with the heap.
         unsafe { registry::registry_of(heap).release_refs(1) };
         local.reclaims.visit_all();
     });
 }
 
-/// Serves everything that waits for a heap that this thread owns.
+/// Collects the pending segments of a heap that this thread owns.
 pub(crate) fn collect(heap: HeapRef) {
     LOCAL.with(|local| handover::collect(heap, &local.reclaims));
 }
 
-/// Drops the handle of a pool. Tells nothing yet.
+/// Drops the handle of a pool. Emits no events yet.
 ///
 /// # Safety
 ///
@@ -300,7 +309,8 @@ pub(crate) unsafe fn close(pool: RegistryRef) {
     CLOSINGS.add();
 }
 
-/// Adds so many segments to this thread's heap of a pool, with their pages if `touch`: all of them, or none.
+/// Adds `segments` segments to this thread's heap of a pool, and touches their pages if `touch` is set. It adds all of
+/// them or none.
 pub(crate) fn map_ahead(
     pool: RegistryRef,
     segments: usize,
@@ -310,7 +320,7 @@ pub(crate) fn map_ahead(
         let add = |heap: HeapRef| heap.add_segments(0, segments, touch);
         let mut mapped = local.with_some_heap(pool, add);
         if mapped == Err(AllocErrorKind::OutOfMemory) {
-            registry::trim_arenas(); // and not the heaps, which may have reserved before
+            registry::trim_arenas(); // but not the heaps, which may contain earlier reservations
             mapped = local.with_some_heap(pool, add);
         }
         if mapped.is_err() {
@@ -321,8 +331,8 @@ pub(crate) fn map_ahead(
     })
 }
 
-/// Tries once more when the system refused so many bytes, after this thread gave back all that it can; unless that cannot be
-/// enough.
+/// Retries `attempt` if the system has no memory for `bytes` bytes, after this thread has released all that it can. It
+/// does not retry if that cannot be enough.
 pub(crate) fn with_room_for<R>(bytes: usize, attempt: impl Fn() -> Option<R>) -> Option<R> {
     attempt().or_else(|| {
         if bytes > registry::arena_bytes() {
@@ -333,12 +343,12 @@ pub(crate) fn with_room_for<R>(bytes: usize, attempt: impl Fn() -> Option<R>) ->
     })
 }
 
-/// Tells what was noted on the slow paths. The caller is at work on no pool's state.
+/// Emits the events that the slow paths noted. The caller holds no pool state.
 pub(crate) fn emit_events() {
     LOCAL.with(Local::emit_events);
 }
 
-/// Tells that a pool refused, and what was noted before.
+/// Emits the failure of an allocation from a pool, and the events noted before.
 pub(crate) fn emit_failure(pool: &'static str) {
     events::note(Happened::AllocFailed, pool, 0);
     emit_events();

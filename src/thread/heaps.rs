@@ -1,13 +1,16 @@
-//! The heaps of a thread: how it gets, finds, parks and leaves them, and what it does when it idles, ends, or runs out of memory.
+//! The heaps of a thread: how it acquires, finds, parks and leaves them, and what it does when it idles, ends, or runs
+//! out of memory.
 //!
-//! A thread that idles parks its heaps: it remembers them, with a reference to their pools, and takes one back by the next
-//! allocation from its pool, unless another thread has it then. When a pool is dropped, threads that hold heaps of it
-//! let go in one of their next slow paths, each of which looks at a few of the thread's heaps, or when they idle or trim.
+//! A thread that idles parks its heaps: it remembers them, with a reference to their pools. The next allocation from a
+//! pool takes the parked heap back, unless another thread holds it then. When a pool is dropped, threads that hold its
+//! heaps leave them in one of their next slow paths, each of which checks a few heaps of the thread, or when they idle
+//! or trim.
 //!
-//! After the end (other thread-local values may be dropped later, and use the pool) an allocation borrows a heap for
-//! one slot, and a free is a batch of one.
+//! After the end of a thread, destructors of other thread-local values may still use pools. Then an allocation acquires
+//! a heap for one slot, and a free sends a batch of one slot.
 //!
-//! When the system refuses memory, the thread uses whatever it can reach, gives back all that is empty, and tries once more.
+//! If the system has no memory, the thread collects all slots that it can reach, releases everything that is empty, and
+//! retries once.
 
 use crate::ground::error::AllocErrorKind;
 use crate::ground::events::{self};
@@ -19,10 +22,10 @@ use crate::thread::local::Local;
 
 use crate::slot::SlotPtr;
 
-/// Heaps that one slow path looks at when pools were closed.
+/// The number of heaps that one slow path checks after pools were closed.
 pub(super) const SWEPT_HEAPS: usize = 16;
 
-/// How many pools were ever closed.
+/// The number of pools that were ever closed.
 pub(super) static CLOSINGS: Closings = Closings::new();
 
 pub(super) fn of_pool(heap: HeapRef, pool: RegistryRef) -> bool {
@@ -30,12 +33,13 @@ pub(super) fn of_pool(heap: HeapRef, pool: RegistryRef) -> bool {
 }
 
 impl Local {
-    /// The thread's heap of a pool other than the default one.
+    /// Returns the thread's heap of a pool other than the default one.
     pub(super) fn heap_of(&self, pool: RegistryRef) -> Option<HeapRef> {
         self.held.find(pool).or_else(|| self.hold_one(pool))
     }
 
-    /// A heap of a pool of which the thread holds none, to keep until the thread ends. `None` when the system has no memory.
+    /// Acquires a heap of a pool of which the thread holds none, and keeps it until the thread ends. Returns `None` if
+    /// the system has no memory.
     pub(super) fn hold_one(&self, pool: RegistryRef) -> Option<HeapRef> {
         self.with_room(|| self.held.reserve().then_some(()))?;
         let heap = self
@@ -45,7 +49,7 @@ impl Local {
         Some(heap)
     }
 
-    /// The heap of a pool that the thread parked, if nobody else has it now.
+    /// Takes back the heap of a pool that the thread parked, unless another thread holds it now.
     pub(super) fn unpark(&self, pool: RegistryRef) -> Option<HeapRef> {
         let parked = self
             .parked
@@ -53,7 +57,7 @@ impl Local {
             .find(|parked| parked.get().is_some_and(|heap| of_pool(heap, pool)))?;
         let heap = parked.take()?;
         if !pool.adopt_one(heap) {
-            // SAFETY: the reference that the thread kept.
+            // SAFETY: the reference that the thread kept with the parked heap.
             unsafe { pool.release_refs(1) };
             return None;
         }
@@ -61,7 +65,7 @@ impl Local {
         Some(heap)
     }
 
-    /// Works with a heap of a pool: the thread's own, or one for as long as this takes.
+    /// Runs `work` with the thread's own heap of a pool, or with a heap that is acquired for this call only.
     pub(super) fn with_some_heap(
         &self,
         pool: RegistryRef,
@@ -77,12 +81,12 @@ impl Local {
         done.unwrap_or(Err(AllocErrorKind::OutOfMemory))
     }
 
-    /// A slot for a thread that has ended.
+    /// Allocates a slot for a thread that has ended.
     pub(super) fn alloc_past_end(&self, pool: RegistryRef, bin: usize) -> Option<SlotPtr> {
         self.with_temporary_heap(pool, |heap| self.refill(heap, bin))
     }
 
-    /// Has a heap for as long as this takes: for a thread that has ended.
+    /// Runs `work` with a heap that is acquired for this call only. For a thread that has ended.
     pub(super) fn with_temporary_heap<R>(
         &self,
         pool: RegistryRef,
@@ -90,14 +94,14 @@ impl Local {
     ) -> Option<R> {
         let heap = self.with_room(|| pool.acquire(self.token()))?;
         let done = work(heap);
-        // SAFETY: acquired above.
+        // SAFETY: acquired above, and not used afterwards.
         unsafe { handover::park(heap, &self.reclaims) };
-        // SAFETY: the reference of the heap.
+        // SAFETY: the reference that came with the heap.
         unsafe { pool.release_refs(1) };
         done
     }
 
-    /// Tries once more after [`make_room`](Self::make_room) when the system refused memory.
+    /// Retries `attempt` after [`make_room`](Self::make_room) if the system has no memory.
     pub(super) fn with_room<R>(&self, attempt: impl Fn() -> Option<R>) -> Option<R> {
         attempt().or_else(|| {
             self.make_room();
@@ -105,7 +109,7 @@ impl Local {
         })
     }
 
-    /// Gives to the system, or to its pools, all memory that nothing of this thread's is in.
+    /// Releases all memory of this thread that contains no live slot, to the system or to its pools.
     #[cold]
     pub(super) fn make_room(&self) {
         self.leave_closed_pools(usize::MAX);
@@ -117,7 +121,7 @@ impl Local {
         registry::trim_arenas();
     }
 
-    /// Parks a heap, or leaves it if the thread has parked as many as it may.
+    /// Parks a heap, or leaves it if the thread has already parked the maximum number.
     ///
     /// # Safety
     ///
@@ -135,7 +139,7 @@ impl Local {
         }
     }
 
-    /// Leaves the parked heaps for good that `leaves` says.
+    /// Leaves the parked heaps of the pools that `leaves` selects.
     pub(super) fn leave_parked(&self, leaves: impl Fn(RegistryRef) -> bool) {
         for parked in &self.parked {
             let Some(heap) = parked
@@ -147,17 +151,17 @@ impl Local {
             parked.set(None);
             let pool = registry::registry_of(heap);
             if pool.adopt_one(heap) {
-                // SAFETY: adopted, with the reference that the thread kept.
+                // SAFETY: adopted here, with the reference that the thread kept.
                 unsafe { handover::leave(heap, &self.reclaims) };
             } else {
-                // SAFETY: the reference that the thread kept.
+                // SAFETY: the reference that the thread kept with the parked heap.
                 unsafe { pool.release_refs(1) };
             }
         }
     }
 
-    /// Leaves the heaps of pools that were dropped, if any was since the last call. Looks at so many heaps at the most; the next
-    /// calls look at the others.
+    /// Leaves the heaps of pools that were dropped, if any was dropped since the last call. It checks at most `most`
+    /// heaps; the next calls check the others.
     pub(super) fn leave_closed_pools(&self, most: usize) {
         let closings = CLOSINGS.count();
         if self.closings.replace(closings) != closings {
@@ -168,7 +172,7 @@ impl Local {
             if registry::registry_of(heap).is_closed() {
                 self.held.remove(heap);
                 self.forget_pools();
-                // SAFETY: acquired by this thread and taken out of its variables.
+                // SAFETY: this thread acquired the heap, and no variable of the thread refers to it any more.
                 unsafe { handover::leave(heap, &self.reclaims) };
             }
         }
@@ -177,11 +181,12 @@ impl Local {
     pub(super) fn idle(&self) {
         self.leave_closed_pools(SWEPT_HEAPS);
         self.flush();
-        // SAFETY: called with heaps acquired by this thread, which no variable names as its own any more.
+        // SAFETY: this thread acquired each of these heaps, and no variable of the thread refers to it as its own any
+        // more.
         self.hand_over(|heap| unsafe { self.park(heap) });
     }
 
-    /// Pushes the open batches and leaves the heaps to others.
+    /// Pushes the open batches and leaves the heaps.
     pub(super) fn end(&self) {
         self.note_end();
         self.flush();
@@ -192,7 +197,7 @@ impl Local {
         events::forget();
     }
 
-    /// Forgets every heap of the thread and calls `leave` with each.
+    /// Clears every variable that refers to a heap of the thread, and calls `leave` with each heap.
     pub(super) fn hand_over(&self, leave: impl Fn(HeapRef)) {
         self.heap.set(HeapRef::EMPTY);
         self.forget_pools();

@@ -1,15 +1,16 @@
-//! The heaps that a thread holds: all of them, and the one of a given pool.
+//! The heaps that a thread holds: a list of all, and an index by pool.
 //!
 //! ```text
-//! list     every heap, doubly linked through the heaps          to visit all, and to remove one
-//! index    pool -> heap, open addressing, linear probing        to find one, however many there are
+//! list     every heap, doubly linked through the heaps          visits all heaps, removes one in constant time
+//! index    pool -> heap, open addressing, linear probing        finds the heap of a pool in constant time
 //! ```
 //!
-//! A held heap keeps its pool alive, so the address of a pool in the index is never that of another pool. The index lies in the
-//! thread-local variable while it is small, and in a dedicated mapping after that. One thread's.
+//! A held heap keeps its pool alive, so an address in the index never denotes a different pool. While the index is
+//! small it is part of the thread-local variable; when it grows it moves to a dedicated mapping. Only the owning thread
+//! uses this data.
 //!
-//! When pools are closed, the thread looks which of its heaps are theirs. It looks at a few in each slow path, round and round
-//! ([`Held::sweep`]), so that no call takes longer the more pools there are.
+//! After pools were closed, the thread checks which of its heaps belong to them. Each slow path checks a few heaps, in
+//! rotation ([`Held::sweep`]), so that the cost of a call does not grow with the number of pools.
 
 use core::cell::Cell;
 use core::ptr::NonNull;
@@ -18,17 +19,17 @@ use crate::ground::os;
 use crate::heap::HeapRef;
 use crate::heap::registry::{RegistryRef, registry_of};
 
-/// Places of an index that needs no mapping.
+/// The number of places in an index without a mapping.
 const FIRST_PLACES: usize = 16;
 
-/// See the module.
+/// The heaps that a thread holds. See the module.
 #[derive(Debug)]
 pub(crate) struct Held {
     first: Cell<Option<HeapRef>>,
     index: Index,
-    /// The heap to look at next, if not the first.
+    /// The next heap to check; `None` for the first.
     swept: Cell<Option<HeapRef>>,
-    /// Heaps that are to be looked at.
+    /// The number of heaps still to check.
     unswept: Cell<usize>,
 }
 
@@ -42,19 +43,19 @@ impl Held {
         }
     }
 
-    /// The heap of a pool.
+    /// Returns the heap of a pool.
     #[inline]
     pub(crate) fn find(&self, pool: RegistryRef) -> Option<HeapRef> {
         self.index.find(pool)
     }
 
-    /// Makes room for one more heap; false when the system has no memory.
+    /// Makes room for one more heap. Returns false if the system has no memory.
     #[must_use = "without room no heap can be added"]
     pub(crate) fn reserve(&self) -> bool {
         self.index.reserve()
     }
 
-    /// Adds a heap, of a pool of which there is none. There is room.
+    /// Adds a heap. There is room, and the thread has no other heap of this pool.
     pub(crate) fn add(&self, heap: HeapRef) {
         self.index.add(registry_of(heap), heap);
         let next = self.first.replace(Some(heap));
@@ -63,11 +64,11 @@ impl Held {
             next.previous_held().set(Some(heap));
         }
         if self.unswept.get() > 0 {
-            self.unswept.set(self.unswept.get() + 1); // it is looked at too, and not instead of another
+            self.unswept.set(self.unswept.get() + 1); // the new heap is checked in addition to the others
         }
     }
 
-    /// Takes a heap out.
+    /// Removes a heap.
     pub(crate) fn remove(&self, heap: HeapRef) {
         self.index.remove(registry_of(heap));
         let (next, previous) = (heap.next_held().take(), heap.previous_held().take());
@@ -83,24 +84,24 @@ impl Held {
         }
     }
 
-    /// Takes the newest heap out.
+    /// Removes the newest heap.
     pub(crate) fn pop(&self) -> Option<HeapRef> {
         let heap = self.first.get()?;
         self.remove(heap);
         Some(heap)
     }
 
-    /// Every heap, the newest first.
+    /// Iterates over all heaps, the newest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = HeapRef> {
         core::iter::successors(self.first.get(), |heap| heap.next_held().get())
     }
 
-    /// Has every heap looked at once more.
+    /// Starts a new check of every heap.
     pub(crate) fn begin_sweep(&self) {
         self.unswept.set(self.index.len.get());
     }
 
-    /// The next heap to look at, until all were.
+    /// Returns the next heap to check, or `None` when all were checked.
     pub(crate) fn sweep(&self) -> Option<HeapRef> {
         let unswept = self.unswept.get().checked_sub(1)?;
         self.unswept.set(unswept);
@@ -110,14 +111,14 @@ impl Held {
     }
 }
 
-/// A place of the index.
+/// A place in the index.
 type Place = Cell<Option<(RegistryRef, HeapRef)>>;
 
-/// The heap of each pool. At most three quarters of its places are taken.
+/// The index from pool to heap. At most three quarters of its places are occupied.
 #[derive(Debug)]
 struct Index {
     first: [Place; FIRST_PLACES],
-    /// Takes the place of `first`; a power of two long.
+    /// Replaces `first` if present. Its length is a power of two.
     mapped: Cell<Option<NonNull<[Place]>>>,
     len: Cell<usize>,
 }
@@ -134,7 +135,8 @@ impl Index {
     #[inline]
     fn places(&self) -> &[Place] {
         match self.mapped.get() {
-            // SAFETY: mapped by `map`, and unmapped only by `resize`, which nobody calls while he has this.
+            // SAFETY: `map` made the slice, and only `resize` unmaps it, which no caller calls while it uses this
+            // reference.
             Some(mapped) => unsafe { mapped.as_ref() },
             None => &self.first,
         }
@@ -168,11 +170,11 @@ impl Index {
             _ => (places.len() / 4).max(FIRST_PLACES),
         };
         if fewer < places.len() && self.len.get() < most(fewer) / 2 {
-            self.resize(fewer); // if memory is refused, it stays as large as it is; the first places need none
+            self.resize(fewer); // if the system has no memory, the index keeps its size; `first` needs none
         }
     }
 
-    /// Moves everything to another number of places; false, and nothing is done, when the system has no memory.
+    /// Moves all entries to an index of another size. Returns false, without any change, if the system has no memory.
     fn resize(&self, places: usize) -> bool {
         let new = match places {
             FIRST_PLACES => None,
@@ -191,14 +193,14 @@ impl Index {
         };
         moved(self.places());
         if let Some(old) = old {
-            // SAFETY: mapped by `map`, and nothing refers to it any more.
+            // SAFETY: `map` made it with this size, and nothing refers to it any more.
             unsafe { os::unmap(old.cast(), bytes(old.len()), align_of::<Place>()) };
         }
         true
     }
 }
 
-/// How many of so many places may be taken.
+/// The maximum number of occupied places.
 fn most(places: usize) -> usize {
     places / 4 * 3
 }
@@ -207,19 +209,19 @@ fn bytes(places: usize) -> usize {
     places * size_of::<Place>()
 }
 
-/// So many places with nothing in them.
+/// Maps `places` empty places.
 fn map(places: usize) -> Option<NonNull<[Place]>> {
     let first = os::map(bytes(places), align_of::<Place>())?.cast::<Place>();
     for index in 0..places {
-        // SAFETY: within what was mapped.
+        // SAFETY: the index is within the mapping.
         let place = unsafe { first.add(index) };
-        // SAFETY: as above.
+        // SAFETY: the place is within the mapping, which no other code uses yet.
         unsafe { place.write(Cell::new(None)) };
     }
     Some(NonNull::slice_from_raw_parts(first, places))
 }
 
-/// Where the pool is, or would be.
+/// Returns the place of a pool, or the empty place where it would be added.
 #[inline]
 fn place_of(places: &[Place], pool: RegistryRef) -> usize {
     let mut at = probe_start(places, pool);
@@ -229,7 +231,8 @@ fn place_of(places: &[Place], pool: RegistryRef) -> usize {
     at
 }
 
-/// Where the search for the pool begins: by multiplication, of which the upper bits are mixed best. Registries are whole pages.
+/// Returns the place where the search for a pool begins. Multiplicative hashing: the upper bits are mixed best.
+/// Registries start at page boundaries.
 #[inline]
 fn probe_start(places: &[Place], pool: RegistryRef) -> usize {
     const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15; // Knuth, The Art of Computer Programming 3, 6.4
@@ -237,7 +240,7 @@ fn probe_start(places: &[Place], pool: RegistryRef) -> usize {
     (mixed >> 32) as usize & (places.len() - 1)
 }
 
-/// Empties a place, and moves those behind it that would not be found otherwise (Knuth, 6.4, algorithm R).
+/// Empties a place, and moves the entries behind it that would otherwise not be found (Knuth, 6.4, algorithm R).
 fn close_gap(places: &[Place], mut gap: usize) {
     let distance = |from: usize, to: usize| to.wrapping_sub(from) & (places.len() - 1);
     places[gap].set(None);

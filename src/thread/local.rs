@@ -1,8 +1,8 @@
-//! What a thread has of its own: its heaps, its open batches, what it looks at first.
+//! The thread-local data: the thread's heaps, its open batches, and caches for the fast paths.
 //!
-//! Two thread-local variables. `LOCAL` has no destructor, so reaching it is one instruction and works as long as the
-//! thread runs, in any other destructor too. `GUARD` has nothing but the destructor; touching it once, with the first
-//! heap or the first remote free, gets [`Local::end`] called when the thread ends.
+//! There are two thread-local variables. `LOCAL` has no destructor, so an access is one instruction and works as long
+//! as the thread runs, even in other destructors. `GUARD` has only a destructor. The first heap, or the first remote
+//! free, touches it once, so that [`Local::end`] runs when the thread ends.
 
 use core::cell::Cell;
 
@@ -21,46 +21,46 @@ thread_local! {
     static GUARD: Guard = const { Guard };
 }
 
-/// What a thread that has no token yet is called: no heap's owner is ever that.
+/// The token of a thread without a token. No heap has this owner.
 const NO_TOKEN: u64 = u64::MAX;
 
-/// Heaps that a thread may park; it leaves the others for good when it idles.
+/// The maximum number of parked heaps. A thread that idles leaves the others.
 pub(super) const PARKED_HEAPS: usize = 8;
 
 pub(super) struct Local {
-    /// The default pool's heap, or the placeholder.
+    /// The thread's heap of the default pool, or the placeholder.
     pub(super) heap: Cell<HeapRef>,
     pub(super) token: Cell<u64>,
     pub(super) phase: Cell<Phase>,
     /// All heaps of the thread.
     pub(super) held: Held,
-    /// The heap of another pool that an allocation used last, or the placeholder.
+    /// The heap of another pool that served the last allocation, or the placeholder.
     pub(super) recent: Cell<HeapRef>,
-    /// The pool of `recent`: an allocation compares it, and does not read the heap of another pool.
+    /// The pool of `recent`. An allocation compares it, so it does not read the heap of another pool.
     pub(super) recent_pool: Cell<Option<RegistryRef>>,
-    /// The heap of another pool, a handle's too, that a free looked for last, or the placeholder.
+    /// The heap of another pool, possibly of a handle, that a free looked up last, or the placeholder.
     pub(super) other: Cell<HeapRef>,
-    /// For each class of value, the bin that a free offers its slot first: one of `heap` or `other`, now or before, or the
-    /// placeholder's.
+    /// For each class, the first bin that a free offers its slot to: a bin of the current or a former `heap` or
+    /// `other`, or of the placeholder.
     pub(super) first: [Cell<BinRef>; CLASSES],
-    /// Slots that others of the thread's bins kept since one of these was last changed.
+    /// How many slots other bins of the thread cached since `first` last changed.
     pub(super) detours: Cell<u32>,
-    /// Heaps parked while the thread idles. The thread keeps its references to their pools.
+    /// The heaps that are parked while the thread idles. The thread keeps its references to their pools.
     pub(super) parked: [Cell<Option<HeapRef>>; PARKED_HEAPS],
-    /// `CLOSINGS` when the thread last looked.
+    /// The value of `CLOSINGS` when the thread last checked it.
     pub(super) closings: Cell<usize>,
     pub(super) remote_buffer: RemoteBuffer,
-    /// Heaps that the thread has to come back to.
+    /// The heaps that the thread must visit again.
     pub(super) reclaims: DeferredReclaims,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Nothing to clean up yet.
+    /// There is nothing to clean up yet.
     Fresh,
     /// The guard will clean up.
     Guarded,
-    /// The guard has.
+    /// The guard has cleaned up.
     Ended,
 }
 
@@ -91,10 +91,10 @@ impl Local {
         }
     }
 
-    /// Whether the thread is past its end; if not, makes sure that the end will be noticed.
+    /// Whether the thread has ended. If not, registers the guard, so that the end is noticed.
     pub(super) fn has_ended(&self) -> bool {
         if self.phase.get() == Phase::Fresh {
-            self.phase.set(Phase::Guarded); // before it is: to register a destructor may allocate, and come back in here
+            self.phase.set(Phase::Guarded); // set before registration, which may allocate and reenter this function
             if GUARD.try_with(|_| ()).is_err() {
                 self.note_end();
             }
@@ -102,7 +102,7 @@ impl Local {
         self.phase.get() == Phase::Ended
     }
 
-    /// From here on nothing is left for a later step.
+    /// Marks the thread as ended. From now on no work is deferred.
     pub(super) fn note_end(&self) {
         self.phase.set(Phase::Ended);
         self.reclaims.close();
@@ -111,19 +111,19 @@ impl Local {
     pub(super) fn token(&self) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         if self.token.get() == NO_TOKEN {
-            // Relaxed: only uniqueness matters.
+            // Relaxed: needs uniqueness only; no other memory is published with the token.
             self.token.set(NEXT.fetch_add(1, Ordering::Relaxed));
         }
         self.token.get()
     }
 
-    /// Sends the open batches and comes back to the heaps that were left too soon.
+    /// Sends the open batches, and visits the heaps that await another visit.
     pub(super) fn flush(&self) {
         self.remote_buffer.flush(&self.reclaims);
         self.reclaims.visit_all();
     }
 
-    /// Tells of what happened on the way to a slot of a pool, or to none.
+    /// Emits the events of an allocation from a pool, including its failure.
     #[inline(always)]
     pub(super) fn emit_after(&self, pool: RegistryRef, slot: Option<SlotPtr>) -> Option<SlotPtr> {
         if slot.is_none() {
@@ -133,7 +133,8 @@ impl Local {
         slot
     }
 
-    /// Tells what was noted, unless the thread has ended: the subscriber's thread-locals may be gone then.
+    /// Emits the noted events. If the thread has ended, it discards them: the subscriber's thread-locals may be
+    /// destroyed.
     #[inline(always)]
     pub(super) fn emit_events(&self) {
         if self.phase.get() == Phase::Ended {
@@ -143,7 +144,7 @@ impl Local {
         }
     }
 
-    /// Makes allocations from this pool, and frees, look into this heap first.
+    /// Makes this heap the first one that allocations from this pool, and frees, look at.
     pub(super) fn look_first_in(&self, pool: RegistryRef, heap: HeapRef) {
         self.recent_pool.set(Some(pool));
         self.recent.set(heap);

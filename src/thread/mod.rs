@@ -1,15 +1,15 @@
-//! Threads: which heap a thread uses for which pool, its fast paths, and what happens when it idles or ends.
+//! Threads: the heap that a thread uses for each pool, its fast paths, and what happens when it idles or ends.
 //!
-//! | file | what it owns |
+//! | file | contents |
 //! |---|---|
-//! | `held` | the heaps that a thread holds, and the one of a given pool |
+//! | `held` | the heaps that a thread holds, and the index by pool |
 //! | `local` | the thread-local variable |
-//! | `heaps` | getting, finding, parking and leaving heaps; the end of the thread |
-//! | `slow` | requests and frees that the fast paths do not serve |
-//! | `entry` | the fast paths, and the entry points of everything above |
+//! | `heaps` | acquiring, finding, parking and leaving heaps; the end of the thread |
+//! | `slow` | allocations and frees that the fast paths do not handle |
+//! | `entry` | the fast paths, and the entry points for the layers above |
 //!
-//! All of it is one thread's own. No thread holds a heap of a bounded pool (`heap::bounded`): its requests and frees go there out of
-//! line. Uses `heap` and what is below.
+//! Only the current thread uses this data. No thread holds a heap of a bounded pool (`heap::bounded`): its allocations
+//! and frees go there out of line. Uses `heap` and the layers below it.
 
 mod entry;
 mod heaps;

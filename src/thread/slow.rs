@@ -1,4 +1,5 @@
-//! The slow paths of a thread: where a slot comes from when the free list is empty, and where one goes that it does not keep.
+//! The slow paths of a thread: allocation when the free list is empty, and frees of slots that the first bin does not
+//! cache.
 
 use core::cell::Cell;
 
@@ -11,17 +12,18 @@ use crate::slot::{Offset, SlotPtr};
 use crate::thread::heaps::{CLOSINGS, SWEPT_HEAPS};
 use crate::thread::local::{LOCAL, Local, Phase};
 
-/// Slots that other bins of a thread's kept than those asked first, with the last of which its bin becomes one of these. Two
-/// pools of values of one class, freed by turns, would otherwise change places at every free.
+/// After this many slots were cached by bins other than the first one, the bin that cached the last slot becomes the
+/// first one for its class. With a lower number, two pools of the same class whose values are freed alternately would
+/// displace each other at every free.
 const DETOURS: u32 = 32;
 
 #[cold]
 #[inline(never)]
 pub(super) fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
     LOCAL.with(|local| {
-        let marked = local.pop_deferred(heap, bin);
-        if marked.is_some() {
-            return marked;
+        let deferred = local.pop_deferred(heap, bin);
+        if deferred.is_some() {
+            return deferred;
         }
         local.leave_closed_pools(SWEPT_HEAPS);
         let slot = local.refill(heap, bin);
@@ -29,11 +31,11 @@ pub(super) fn refill(heap: HeapRef, bin: usize) -> Option<SlotPtr> {
     })
 }
 
-/// Frees a slot of this thread's heap.
+/// Frees a slot of a heap that this thread owns.
 ///
 /// # Safety
 ///
-/// The caller gives up a slot of the segment, which is of this heap.
+/// The caller gives up the slot, which is in this segment, and the segment is of this heap.
 unsafe fn free_local(heap: HeapRef, segment: SegmentRef, slot: SlotPtr) {
     let index = segment.identity().bin;
     // SAFETY: guaranteed by the caller.
@@ -55,9 +57,9 @@ impl Local {
     #[cold]
     #[inline(never)]
     pub(super) fn refill_default(&self, class: usize) -> Option<SlotPtr> {
-        let marked = self.pop_deferred(self.heap.get(), class);
-        if marked.is_some() {
-            return marked;
+        let deferred = self.pop_deferred(self.heap.get(), class);
+        if deferred.is_some() {
+            return deferred;
         }
         let slot = self.hold_default_and_refill(class);
         self.emit_after(registry::default(), slot)
@@ -95,7 +97,7 @@ impl Local {
         self.refill(heap, 0)
     }
 
-    /// A slot of a bounded pool, of which the thread holds no heap.
+    /// Allocates a slot of a bounded pool, of which the thread holds no heap.
     pub(super) fn alloc_bounded(&self, pool: RegistryRef) -> Option<SlotPtr> {
         self.leave_closed_pools(SWEPT_HEAPS);
         self.reclaims.visit_each(handover::VISIT_SLOTS);
@@ -116,19 +118,19 @@ impl Local {
             return self.alloc_bounded(pool);
         }
         self.leave_closed_pools(SWEPT_HEAPS);
-        let marked = self.pop_deferred(heap.get(), 0);
-        if marked.is_some() {
-            return marked;
+        let deferred = self.pop_deferred(heap.get(), 0);
+        if deferred.is_some() {
+            return deferred;
         }
-        self.has_ended(); // so that the end is noticed, also of a thread that has nothing but the handle
+        self.has_ended(); // so that the end is noticed, even if the thread has only the handle
         if heap.get() == HeapRef::EMPTY {
             heap.set(self.with_room(|| pool.acquire(self.token()))?);
         }
         self.refill(heap.get(), 0)
     }
 
-    /// A slot of those that are marked in a bin whose free list is empty, unless the thread has other things to do on a slow
-    /// path. There is nothing to tell of this one.
+    /// Allocates a slot from the deferred list of a bin whose free list is empty, unless the thread has other work to
+    /// do on a slow path. This emits no events.
     #[inline(always)]
     pub(super) fn pop_deferred(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
         let free = self.closings.get() == CLOSINGS.count() && self.reclaims.is_empty();
@@ -139,7 +141,7 @@ impl Local {
         }
     }
 
-    /// A slot from a bin, whose free list may have some after its heap was adopted.
+    /// Allocates a slot from a bin. Its free list may contain slots if its heap was just adopted.
     pub(super) fn refill(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
         self.reclaims.visit_each(handover::VISIT_SLOTS);
         let slot = heap.bin(bin).pop();
@@ -147,12 +149,12 @@ impl Local {
             .or_else(|| self.refill_at_last(heap, bin))
     }
 
-    /// Before an allocation fails because the system refuses memory: a slot from all that this thread can reach.
+    /// Makes a last attempt if the system has no memory: allocates a slot from everything that this thread can reach.
     #[cold]
     pub(super) fn refill_at_last(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
         self.flush();
         handover::collect(heap, &self.reclaims);
-        let slot = heap.bin(bin).pop(); // what came in meanwhile lies in the list that is filled next
+        let slot = heap.bin(bin).pop(); // the collected slots are in the list that is refilled first
         slot.or_else(|| handover::refill_from_others(heap, bin, &self.reclaims))
             .or_else(|| {
                 self.make_room();
@@ -160,11 +162,12 @@ impl Local {
             })
     }
 
-    /// Frees a slot that the bin looked at first does not keep, and that joins no open batch.
+    /// Frees a slot that the first bin does not cache and that joins no open batch.
     ///
     /// # Safety
     ///
-    /// The caller gives up the slot, which is at this offset of the segment and, if of the default pool, of this class.
+    /// The caller gives up the slot, which is at this offset of the segment. If it is of the default pool, it is of
+    /// this class.
     #[inline(never)]
     pub(super) unsafe fn free_unbatched(
         &self,
@@ -174,12 +177,12 @@ impl Local {
         class: usize,
     ) {
         for (heap, bin) in [(self.heap.get(), class), (self.other.get(), 0)] {
-            // SAFETY: the caller gives the slot up, and a pool of one type has one bin.
+            // SAFETY: the caller gives up the slot, and a pool of one type has only one bin.
             if unsafe { heap.bin(bin).try_cache(segment, slot) } {
                 return self.note_detour(class, heap.bin_ref(bin));
             }
             if heap.id() == segment.heap() {
-                // SAFETY: the caller gives the slot up, and the segment is of this heap.
+                // SAFETY: the caller gives up the slot, and the segment is of this heap.
                 return unsafe { free_local(heap, segment, slot) };
             }
         }
@@ -187,7 +190,8 @@ impl Local {
         unsafe { self.free_remote(segment, slot, offset) };
     }
 
-    /// A bin of this thread's kept a slot of the class, but was not the first to be asked. It will be, if that happens often.
+    /// Counts that a bin other than the first one cached a slot of the class. If that happens often, the bin becomes
+    /// the first one.
     pub(super) fn note_detour(&self, class: usize, bin: BinRef) {
         let detours = self.detours.get() + 1;
         let first = &self.first[class];
@@ -199,21 +203,21 @@ impl Local {
         }
     }
 
-    /// Frees a slot of another thread's heap that opens a batch or fills one, or a slot of a heap of this thread's that
-    /// it did not use last.
+    /// Frees a slot of another thread's heap that starts or fills a batch, or a slot of a heap that this thread holds
+    /// but did not use last.
     ///
     /// # Safety
     ///
-    /// As for [`free_unbatched`](Self::give_unkept).
+    /// As for [`free_unbatched`](Self::free_unbatched).
     #[cold]
     #[inline(never)]
     pub(super) unsafe fn free_remote(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset) {
-        // SAFETY: the caller holds a slot of the segment.
+        // SAFETY: the caller owns a slot of the segment, which keeps the segment and its heap alive.
         let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
         if heap.is_owned_by(self.token.get()) {
             debug_assert!(registry::registry_of(heap) != registry::default());
             self.other.set(heap);
-            // SAFETY: the caller gives the slot up, and the segment is of this heap.
+            // SAFETY: the caller gives up the slot, and the segment is of this heap.
             return unsafe { free_local(heap, segment, slot) };
         }
         if heap.is_of_bounded_pool() {
@@ -245,14 +249,14 @@ impl Local {
         slot: SlotPtr,
         offset: Offset,
     ) {
-        self.has_ended(); // before, so that the end is noticed
+        self.has_ended(); // first, so that the end of the thread is noticed
         // SAFETY: guaranteed by the caller.
         unsafe { bounded::free(heap, segment, slot, offset, &self.reclaims) };
         self.reclaims.visit_each(handover::VISIT_SLOTS);
         self.emit_events();
     }
 
-    /// Tells the thread's own bin for such slots that a batch of them is sent home.
+    /// Informs the thread's own bin for such slots that a batch of them is being sent to another heap.
     pub(super) fn note_sent(&self, segment: SegmentRef, slots: usize) {
         let (mine, pool) = ([self.heap.get(), self.other.get()], segment.pool());
         if let Some(heap) = mine.into_iter().find(|heap| heap.pool_id() == pool) {

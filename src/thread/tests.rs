@@ -1,5 +1,5 @@
-//! Threads that take turns on one real one: what `LOCAL` holds is exchanged whenever another's turn comes. All that they
-//! run is the real code; only that two of them never run at once is not.
+//! Simulated threads that take turns on one real thread: when the turn changes, the contents of `LOCAL` are exchanged.
+//! All the code they run is real, but two simulated threads never run at the same time.
 
 use core::ptr;
 
@@ -7,7 +7,7 @@ use super::local::{LOCAL, Local, Phase};
 use crate::heap::HeapRef;
 use crate::heap::remote_buffer::RemoteBuffer;
 
-/// What is thread-local, of a thread whose turn it is not.
+/// The thread-local data of a simulated thread that is not running.
 pub(crate) struct Thread(Box<Local>);
 
 impl Thread {
@@ -15,13 +15,13 @@ impl Thread {
         Self(Box::new(Local::new()))
     }
 
-    /// Runs the work as this thread.
+    /// Runs `work` as this thread.
     pub(crate) fn run<R>(&self, work: impl FnOnce() -> R) -> R {
         let _turn = Turn::begin(&self.0);
         work()
     }
 
-    /// Does what the guard does. What runs here afterwards runs as destructors of other thread-local values do.
+    /// Does what the guard does. Later work on this thread runs as destructors of other thread-local values do.
     pub(crate) fn end(&self) {
         self.run(|| LOCAL.with(Local::end));
     }
@@ -42,14 +42,14 @@ impl Thread {
         self.0.held.iter()
     }
 
-    /// The heaps for which the thread keeps references to their pools: held, parked, or owed a visit.
+    /// The heaps whose pools this thread holds references to: held, parked, or to be visited again.
     pub(crate) fn referenced(&self) -> impl Iterator<Item = HeapRef> {
         let parked = self.0.parked.iter().filter_map(|parked| parked.get());
         self.held().chain(parked).chain(self.0.reclaims.heaps())
     }
 }
 
-/// A thread's turn, which ends also when its work panics.
+/// The turn of a thread, which ends even if its work panics.
 struct Turn<'a>(&'a Local);
 
 impl<'a> Turn<'a> {
@@ -68,7 +68,8 @@ impl Drop for Turn<'_> {
 fn exchange(parked: &Local) {
     LOCAL.with(|local| {
         let (local, parked) = (&raw const *local, &raw const *parked);
-        // SAFETY: a `Local` is made of cells, which only this thread uses; it uses none of them just now.
+        // SAFETY: a `Local` consists of cells that only this real thread uses, and no borrow of their contents exists
+        // here.
         unsafe { ptr::swap(local.cast_mut(), parked.cast_mut()) }
     });
 }

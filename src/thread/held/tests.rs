@@ -3,16 +3,16 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::heap::registry;
 
-/// A pool and its heap, which is the caller's.
+/// Makes a pool and acquires a heap of it.
 fn pool_with_heap() -> (RegistryRef, HeapRef) {
     let pool = RegistryRef::create(64, usize::MAX, "held").unwrap();
     (pool, pool.acquire(1).unwrap())
 }
 
-/// Gives pool and heap back.
+/// Leaves the heap and drops the pool.
 fn end((pool, heap): (RegistryRef, HeapRef)) {
     let reclaims = crate::heap::handover::DeferredReclaims::new();
-    // SAFETY: acquired by `pool_with_heap`.
+    // SAFETY: `pool_with_heap` acquired the heap.
     unsafe { crate::heap::handover::leave(heap, &reclaims) };
     // SAFETY: the handle's reference.
     unsafe { pool.release_refs(1) };
@@ -40,7 +40,7 @@ fn each_of_many_pools_is_found_while_others_come_and_go() {
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        let grows = step % 1000 < 500; // three times up and down
+        let grows = step % 1000 < 500; // grows and shrinks three times
         if grows || expected.is_empty() {
             assert!(held.reserve());
             let (pool, heap) = pool_with_heap();
@@ -64,7 +64,8 @@ fn each_of_many_pools_is_found_while_others_come_and_go() {
     gone.into_iter().chain(expected.into_values()).for_each(end);
 }
 
-/// Pools that share a place in the index lie behind each other. When one goes, those behind it must still be found.
+/// Pools whose searches begin at the same place occupy consecutive places. When one is removed, those behind it must
+/// still be found.
 #[test]
 fn a_gap_in_a_row_of_pools_is_closed() {
     let pools: Vec<_> = (0..12).map(|_| pool_with_heap()).collect();
@@ -114,7 +115,7 @@ fn a_sweep_comes_to_every_heap_once_though_some_go_meanwhile() {
     let looked_at: Vec<_> = core::iter::from_fn(|| held.sweep()).take(10).collect();
     let (pool, heap) = pool_with_heap();
     assert!(held.reserve());
-    held.add(heap); // in front, where the sweep began
+    held.add(heap); // at the front, where the sweep began
     let rest: Vec<_> = core::iter::from_fn(|| held.sweep()).collect();
     assert!(
         pools
@@ -155,7 +156,8 @@ fn a_thread_that_gets_no_memory_for_its_index_keeps_what_it_has() {
     pools.into_iter().for_each(end);
 }
 
-/// The index of a thread that ends must not stay mapped, whatever its size was, and also if there is no memory for a smaller one.
+/// The index of a thread that ends must not stay mapped, whatever its size was, even if the system has no memory for a
+/// smaller one.
 #[test]
 fn an_index_of_any_size_is_unmapped_when_it_is_empty() {
     let pools: Vec<_> = (0..200).map(|_| pool_with_heap()).collect();
