@@ -1,36 +1,36 @@
-//! Features `allocator-api2`, `allocator-api2-03`, `allocator-api2-04`: the default pool as an allocator, for each version of that
-//! crate.
+//! Features `allocator-api2`, `allocator-api2-03`, `allocator-api2-04`: the default pool as an allocator, for each
+//! version of this crate.
 //!
-//! An allocator gets back what collections make of its pointers. allocator-api2's own `Box` makes `&mut T` of one in safe
-//! functions (`into_vec`, `write`, `downcast`), and gives back a pointer that may reach the value's bytes alone. The pool needs
-//! the segment's header. So this file, and no other, exposes the provenance of what it hands out, and takes it up again when a
-//! block comes back. Neither is an instruction.
+//! An allocator gets back pointers that collections derived from its own. In safe functions (`into_vec`, `write`,
+//! `downcast`), allocator-api2's `Box` makes a `&mut T` of its pointer, and later frees a pointer whose provenance
+//! covers only the bytes of the value. But the pool needs the segment's header. So this file, and no other, exposes the
+//! provenance of the pointers that it returns, and recovers it when a block is freed. Neither costs an instruction.
 
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
 use crate::pool::route;
 
-/// The default pool as an allocator, for collections that take one: node by node, it is where their memory comes from
-/// fastest.
+/// The default pool as an allocator for collections. It is fastest for collections that allocate node by node.
 ///
-/// It is a value of no size; all are equal, and any frees what any other allocated, on any thread. Layouts up to 128 KiB
-/// come from segments, larger ones get a dedicated mapping. Growing and shrinking within a size class happens in
-/// place.
+/// `Segments` is zero-sized, and all its values are equal: each can free what any other allocated, on any thread.
+/// Layouts up to 128 KiB use segments, and larger ones get a dedicated mapping. Growing and shrinking within a size
+/// class happens in place.
 ///
-/// It implements the trait `Allocator` of the crate allocator-api2, each version by a feature of its own:
+/// It implements the trait `Allocator` of the crate allocator-api2. Each version has its own feature:
 ///
 /// | feature | version | used by |
 /// |---|---|---|
 /// | `allocator-api2` | 0.2 | hashbrown, and most others |
 /// | `allocator-api2-03` | 0.3 | |
-/// | `allocator-api2-04` | 0.4 | what `cargo add allocator-api2` adds |
+/// | `allocator-api2-04` | 0.4 | the version that `cargo add allocator-api2` adds |
 ///
-/// Version 0.2 has a feature `nightly`, by which its trait is the unstable one of the standard library. If any crate of the
-/// program enables it, this crate's feature `allocator-api2` does not compile (error E0658).
+/// Version 0.2 has a feature `nightly`, which replaces its trait with the unstable one of the standard library. If any
+/// crate of the program enables it, this crate's feature `allocator-api2` does not compile (error E0658).
 ///
-/// `allocator_api2::boxed::Box<T, Segments>` is as large as a [`PoolBox`](crate::PoolBox). By its documentation it is unique as
-/// `&mut T` is: a pointer to its value is not valid any more when the box has moved. One to a `PoolBox`'s value is.
+/// `allocator_api2::boxed::Box<T, Segments>` is as large as a [`PoolBox`](crate::PoolBox). According to its
+/// documentation it is unique, as a `&mut T` is: a pointer to its value is no longer valid after the box has moved. A
+/// pointer to the value of a `PoolBox` stays valid.
 ///
 /// # Examples
 ///
@@ -50,8 +50,8 @@ pub struct Segments;
 /// Implements the trait of one version.
 macro_rules! serve {
     ($version:ident) => {
-        // SAFETY: a slot or mapping stays until it is given back, whatever happens to the `Segments` it came from, which
-        // are all the same; it goes back by its layout, or one that shares its slot.
+        // SAFETY: a slot or mapping stays valid until it is freed, independently of any `Segments` value, which are all
+        // equivalent. It is freed with its layout, or with a layout that uses the same slot.
         unsafe impl $version::alloc::Allocator for Segments {
             #[inline]
             fn allocate(
@@ -107,7 +107,7 @@ serve!(allocator_api2_03);
 #[cfg(feature = "allocator-api2-04")]
 serve!(allocator_api2_04);
 
-/// A block; `None` when the system has no memory.
+/// Allocates a block; `None` if the system has no memory.
 #[inline]
 fn alloc(layout: Layout) -> Option<NonNull<[u8]>> {
     let storage = route::alloc_layout(layout)?;
@@ -115,30 +115,30 @@ fn alloc(layout: Layout) -> Option<NonNull<[u8]>> {
     Some(NonNull::slice_from_raw_parts(storage, layout.size()))
 }
 
-/// Gives a block back.
+/// Frees a block.
 ///
 /// # Safety
 ///
-/// It is from [`take`] or [`resize`] for this layout, and the caller gives it up.
+/// [`alloc`] or [`resize`] returned the block for this layout, and the caller does not use it afterwards.
 #[inline]
 unsafe fn dealloc(storage: NonNull<u8>, layout: Layout) {
     // SAFETY: guaranteed by the caller.
     unsafe { route::dealloc(as_taken(storage), layout) }
 }
 
-/// A block as [`take`] gave it, whatever its pointer was used for since.
+/// Returns the pointer as [`alloc`] made it, with its original provenance, whatever the caller derived from it.
 #[inline]
 fn as_taken(storage: NonNull<u8>) -> NonNull<u8> {
     let exposed = ptr::with_exposed_provenance_mut(storage.addr().get());
-    // SAFETY: the address is that of a `NonNull`.
+    // SAFETY: the address is that of a `NonNull`, so it is not null.
     unsafe { NonNull::new_unchecked(exposed) }
 }
 
-/// Moves the smaller of both sizes of bytes to storage for `new`, unless that is where they are.
+/// Moves the contents, up to the smaller of the two sizes, to storage for `new`, unless the old storage can be used.
 ///
 /// # Safety
 ///
-/// As for [`give`] with the layout `old`, if this succeeds.
+/// As for [`dealloc`] with the layout `old`, if this succeeds.
 unsafe fn resize(storage: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<[u8]>> {
     if route::same_slot(old, new) {
         let storage = as_taken(storage);
@@ -147,14 +147,14 @@ unsafe fn resize(storage: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNu
     }
     let moved = alloc(new)?;
     let kept = old.size().min(new.size());
-    // SAFETY: both are that large, and do not overlap.
+    // SAFETY: both blocks have at least this size, and the new one does not overlap the old one.
     unsafe { moved.cast::<u8>().copy_from_nonoverlapping(storage, kept) };
     // SAFETY: guaranteed by the caller.
     unsafe { dealloc(storage, old) };
     Some(moved)
 }
 
-/// As [`resize`], to a size that is no less, with zeros in what is added.
+/// As [`resize`], to a size that is not smaller, and fills the added bytes with zeros.
 ///
 /// # Safety
 ///
@@ -162,9 +162,9 @@ unsafe fn resize(storage: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNu
 unsafe fn grow_zeroed(storage: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<[u8]>> {
     // SAFETY: guaranteed by the caller.
     let grown = unsafe { resize(storage, old, new) }?;
-    // SAFETY: the new size is no less than the old one.
+    // SAFETY: the new size is not smaller than the old one, so this is within the block or at its end.
     let added = unsafe { grown.cast::<u8>().add(old.size()) };
-    // SAFETY: so many bytes were added.
+    // SAFETY: this many bytes were added.
     unsafe { added.write_bytes(0, new.size() - old.size()) };
     Some(grown)
 }

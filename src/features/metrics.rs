@@ -1,8 +1,8 @@
-//! Feature `metrics`: the numbers of a [`Report`] for the recorder of the `metrics` facade.
+//! Feature `metrics`: publishes the numbers of a [`Report`] through the `metrics` facade.
 //!
-//! Nothing is counted for it, and nothing published by itself: the program calls [`publish`], or
-//! [`Report::publish`](crate::Report::publish) for a pool of its own, as often as its recorder wants news. The recorder is
-//! foreign code; it runs while no state of any pool is in use, and so may use pools.
+//! The crate counts nothing for this alone, and publishes nothing by itself. The program calls [`publish`], or
+//! [`Report::publish`](crate::Report::publish) for another pool, as often as its recorder needs new values. The
+//! recorder is foreign code. It runs while no pool state is in use, so it may use pools.
 //!
 //! | name | kind | labels | unit |
 //! |---|---|---|---|
@@ -26,8 +26,8 @@
 //! | `segment_pool_kept_bytes` | gauge | | bytes |
 //! | `segment_pool_arena_resident_bytes` | gauge | | bytes, on Linux only |
 //!
-//! `pool` is the name that a pool was given, or that of its type, or "default". Pools that share a name share these too,
-//! and the one published last wins. A class that has nothing any more is published as 0.
+//! `pool` is the name of the pool, the type name of its values, or "default". Pools with the same name share these
+//! metrics, and the last one published wins. A class that is empty now is published as 0.
 
 use ::metrics::{counter, gauge};
 
@@ -70,8 +70,8 @@ const ARENA_GAUGES: [Number<Memory>; 4] = [
     ("segment_pool_kept_bytes", |memory| memory.kept_bytes),
 ];
 
-/// Publishes the default pool's numbers and those of the arenas. Cost: that of [`memory`](crate::memory()), and what the
-/// recorder takes.
+/// Publishes the numbers of the default pool and of the arenas. Cost: that of [`memory`](crate::memory()), and that of
+/// the recorder.
 ///
 /// # Examples
 ///
@@ -90,7 +90,7 @@ pub fn publish() {
 }
 
 impl Report {
-    /// Publishes the numbers through the `metrics` facade, by the names in [`metrics`](crate::metrics).
+    /// Publishes the numbers through the `metrics` facade, under the names listed in [`metrics`](crate::metrics).
     ///
     /// # Examples
     ///

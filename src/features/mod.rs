@@ -1,4 +1,4 @@
-//! What other crates' traits ask for: a file or two per cargo feature, all off by default.
+//! Implementations of traits of other crates: one or two files per cargo feature, all off by default.
 
 #[cfg(any(
     feature = "allocator-api2",

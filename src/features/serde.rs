@@ -34,7 +34,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for PoolBox<T> {
         T::deserialize(deserializer).map(Self::new)
     }
 
-    /// Into the slot there is.
+    /// Deserializes into the existing slot.
     fn deserialize_in_place<D: Deserializer<'de>>(
         deserializer: D,
         place: &mut Self,
@@ -43,7 +43,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for PoolBox<T> {
     }
 }
 
-/// Each handle gets a value of its own: that some were the same is not serialized, and so not restored.
+/// Each handle gets its own value: sharing is not serialized, so it is not restored.
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for PoolArc<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(Self::new)

@@ -1,5 +1,5 @@
-//! Feature `serde`: what the pools say of themselves is serialized field by field. Not the other way: such numbers are
-//! only ever true here.
+//! Feature `serde`: statistics and reports are serialized field by field. They cannot be deserialized, because such
+//! numbers describe only this process.
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
@@ -7,7 +7,7 @@ use crate::insight::leaks::LeakReport;
 use crate::insight::report::{Memory, Report};
 use crate::insight::stats::{ClassStats, Stats, Validation};
 
-/// All fields are named, so that the compiler misses a new one.
+/// All fields are named, so that a new field is a compile error here.
 macro_rules! serialize_fields {
     ($($Numbers:ident { $($field:ident),* })*) => {$(
         impl Serialize for $Numbers {
