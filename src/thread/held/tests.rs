@@ -59,7 +59,10 @@ fn each_of_many_pools_is_found_while_others_come_and_go() {
         }
     }
     check(&held, &expected);
-    assert!(held.index.mapped.get().is_none(), "it is small again");
+    assert!(
+        held.index.mapped.get().is_none(),
+        "the index is small again"
+    );
     assert_eq!(core::iter::from_fn(|| held.pop()).count(), expected.len());
     gone.into_iter().chain(expected.into_values()).for_each(end);
 }
@@ -87,14 +90,14 @@ fn a_gap_in_a_row_of_pools_is_closed() {
 }
 
 #[test]
-fn a_sweep_comes_to_every_heap_once_though_some_go_meanwhile() {
+fn a_sweep_visits_every_heap_once_even_if_some_are_removed() {
     let held = Held::new();
     let pools: Vec<_> = (0..40).map(|_| pool_with_heap()).collect();
     for (_, heap) in &pools {
         assert!(held.reserve());
         held.add(*heap);
     }
-    assert_eq!(held.sweep(), None, "nothing was begun");
+    assert_eq!(held.sweep(), None, "no sweep was started");
     for round in 0..5 {
         held.begin_sweep();
         let first: Vec<_> = core::iter::from_fn(|| held.sweep())
