@@ -5,7 +5,7 @@ use crate::pool::SegmentPool;
 
 /// Memory is refused from the first heap on: the thread has none yet.
 #[test]
-fn refused_memory_gives_the_value_back() {
+fn a_failed_allocation_returns_the_value() {
     let thread = std::thread::spawn(|| {
         // Enough boxes that the heaps left by other tests cannot serve them all.
         let mut kept = Vec::new();
@@ -22,14 +22,14 @@ fn refused_memory_gives_the_value_back() {
         assert_eq!(
             *PoolBox::new([8_u64; 100]),
             [8; 100],
-            "and goes on when there is memory"
+            "allocation works again when there is memory"
         );
     });
     thread.join().unwrap();
 }
 
 #[test]
-fn a_refused_pool_is_as_before() {
+fn a_failed_allocation_leaves_the_pool_unchanged() {
     let pool = SegmentPool::<String>::new();
     let error = while_refused(|| pool.try_alloc("kept".to_owned())).unwrap_err();
     assert_eq!(error.into_inner(), "kept");
@@ -43,7 +43,7 @@ fn a_refused_pool_is_as_before() {
 
 #[test]
 #[expect(clippy::result_large_err, reason = "large is the point")]
-fn a_value_with_a_dedicated_mapping_comes_back_too() {
+fn a_value_for_a_dedicated_mapping_is_returned_too() {
     let on_a_large_stack = std::thread::Builder::new().stack_size(64 << 20).spawn(|| {
         let big = [3_u8; 200_000];
         let error = while_refused(|| PoolBox::try_new(big)).unwrap_err();

@@ -1,6 +1,6 @@
-//! Looks at every slot of a pool, and at every word and count that says something about it, and changes nothing.
+//! Checks every slot of a pool, and every word and counter that describes one, and changes nothing.
 //!
-//! For tests in which all threads take turns: nothing is ever under way, so everything must agree exactly.
+//! For tests in which all threads take turns: no operation is ever in progress, so all numbers must agree exactly.
 //!
 //! ```text
 //! slots ever handed out  ==  alive + in a list + on a remote list + in an remote-free buffer, each in one place
@@ -21,18 +21,18 @@ use crate::memory::segment::SegmentRef;
 use crate::slot::SlotPtr;
 use crate::thread::tests::Thread;
 
-/// What should be the case.
+/// The expected state.
 pub(super) struct Expected<'a> {
     pub(super) threads: &'a [Thread],
-    /// The storage of every value that is alive.
+    /// The storage of every live value.
     pub(super) alive: Vec<(SlotPtr, Span)>,
     /// Whether the pool has a handle.
     pub(super) open: bool,
-    /// Values ever made.
+    /// The number of values ever allocated.
     pub(super) made: u64,
 }
 
-/// Panics if anything is not as it should be.
+/// Panics if the state is not as expected.
 pub(super) fn audit(pool: RegistryRef, expected: &Expected<'_>) {
     let mut book = Book::new(pool);
     book.mark_lists();
@@ -51,13 +51,13 @@ pub(super) fn audit(pool: RegistryRef, expected: &Expected<'_>) {
 
 struct Book {
     pool: RegistryRef,
-    segments: HashMap<SegmentRef, DeferredList>,
-    /// Slots on remote lists.
+    segments: HashMap<SegmentRef, FoundSlots>,
+    /// Slots in remote lists.
     uncollected: usize,
 }
 
-/// Which slots of a segment were found.
-struct DeferredList {
+/// The slots of a segment that were found.
+struct FoundSlots {
     found: Vec<bool>,
     count: usize,
 }
@@ -67,13 +67,16 @@ impl Book {
         let mut segments = HashMap::new();
         for heap in pool.heaps() {
             for segment in heap.used_bins().flat_map(|bin| bin.segments()) {
-                assert!(segment.heap() == heap.id(), "a segment knows its heap");
-                let deferred = DeferredList {
+                assert!(
+                    segment.heap() == heap.id(),
+                    "the header names the heap of the segment"
+                );
+                let slots = FoundSlots {
                     found: vec![false; segment.bumped()],
                     count: 0,
                 };
                 assert!(
-                    segments.insert(segment, deferred).is_none(),
+                    segments.insert(segment, slots).is_none(),
                     "a segment is in one bin"
                 );
             }
@@ -86,17 +89,20 @@ impl Book {
     }
 
     fn mark(&mut self, segment: SegmentRef, slot: SlotPtr) {
-        let deferred = self.segments.get_mut(&segment);
-        let deferred = deferred.expect("a slot is in a segment that is in a bin");
+        let slots = self.segments.get_mut(&segment);
+        let slots = slots.expect("the segment of a slot is in a bin");
         let index = segment
             .index_of(slot)
-            .expect("a slot starts where slots start");
-        let found = deferred
+            .expect("a slot is at the address of a slot");
+        let found = slots
             .found
             .get_mut(index)
-            .expect("a slot was handed out before");
-        assert!(!core::mem::replace(found, true), "a slot is in one place");
-        deferred.count += 1;
+            .expect("the slot was allocated before");
+        assert!(
+            !core::mem::replace(found, true),
+            "the slot is in one place only"
+        );
+        slots.count += 1;
     }
 
     fn mark_lists(&mut self) {
@@ -113,7 +119,7 @@ impl Book {
                 let most = magazine_slots(bin.stride()) * 9 / 8 + 1;
                 assert!(
                     bin.free_len() <= most,
-                    "a free list is a magazine and an eighth"
+                    "a free list has at most a magazine and an eighth"
                 );
             }
         }
@@ -125,38 +131,38 @@ impl Book {
             match segment.remote_word().peek() {
                 Taken::List(list) => {
                     let mut slots = Vec::new();
-                    // SAFETY: no other thread runs, so that nobody takes the list meanwhile; it is only read.
+                    // SAFETY: no other thread runs, so no thread takes the list meanwhile, and it is only read.
                     unsafe {
                         batch::peek(segment, list, |place| slots.push(segment.slot_at(place)))
                     };
                     assert_eq!(
                         slots.len(),
                         list.count,
-                        "a remote list is as long as it says"
+                        "the count of a remote list is its length"
                     );
                     slots.into_iter().for_each(|slot| self.mark(segment, slot));
                     self.uncollected += list.count;
                 }
-                Taken::Purging => panic!("a purge was begun and not finished"),
+                Taken::Purging => panic!("a purge was started and not finished"),
                 Taken::Purged { .. } => {
-                    let deferred = self.segments.get_mut(&segment).expect("listed");
-                    assert_eq!((deferred.count, deferred.found.len()), (0, capacity));
-                    deferred.count = capacity;
-                    deferred.found.fill(true);
+                    let slots = self.segments.get_mut(&segment).expect("listed");
+                    assert_eq!((slots.count, slots.found.len()), (0, capacity));
+                    slots.count = capacity;
+                    slots.found.fill(true);
                     self.uncollected += capacity;
                 }
             }
         }
     }
 
-    /// Returns how many slots there are in batches.
+    /// Returns the number of slots in batches.
     fn mark_remote_buffers(&mut self, threads: &[Thread]) -> usize {
         let mut in_batches = 0;
         for (segment, slot) in threads
             .iter()
             .flat_map(|thread| thread.remote_buffer().slots())
         {
-            // SAFETY: a slot in a batch keeps its segment in use, and so the heap alive.
+            // SAFETY: a slot in a batch keeps its segment in use, and so its heap alive.
             if registry_of(unsafe { HeapRef::from_id(segment.heap()) }) == self.pool {
                 self.mark(segment, slot);
                 in_batches += 1;
@@ -166,18 +172,18 @@ impl Book {
     }
 
     fn check_sums(&self) {
-        for (segment, deferred) in &self.segments {
-            let lost = deferred.found.iter().filter(|found| !**found).count();
+        for (segment, slots) in &self.segments {
+            let lost = slots.found.iter().filter(|found| !**found).count();
             assert_eq!(
                 lost,
                 0,
-                "slots that are nowhere, of {:?}",
+                "slots that are in no place, of {:?}",
                 segment.identity()
             );
         }
     }
 
-    /// Segments with something on their remote list wait to be served, each in one place.
+    /// Each segment with a remote list is in exactly one pending list.
     fn check_pending_lists(&self) {
         let mut waiting = HashMap::new();
         for segment in self
@@ -193,7 +199,7 @@ impl Book {
             assert_eq!(
                 times,
                 usize::from(queued),
-                "in pending_lists, of {:?}",
+                "in pending lists, of {:?}",
                 segment.identity()
             );
         }
@@ -217,14 +223,14 @@ impl Book {
         assert_eq!(stats.segments, self.segments.len() as u64);
         assert_eq!(stats.allocations, expected.made);
         assert_eq!(
-            stats.live() - stats.large, // those with dedicated mappings are in no segment
+            stats.live() - stats.large, // values with dedicated mappings are in no segment
             (expected.alive.len() + uncollected) as u64,
             "{stats}"
         );
     }
 }
 
-/// Every heap is held by one thread or by none, and there are as many as there were threads at once.
+/// Every heap is held by one thread or abandoned, and there are at most as many heaps as there were threads at once.
 fn check_heaps(pool: RegistryRef, threads: &[Thread]) {
     let mut abandoned = 0;
     for heap in pool.heaps() {
@@ -234,10 +240,7 @@ fn check_heaps(pool: RegistryRef, threads: &[Thread]) {
             .filter(|thread| thread.held().any(|held| held == heap))
             .collect();
         match holders[..] {
-            [] => assert!(
-                heap.is_abandoned(),
-                "somebody has every heap that is not abandoned"
-            ),
+            [] => assert!(heap.is_abandoned(), "a heap without a holder is abandoned"),
             [thread] => assert!(!heap.is_abandoned() && heap.is_owned_by(thread.token())),
             _ => panic!("two threads hold one heap"),
         }
@@ -249,6 +252,6 @@ fn check_heaps(pool: RegistryRef, threads: &[Thread]) {
     );
     assert!(
         pool.heaps().count() <= threads.len(),
-        "a heap for each thread at most"
+        "at most one heap per thread"
     );
 }

@@ -1,5 +1,5 @@
-//! Batches of slots of every stride, freed in every kind of order: what goes in comes out, once each, in the order in which
-//! it was freed or, marked, in that of addresses.
+//! Batches of slots of every stride, freed in various orders: the list contains each freed slot once, in the order of
+//! the frees or, from a deferred list, in address order.
 
 use crate::ground::layout::{CANARY_BYTES, CLASSES, Span, batch_slots, magazine_slots, stride_of};
 use crate::heap::HeapRef;
@@ -13,7 +13,7 @@ use crate::slot::free_list;
 use crate::slot::{self, SlotPtr};
 use crate::thread;
 
-/// Random numbers, the same each time.
+/// A deterministic random number generator.
 struct Dice(u64);
 
 impl Dice {
@@ -29,11 +29,11 @@ impl Dice {
     }
 }
 
-/// A segment of which every slot is in use.
+/// A segment whose slots are all in use.
 struct Full {
     heap: HeapRef,
     segment: SegmentRef,
-    /// In the order of addresses.
+    /// In address order.
     slots: Vec<SlotPtr>,
 }
 
@@ -62,7 +62,7 @@ impl Full {
         self.segment.identity().stride
     }
 
-    /// Frees slots in batches of up to `most`.
+    /// Frees slots in batches of at most `most` slots.
     fn free(&self, order: &[SlotPtr], most: usize) -> Listed {
         let mut list = Listed {
             head: None,
@@ -72,13 +72,13 @@ impl Full {
         let batch = OpenBatch::new();
         for slots in order.chunks(most) {
             batch.open(self.segment);
-            // SAFETY: it has no slots.
+            // SAFETY: the batch contains no slots.
             assert!(unsafe { batch.write(self.segment) }.is_none());
             slots.iter().for_each(|slot| self.push(&batch, *slot));
             assert_eq!(self.slots_of(&batch), sorted(slots));
-            // SAFETY: the slots are this test's.
+            // SAFETY: this test owns the slots.
             let written = unsafe { batch.write(self.segment) }.unwrap();
-            // SAFETY: just written.
+            // SAFETY: the node was just written.
             unsafe { slot::set_node_next(written.oldest, self.stride(), list.head) };
             list.head = Some(written.newest);
             list.count += slots.len();
@@ -89,7 +89,7 @@ impl Full {
 
     fn push(&self, batch: &OpenBatch, slot: SlotPtr) {
         let span = Span::of(self.stride());
-        // SAFETY: the slot is in use, by this test.
+        // SAFETY: this test owns the slot, which is in use.
         unsafe { slot::make_free(slot, span, 0) };
         batch.push(SegmentRef::offset_of(slot, span));
     }
@@ -103,31 +103,32 @@ impl Full {
         sorted(&slots)
     }
 
-    /// The slots of a list as a free list would hand them out that they are pushed on. They are in use again then.
+    /// Returns the slots of a list in the order in which a free list would pop them. Afterwards they are in use again.
     fn unpack(&self, list: Listed) -> Vec<SlotPtr> {
         let mut slots = Vec::new();
-        // SAFETY: the list is this test's.
+        // SAFETY: this test owns the list.
         unsafe { batch::each(self.segment, list, |slot| slots.push(slot)) };
         for slot in &slots {
-            // SAFETY: the slot is free, and this test's.
+            // SAFETY: the slot is free, and this test owns it.
             unsafe { slot::set_link(*slot, None) };
-            // SAFETY: just linked.
+            // SAFETY: the slot is free and was just linked.
             unsafe { slot::bytes::make_live(*slot) };
         }
         slots.reverse();
         slots
     }
 
-    /// The slots of a list as they come out of marks, some of which are left when others are looked at. They are in use
-    /// again then. `None` if the list does not suit.
-    fn mark(&self, list: Listed, deferred: &DeferredList) -> Option<Vec<SlotPtr>> {
-        // SAFETY: the list is this test's.
+    /// Passes a list through a deferred list, and returns the slots in the order in which they come out. Afterwards
+    /// they are in use again. After each chain, the remaining slots are checked. Returns `None`
+    /// if the list does not suit.
+    fn defer_and_pop(&self, list: Listed, deferred: &DeferredList) -> Option<Vec<SlotPtr>> {
+        // SAFETY: this test owns the list.
         if unsafe { !deferred.suit(self.segment, list) } {
             return None;
         }
         // SAFETY: as above.
         unsafe { deferred.defer(self.segment, list) };
-        // SAFETY: as above. One list is enough.
+        // SAFETY: as above. The deferred list already has a list.
         assert!(unsafe { !deferred.suit(self.segment, list) });
         let all: Vec<_> = deferred.iter().collect();
         assert_eq!(all.len(), list.count);
@@ -136,7 +137,7 @@ impl Full {
             assert_eq!(free_list::chain(Some(first)).count(), len);
             assert!(len <= magazine_slots(self.stride()));
             for slot in free_list::chain(Some(first)).collect::<Vec<_>>() {
-                // SAFETY: just linked.
+                // SAFETY: the slot is free and was just linked.
                 unsafe { slot::bytes::make_live(slot) };
                 slots.push(slot);
             }
@@ -146,20 +147,20 @@ impl Full {
         Some(slots)
     }
 
-    /// Frees every slot for good.
+    /// Frees every slot and ends the test.
     fn end(self) {
         for slot in &self.slots {
-            // SAFETY: in use until here.
+            // SAFETY: the slot is in use, and this test owns it.
             unsafe { slot::make_free(*slot, Span::of(self.stride()), 0) };
-            // SAFETY: the heap is this test's, and the slot of its only bin.
+            // SAFETY: this test holds the heap, and the slot is of its only bin.
             if unsafe { self.heap.bin(0).push(*slot) } {
                 crate::heap::handover::spill(self.heap, 0, &DeferredReclaims::new());
             }
         }
         let pool = crate::heap::registry::registry_of(self.heap);
-        // SAFETY: acquired in `new`.
+        // SAFETY: `new` acquired the heap.
         unsafe { thread::leave(self.heap) };
-        // SAFETY: made in `new`.
+        // SAFETY: `new` made the pool.
         unsafe { thread::close(pool) };
     }
 }
@@ -170,7 +171,7 @@ fn sorted(slots: &[SlotPtr]) -> Vec<SlotPtr> {
     slots
 }
 
-/// Upwards, downwards, shuffled, in shuffled runs, and with gaps.
+/// Ascending, descending, shuffled, in shuffled runs, and with gaps.
 fn orders(slots: &[SlotPtr], dice: &mut Dice) -> [Vec<SlotPtr>; 5] {
     let mut shuffled = slots.to_vec();
     dice.shuffle(&mut shuffled);
@@ -202,26 +203,26 @@ fn strides() -> impl Iterator<Item = usize> {
         .filter(|stride| *stride > CANARY_BYTES)
 }
 
-/// Marks in these places, which live longer.
-fn marks_in(places: &Places) -> DeferredList {
+/// Makes a deferred list with its bitmap in `places`, which live longer.
+fn deferred_list_in(places: &Places) -> DeferredList {
     let deferred = DeferredList::new();
-    // SAFETY: the caller has places for each marks.
+    // SAFETY: the places live longer, and each deferred list has its own.
     unsafe { deferred.prepare(places.into()) };
     deferred
 }
 
 #[test]
-fn what_is_freed_in_batches_comes_back_once_each_and_in_order() {
+fn slots_freed_in_batches_are_listed_once_each_and_in_order() {
     let mut dice = Dice(1);
     let places = Places::new();
-    let deferred = marks_in(&places);
+    let deferred = deferred_list_in(&places);
     for stride in strides() {
         let full = Full::new(stride);
         for order in orders(&full.slots, &mut dice) {
             for most in [batch_slots(stride), 1 + dice.below(batch_slots(stride))] {
                 assert_eq!(full.unpack(full.free(&order, most)), order, "{stride}");
                 let freed = full.free(&order, most);
-                match full.mark(freed, &deferred) {
+                match full.defer_and_pop(freed, &deferred) {
                     Some(back) => assert_eq!(back, sorted(&order), "{stride}"),
                     None => assert_eq!(full.unpack(freed), order, "{stride}"),
                 }
@@ -235,18 +236,22 @@ fn what_is_freed_in_batches_comes_back_once_each_and_in_order() {
 fn short_lists_and_small_slots_in_order_are_not_deferred() {
     let mut dice = Dice(2);
     let places = Places::new();
-    let deferred = marks_in(&places);
+    let deferred = deferred_list_in(&places);
     for (stride, in_order) in [(16, false), (24, false), (32, true), (1024, true)] {
         let full = Full::new(stride);
         let [upwards, downwards, shuffled, ..] = orders(&full.slots, &mut dice);
         for (order, marked) in [(upwards, in_order), (downwards, true), (shuffled, true)] {
             let freed = full.free(&order, batch_slots(stride));
-            assert_eq!(full.mark(freed, &deferred).is_some(), marked, "{stride}");
+            assert_eq!(
+                full.defer_and_pop(freed, &deferred).is_some(),
+                marked,
+                "{stride}"
+            );
             if !marked {
                 full.unpack(freed);
             }
             let few = full.free(&order[..MANY - 1], batch_slots(stride));
-            assert!(full.mark(few, &deferred).is_none());
+            assert!(full.defer_and_pop(few, &deferred).is_none());
             full.unpack(few);
         }
         full.end();

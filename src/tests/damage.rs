@@ -1,5 +1,5 @@
-//! Lists that a misuse damaged: a look says so, once every heap is back where it was, and comes to an end though the list has
-//! none.
+//! Lists that were damaged by a misuse: an inspection reports the damage after every heap was put back, and ends even
+//! if the list is cyclic.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -11,7 +11,7 @@ use crate::memory::segment::SegmentRef;
 use crate::slot::SlotPtr;
 use crate::thread::{self, tests::Thread};
 
-/// This thread's heap of a pool, with one segment, and slots that were handed out.
+/// This thread's heap of a pool, with one segment, and allocated slots.
 struct Sound {
     pool: RegistryRef,
     heap: HeapRef,
@@ -34,7 +34,8 @@ impl Sound {
     }
 
     fn put(&self, slot: SlotPtr) {
-        // SAFETY: none, if the slot was given before or is none: that is the damage. Nothing but a look sees it.
+        // SAFETY: deliberately not satisfied if the slot was freed before or is no slot: that is the damage. Only an
+        // inspection reads the list afterwards.
         assert!(unsafe { !self.heap.bin(0).push(slot) });
     }
 
@@ -63,7 +64,7 @@ const DAMAGES: [(&str, Damage); 5] = [
     ("a free slot was never allocated", |sound| {
         let capacity = sound.segment.identity().capacity;
         let first = sound.slots.iter().min().unwrap();
-        // SAFETY: within the segment, whose other slots precede it.
+        // SAFETY: the address is within the segment, above the other slots.
         sound.put(unsafe { first.byte_add((capacity - 4) * 64) });
     }),
     ("a free slot is not at the address of any slot", |sound| {
@@ -72,7 +73,7 @@ const DAMAGES: [(&str, Damage); 5] = [
     }),
 ];
 
-fn assert_emitted(pool: RegistryRef, what: &str) {
+fn assert_reported(pool: RegistryRef, what: &str) {
     let looks: [&dyn Fn(); 2] = [&|| _ = Validation::of(pool), &|| {
         drop(Snapshot::of(pool, "damaged"))
     }];
@@ -84,18 +85,18 @@ fn assert_emitted(pool: RegistryRef, what: &str) {
 }
 
 #[test]
-fn a_damaged_list_is_emitted_by_every_look_and_no_heap_is_lost() {
+fn every_inspection_reports_a_damaged_list_and_loses_no_heap() {
     for (what, damage) in DAMAGES {
         let thread = Thread::start();
         thread.run(|| {
             let sound = Sound::new();
             damage(&sound);
             let Sound { pool, heap, .. } = sound;
-            assert_emitted(pool, what);
+            assert_reported(pool, what);
             thread::idle();
-            assert_emitted(pool, what);
+            assert_reported(pool, what);
             assert!(heap.is_abandoned(), "{what}: the heap was put back");
         });
-        drop(thread); // without its end, which would bring the lists home
+        drop(thread); // dropped without `end`, which would return the slots of the damaged lists
     }
 }

@@ -1,7 +1,7 @@
-//! The system does not take back what is unmapped, at every place where something is, in the life of every request.
+//! Unmapping fails, at each place in the source that unmaps something, during the life of each request.
 //!
-//! Such a range is kept. The same request, made again, must do with what was kept, and when the system takes ranges back
-//! again, none is left.
+//! Such a range is kept. The same request, made again, must be served from kept ranges. When unmapping works again, no
+//! range stays kept.
 
 use std::collections::BTreeSet;
 
@@ -17,22 +17,22 @@ use crate::idle;
 use crate::pool::SegmentPool;
 use crate::thread::tests::Thread;
 
-/// A segment of such values is an arena.
+/// A segment of such values takes a whole arena.
 type Large = [u8; 100_000];
 
-/// Makes a request where there is nothing, and gives all back.
+/// Makes a request on a new thread with no memory, and releases everything.
 fn live(request: Request) {
     let world = World::new();
     let thread = Thread::start();
     let answer = thread.run(|| request(&world));
-    assert!(answer.is_ok(), "there is memory");
+    assert!(answer.is_ok(), "the system has memory");
     thread.run(|| drop((answer, world)));
     thread.end();
     registry::trim_arenas();
     registry::tests::start_anew();
 }
 
-/// Address space of the process, in bytes, if the system says so and AddressSanitizer takes none.
+/// The address space of the process in bytes, if the system reports it and AddressSanitizer does not reserve some.
 fn address_space() -> usize {
     if !cfg!(all(target_os = "linux", not(asan_slots))) {
         return 0;
@@ -43,8 +43,8 @@ fn address_space() -> usize {
 }
 
 #[test]
-fn what_stays_mapped_is_used_again_and_goes_in_the_end() {
-    let name = "tests::kept::what_stays_mapped_is_used_again_and_goes_in_the_end";
+fn kept_ranges_are_reused_and_finally_unmapped() {
+    let name = "tests::kept::kept_ranges_are_reused_and_finally_unmapped";
     in_own_process(name, || {
         let before = address_space();
         for (name, request) in requests() {
@@ -53,7 +53,7 @@ fn what_stays_mapped_is_used_again_and_goes_in_the_end() {
             assert!(kept > 0, "{name} unmaps something");
             assert_eq!(crate::memory().kept_bytes, kept as u64);
             while_kept(|| live(request));
-            assert_eq!(kept_bytes(), kept, "{name} has enough of it");
+            assert_eq!(kept_bytes(), kept, "{name} is served from kept ranges");
             unmap_kept();
             assert_eq!(kept_bytes(), 0, "{name}");
         }
@@ -62,8 +62,8 @@ fn what_stays_mapped_is_used_again_and_goes_in_the_end() {
 }
 
 #[test]
-fn two_ranges_go_with_each_that_is_unmapped() {
-    let name = "tests::kept::two_ranges_go_with_each_that_is_unmapped";
+fn each_unmapping_retries_two_kept_ranges() {
+    let name = "tests::kept::each_unmapping_retries_two_kept_ranges";
     in_own_process(name, || {
         let [last, values @ ..] = [(); 6].map(|()| PoolBox::<[u8; 140_000]>::new_uninit());
         while_kept(|| drop(values));
@@ -71,12 +71,12 @@ fn two_ranges_go_with_each_that_is_unmapped() {
         assert!(each >= 140_000);
         drop(last);
         assert_eq!(kept_bytes(), 3 * each);
-        drop(PoolBox::<[u8; 140_001]>::new_uninit()); // is one of them, and goes
+        drop(PoolBox::<[u8; 140_001]>::new_uninit()); // this takes one of them, and unmaps it
         assert_eq!(kept_bytes(), 0);
     });
 }
 
-/// Keeps each range in turn that `work` unmaps.
+/// Makes each unmapping of `work` fail in turn.
 fn keep_each(places: &mut BTreeSet<Place>, work: impl Fn()) {
     for unmapped in 0.. {
         let ((), place) = once_kept(unmapped, &work);
@@ -89,8 +89,8 @@ fn keep_each(places: &mut BTreeSet<Place>, work: impl Fn()) {
     }
 }
 
-/// The table of arenas has room for 128 of a span, and none for this one: it is mapped, and then there is no memory for a
-/// larger table, or another thread is quicker to make one.
+/// The table of arenas has room for 128 arenas of a span, and none for this one. The arena is mapped, and then either
+/// there is no memory for a larger table, or another thread makes one first.
 fn with_a_full_table(work: impl FnOnce(&SegmentPool<Large>)) {
     let pool = SegmentPool::<Large>::new();
     let thread = Thread::start();
@@ -117,7 +117,7 @@ fn let_another_thread_make_the_table_larger(pool: &SegmentPool<Large>) {
     pool.reserve(1).unwrap();
 }
 
-/// A thread finds the heaps of so many pools in a dedicated mapping, until it idles.
+/// With this many pools, a thread's index of its heaps uses a dedicated mapping until the thread idles.
 fn use_many_pools() {
     let pools: Vec<_> = (0..30).map(|_| SegmentPool::<u64>::new()).collect();
     let thread = Thread::start();
@@ -129,9 +129,9 @@ fn use_many_pools() {
     thread.end();
 }
 
-/// Of two mappings with some pages between them one at least is not aligned as it comes, and is cut. What lies between them
-/// needs as large a gap in the address space as they do, so it is not put elsewhere, and none is large enough for the
-/// system to align it at huge pages.
+/// Of two mappings with a few pages between them, at least one is not aligned when it is mapped, so it is cut. The
+/// pages between them need as large a gap in the address space as the mappings do, so the system does not place them
+/// elsewhere. No mapping is large enough for the system to align it for huge pages.
 fn cut_a_mapping() {
     const ALIGN: usize = 1 << 19;
     #[repr(align(524_288))]
@@ -143,8 +143,8 @@ fn cut_a_mapping() {
 }
 
 #[test]
-fn whatever_is_unmapped_may_stay_mapped() {
-    let name = "tests::kept::whatever_is_unmapped_may_stay_mapped";
+fn every_unmapping_may_fail() {
+    let name = "tests::kept::every_unmapping_may_fail";
     in_own_process(name, || {
         let mut places = BTreeSet::new();
         let before = address_space();
@@ -162,7 +162,7 @@ fn whatever_is_unmapped_may_stay_mapped() {
         let mut unmaps = places_in_source("src", &["os::unmap(", "os::may_map("]);
         unmaps.extend(places_in_source("src/ground/os", &["unsafe { unmap("]));
         let missed: Vec<_> = unmaps.difference(&places).collect();
-        assert!(missed.is_empty(), "was never kept: {missed:?}");
+        assert!(missed.is_empty(), "never kept: {missed:?}");
         assert!(unmaps.len() > 8);
     });
 }

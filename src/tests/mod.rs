@@ -1,8 +1,8 @@
-//! Tests that look inside of several parts at once. Those about the default pool have a process each.
+//! Tests that use the internals of several layers. Those about the default pool run in a process of their own.
 
 mod audit;
 mod batches;
-#[cfg(not(feature = "hardened"))] // which finds the misuse itself
+#[cfg(not(feature = "hardened"))] // which detects the misuse itself
 mod damage;
 #[cfg(all(unix, not(miri)))]
 mod kept;
@@ -13,7 +13,7 @@ mod refusal;
 use std::env;
 use std::process::Command;
 
-/// Runs the body of the test of this path in a process where no other test runs.
+/// Runs the body of the test at this path in a process that runs no other test.
 fn in_own_process(test: &str, body: impl FnOnce()) {
     const CHILD: &str = "SEGMENT_POOL_TEST_CHILD";
     if env::var_os(CHILD).is_some() {

@@ -1,9 +1,9 @@
-//! Random sequences of operations on a few logical threads, against a list of what should be alive. After each operation
-//! the [`audit`](super::audit) looks for every slot.
+//! Random sequences of operations on a few logical threads, compared with a list of the live values. After each
+//! operation the [`audit`](super::audit) checks every slot.
 //!
-//! The threads take turns on a real one (see `thread::tests`), so a sequence always does the same; when one fails it is
-//! shortened, and what is left of it is printed. What only happens when two threads run at once is left to the loom
-//! models, `tests/model.rs` (real threads) and the soak.
+//! The threads take turns on one real thread (see `thread::tests`), so a sequence is deterministic. A failing sequence
+//! is shortened and printed. The loom models, `tests/model.rs` (real threads) and the soak cover what needs two threads
+//! running at the same time.
 
 use std::alloc::Layout;
 use std::mem::{self, ManuallyDrop};
@@ -27,14 +27,14 @@ use crate::thread::tests::Thread;
 use crate::{coerce, thread};
 
 const THREADS: usize = 4;
-/// Sequences.
+/// The number of sequences.
 const CASES: u32 = if cfg!(debug_assertions) { 300 } else { 12_000 };
-/// The length of a sequence, at most.
+/// The maximum length of a sequence.
 const LENGTH: usize = 60;
-/// Segments that the limited pool may have.
+/// The limit of the limited pool in segments.
 const LIMIT: usize = 3;
 
-/// A value whose every word follows from a number.
+/// A value whose words are all computed from a number.
 struct Value<const WORDS: usize>([u64; WORDS]);
 
 impl<const WORDS: usize> Value<WORDS> {
@@ -44,7 +44,7 @@ impl<const WORDS: usize> Value<WORDS> {
 }
 
 trait Content {
-    /// The number; panics if any word is another than it should be.
+    /// Returns the number; panics if any word differs from its expected value.
     fn verify(&self) -> u64;
 }
 
@@ -60,7 +60,7 @@ impl<const WORDS: usize> Content for Value<WORDS> {
 type Boxed = PoolBox<dyn Content>;
 type Own<const WORDS: usize> = SegmentPool<Value<WORDS>>;
 
-/// Which pool a value is of, and how large it is.
+/// The pool of a value, and its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Bytes8,
@@ -71,16 +71,16 @@ enum Kind {
     Bytes9216,
     Bytes20000,
     Mapped,
-    /// Of a pool of their own, 40 bytes.
+    /// In its own pool, 40 bytes.
     Pooled,
-    /// Of a pool of their own, 1000 bytes.
+    /// In its own pool, 1000 bytes.
     Large,
-    /// As `Large`, of a pool with a limit.
+    /// As `Large`, in a pool with a limit.
     Limited,
 }
 
 impl Kind {
-    /// Which of the three pools of one type.
+    /// The index among the three pools of one type.
     fn own_pool(self) -> Option<usize> {
         match self {
             Self::Pooled => Some(0),
@@ -91,32 +91,32 @@ impl Kind {
     }
 }
 
-/// The default pool's place in `Model::known`.
+/// The index of the default pool in `Model::known`.
 const DEFAULT: usize = 0;
 
-/// One operation. Numbers of values are taken modulo how many there are.
+/// One operation. Indices of values are taken modulo the number of values.
 #[derive(Debug, Clone)]
 enum Op {
-    /// The thread makes so many values.
+    /// The thread allocates this many values.
     Alloc {
         by: usize,
         kind: Kind,
         count: usize,
     },
-    /// It tries to, and the system refuses to map memory.
+    /// As `Alloc`, but the system has no memory.
     AllocRefused {
         by: usize,
         kind: Kind,
         count: usize,
     },
-    /// The thread drops so many values from this one on, whoever made them: all values are sent to wherever they are
-    /// dropped.
+    /// The thread drops this many values, beginning with this one, whichever thread allocated them: any value may be
+    /// dropped on any thread.
     Drop {
         by: usize,
         from: usize,
         count: usize,
     },
-    /// It drops every so-manieth of all values.
+    /// The thread drops every nth of all values.
     DropEvery {
         by: usize,
         nth: usize,
@@ -125,11 +125,11 @@ enum Op {
     Leak {
         which: usize,
     },
-    /// The thread's thread-local values are dropped. What it does from now on, their destructors do.
+    /// The thread's thread-local values are dropped. Its later operations run as in their destructors.
     End {
         who: usize,
     },
-    /// Another thread takes its place. It adopts what it finds.
+    /// A new thread replaces it. It adopts abandoned heaps.
     Start {
         who: usize,
     },
@@ -151,12 +151,12 @@ enum Op {
         kind: Kind,
         slots: usize,
     },
-    /// The thread drops the pool, and another takes its place.
+    /// The thread drops the pool, and a new pool replaces it.
     DropPool {
         by: usize,
         kind: Kind,
     },
-    /// The public validation, which collects.
+    /// The public validation, which collects remote frees.
     Validate {
         by: usize,
         kind: Kind,
@@ -183,7 +183,7 @@ fn own_pools() -> impl Strategy<Value = Kind> {
     prop_oneof![Just(Kind::Pooled), Just(Kind::Large), Just(Kind::Limited)]
 }
 
-/// How many values at a time: mostly few, sometimes more than a full magazines may hold.
+/// The number of values of an operation: usually small, sometimes more than the full magazines of a bin may contain.
 fn counts() -> impl Strategy<Value = usize> {
     prop_oneof![6 => 1..4_usize, 6 => 4..40_usize, 3 => 40..400_usize]
 }
@@ -208,7 +208,7 @@ fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The pools of one type that are open now.
+/// The open pools of one type.
 struct Pools {
     pooled: Own<5>,
     large: Own<125>,
@@ -242,7 +242,7 @@ impl Pools {
         }
     }
 
-    /// `None` while there is no memory in it.
+    /// Returns `None` while the pool has no memory.
     fn registry(&self, kind: Kind) -> Option<RegistryRef> {
         match kind {
             Kind::Pooled => self.pooled.registry_if_any(),
@@ -282,7 +282,7 @@ fn try_new<const WORDS: usize>(number: u64) -> Result<Boxed, AllocErrorKind> {
     erased(PoolBox::try_new(Value::<WORDS>::new(number)), number)
 }
 
-/// The box without its type; a value that could not be stored is looked at.
+/// Erases the type of the box. If the allocation failed, checks the value in the error.
 fn erased<const WORDS: usize>(
     result: Result<PoolBox<Value<WORDS>>, AllocError<Value<WORDS>>>,
     number: u64,
@@ -291,7 +291,11 @@ fn erased<const WORDS: usize>(
         Ok(boxed) => Ok(coerce!(boxed => dyn Content)),
         Err(error) => {
             let kind = error.kind();
-            assert_eq!(error.into_inner().verify(), number, "the value comes back");
+            assert_eq!(
+                error.into_inner().verify(),
+                number,
+                "the error contains the value"
+            );
             Err(kind)
         }
     }
@@ -300,7 +304,7 @@ fn erased<const WORDS: usize>(
 struct Alive {
     number: u64,
     kind: Kind,
-    /// Its number in `Model::known`.
+    /// The index in `Model::known`.
     pool: usize,
     boxed: Boxed,
 }
@@ -315,7 +319,7 @@ impl Alive {
     }
 }
 
-/// Drops them; what is left when one of them panics is lost.
+/// Drops the values. If one of the drops panics, the rest is lost.
 fn drop_all(values: Vec<Alive>) {
     let mut values = ManuallyDrop::new(values.into_iter());
     for alive in values.by_ref() {
@@ -324,7 +328,7 @@ fn drop_all(values: Vec<Alive>) {
     drop(ManuallyDrop::into_inner(values));
 }
 
-/// A pool that was ever used, and how many values were made of it.
+/// A pool that was ever used, and the number of values allocated from it.
 #[derive(Default)]
 struct Known {
     pool: Option<RegistryRef>,
@@ -334,9 +338,9 @@ struct Known {
 struct Model {
     threads: [Thread; THREADS],
     pools: Pools,
-    /// The default pool, and then all others.
+    /// The default pool, then all others.
     known: Vec<Known>,
-    /// Which of these `pools` are.
+    /// The indices of the three `pools`.
     open: [usize; 3],
     alive: Vec<Alive>,
     leaked: Vec<Alive>,
@@ -376,12 +380,12 @@ impl Model {
         self.audit();
     }
 
-    /// The number of the pool, in `known`.
+    /// Returns the index of the pool in `known`.
     fn pool(&self, kind: Kind) -> usize {
         kind.own_pool().map_or(DEFAULT, |index| self.open[index])
     }
 
-    /// Makes values until one is refused.
+    /// Allocates values until an allocation fails.
     fn make(&mut self, kind: Kind, count: usize) -> Option<AllocErrorKind> {
         for _ in 0..count {
             self.numbers += 1;
@@ -405,7 +409,7 @@ impl Model {
         });
     }
 
-    /// Lets a thread do something with the model.
+    /// Runs `work` on the model as a thread.
     fn by<R>(&mut self, who: usize, work: impl FnOnce(&mut Self) -> R) -> R {
         let thread = mem::replace(&mut self.threads[who], Thread::start());
         let result = thread.run(|| work(self));
@@ -423,7 +427,7 @@ impl Model {
             let pool = self
                 .pools
                 .registry(kind)
-                .expect("it has a limit's worth of memory");
+                .expect("the pool has reached its limit");
             let reached = pool.heaps().filter(|&heap| {
                 heap.is_abandoned() || self.threads[by].held().any(|held| held == heap)
             });
@@ -480,7 +484,7 @@ impl Model {
 
     fn drop_pool(&mut self, by: usize, kind: Kind) {
         self.by(by, |model| model.pools.replace(kind));
-        let index = kind.own_pool().expect("the default pool is not dropped");
+        let index = kind.own_pool().expect("the default pool is never dropped");
         self.open[index] = self.known.len();
         self.known.push(Known::default());
     }
@@ -497,7 +501,7 @@ impl Model {
         );
     }
 
-    /// Audits every pool that is known to be there: those that are open, and those that have a value.
+    /// Audits every pool that is known to exist: those that are open, and those with a value.
     fn audit(&mut self) {
         for kind in [Kind::Pooled, Kind::Large, Kind::Limited] {
             let pool = self.pool(kind);
@@ -525,7 +529,7 @@ impl Model {
         }
     }
 
-    /// Ends all threads; then another drops the rest, and nothing is left.
+    /// Ends all threads. Then another thread drops the rest, and no memory must remain.
     fn finish(mut self) {
         (0..THREADS).for_each(|who| self.end(who));
         self.audit();
@@ -534,24 +538,24 @@ impl Model {
         self.drop_every(0, 1);
         self.audit();
         self.by(0, |model| drop(mem::take(&mut model.pools)));
-        self.validate(0, Kind::Bytes8); // collects and releases heaps that were borrowed by threads past their end
+        self.validate(0, Kind::Bytes8); // collects and releases the heaps that threads used after their end
         self.start(0);
-        self.known.truncate(1); // the others are no more
+        self.known.truncate(1); // the other pools no longer exist
         self.audit();
-        assert_eq!(stats().segments, 0, "every segment went back");
+        assert_eq!(stats().segments, 0, "every segment was released");
         registry::trim_arenas();
         let heaps = registry::default().heaps().count();
         assert_eq!(
             mappings(),
             heaps,
-            "all memory went back, but for the default pool's heaps"
+            "all memory was released, except for the default pool's heaps"
         );
         registry::tests::start_anew();
     }
 }
 
 impl Drop for Model {
-    /// After a panic nothing is certain, and nothing is touched: the next sequence finds pools that were never used, and the
+    /// After a panic the state is uncertain, and nothing is touched. The next sequence uses new pools, and finds the
     /// same addresses free.
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -563,11 +567,15 @@ impl Drop for Model {
     }
 }
 
-/// Nothing is left that the holder of the heap could hand out.
+/// The heap has no free slots that its holder could allocate.
 fn assert_exhausted(heap: HeapRef) {
-    assert_eq!(heap.waiting().count(), 0, "a list that nobody took");
+    assert_eq!(heap.waiting().count(), 0, "a list that no thread collected");
     for bin in heap.used_bins() {
-        assert_eq!(bin.stock().count(), 0, "free slots that nobody took");
+        assert_eq!(
+            bin.stock().count(),
+            0,
+            "free slots that no thread allocated"
+        );
         assert!(bin.segments().all(|segment| !segment.has_room()));
     }
 }

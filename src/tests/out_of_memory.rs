@@ -1,6 +1,8 @@
-//! The system refuses memory, and free slots or free segments are within the asking thread's reach: the first request gets them.
+//! The system has no memory, and free slots or free segments are within reach of the calling thread: the first request
+//! gets them.
 //!
-//! Threads take turns on one real one. Each segment of these values is an arena of its own, so every new one is a mapping.
+//! Logical threads take turns on one real thread. Each segment of these values is a whole arena, so every new segment
+//! is a mapping.
 
 use core::mem::MaybeUninit;
 
@@ -13,10 +15,10 @@ use crate::thread::tests::Thread;
 use crate::{flush, idle, trim};
 
 type Value = [u8; 60_000];
-/// Nothing is written to them, so they cost no memory.
+/// The values are never written, so they take no memory.
 type Values = Vec<PoolBox<MaybeUninit<Value>>>;
 
-/// As many as there are while the system refuses memory.
+/// Allocates as many values as possible while the system has no memory.
 fn fill(pool: &SegmentPool<Value>) -> Values {
     while_refused(|| core::iter::from_fn(|| pool.try_alloc_uninit().ok()).collect())
 }
@@ -25,7 +27,8 @@ fn end(threads: impl IntoIterator<Item = Thread>) {
     threads.into_iter().for_each(|thread| thread.end());
 }
 
-/// Forty threads have ended, and each left slots in a segment where one value lives on. More than a refill looks into.
+/// Forty threads have ended, and each left free slots in a segment with one live value. A normal refill visits fewer
+/// heaps.
 #[test]
 fn slots_of_many_threads_that_ended() {
     in_own_process(
@@ -37,7 +40,7 @@ fn slots_of_many_threads_that_ended() {
             let a_segment = kept.len();
             let others: Vec<_> = (0..40).map(|_| Thread::start()).collect();
             for other in &others {
-                kept.push(other.run(|| pool.alloc_uninit())); // one after the other: each has a heap of its own
+                kept.push(other.run(|| pool.alloc_uninit())); // one after the other, so each has its own heap
             }
             end(others);
             let found = mine.run(|| fill(&pool));
@@ -48,14 +51,14 @@ fn slots_of_many_threads_that_ended() {
     );
 }
 
-/// All slots of a first segment.
+/// Allocates all slots of a first segment.
 fn fill_a_segment(pool: &SegmentPool<Value>) -> Values {
     let mut values = vec![pool.alloc_uninit()];
     values.extend(fill(pool));
     values
 }
 
-/// A thread's own list is empty, but others have freed its slots.
+/// A thread's own list is empty, but other threads have freed its slots.
 #[test]
 fn slots_that_other_threads_freed() {
     in_own_process(
@@ -78,7 +81,7 @@ fn slots_that_other_threads_freed() {
     );
 }
 
-/// The free slots are in this thread's open batches, and their heap is nobody's.
+/// The free slots are in this thread's open batches, and their heap is abandoned.
 #[test]
 fn slots_that_this_thread_has_in_open_batches() {
     in_own_process(
@@ -101,11 +104,12 @@ fn slots_that_this_thread_has_in_open_batches() {
     );
 }
 
-/// The lists of an idle thread hold slots of another's segments. Both heaps are nobody's, and nine more lie between them.
+/// The lists of an idle thread contain slots of another thread's segments. Both heaps are abandoned, and nine more
+/// heaps are listed between them.
 #[test]
-fn slots_that_an_idle_thread_kept() {
+fn remote_slots_in_the_lists_of_an_idle_thread() {
     in_own_process(
-        "tests::out_of_memory::slots_that_an_idle_thread_kept",
+        "tests::out_of_memory::remote_slots_in_the_lists_of_an_idle_thread",
         || {
             let pool = SegmentPool::<Value>::new();
             let (mine, maker, keeper) = (Thread::start(), Thread::start(), Thread::start());
@@ -143,15 +147,15 @@ fn slots_that_an_idle_thread_kept() {
 
 type Request = fn() -> Result<(), AllocErrorKind>;
 
-/// Values of one size are gone, but their segments are in this thread's lists and in an idle arena. Memory for another size,
-/// a value with a dedicated mapping, a pool: all of it must come from there.
+/// Values of one size were dropped, but their segments are in this thread's lists and in an idle arena. Memory for
+/// another size, for a value with a dedicated mapping, and for a pool must all come from there.
 #[test]
 fn memory_of_values_of_another_size() {
     let requests: [(&str, Request); 4] = [
         ("another span", || {
             PoolBox::<[u8; 100_000]>::try_new_uninit().map(drop)
         }),
-        ("a mapping of its own", || {
+        ("a dedicated mapping", || {
             PoolBox::<[u8; 3_000_000]>::try_new_uninit().map(drop)
         }),
         ("a pool", || {

@@ -1,8 +1,8 @@
-//! The system refuses memory, at every place where it is asked for some, and in every request that may come to that.
+//! The system has no memory, at each place in the source that maps some, in every request that can reach it.
 //!
-//! Each request starts with nothing: no heap, no arena, no pool. It is made again and again, and each time the next
-//! mapping is refused, until one goes through without. A refused request must say so and hand its value back; made once
-//! more, it must succeed, and all must be as if nothing had been refused.
+//! Each request starts without a heap, an arena or a pool. It is repeated, and each time the next mapping fails, until
+//! the request needs no further mapping. A failed request must return an error with its value. Repeated, it must
+//! succeed, and leave the same state as if no mapping had failed.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -27,14 +27,14 @@ use crate::pool::SegmentPool;
 use crate::thread::tests::Thread;
 use crate::{stats, validate};
 
-/// Has a dedicated mapping.
+/// A value with a dedicated mapping, because of its size.
 type Large = [u8; 140_000];
-/// Has one, too.
+/// A value with a dedicated mapping, because of its alignment.
 #[derive(Debug, Clone, PartialEq)]
 #[repr(align(8192))]
 struct Aligned(u8);
 
-/// Words in the segments of an arena, or a few less.
+/// The number of words in the segments of an arena, or slightly less.
 const AN_ARENA: usize = 64
     * if cfg!(feature = "hardened") {
         1950
@@ -42,7 +42,7 @@ const AN_ARENA: usize = 64
         2700
     };
 
-/// Where requests are made.
+/// The state in which requests are made.
 pub(super) struct World {
     words: SegmentPool<String>,
     shared: SegmentPool<crate::Counted<u64>>,
@@ -66,16 +66,16 @@ fn kept<T: 'static>(result: Result<T, AllocErrorKind>) -> Answer {
     result.map(|kept| Box::new(kept) as Box<dyn Any>)
 }
 
-/// The answer; the value must come back if it is no.
+/// Converts a result to an answer. An error must contain the value.
 fn stored<H: 'static, T: PartialEq>(result: Result<H, AllocError<T>>, value: &T) -> Answer {
     kept(result.map_err(|error| {
         let kind = error.kind();
-        assert!(error.into_inner() == *value, "the value comes back");
+        assert!(error.into_inner() == *value, "the error contains the value");
         kind
     }))
 }
 
-/// The same for closures, which can still be called if the answer is no.
+/// The same for closures, which must still be callable after an error.
 fn made<H: 'static>(result: Result<H, AllocError<impl FnOnce() -> String>>) -> Answer {
     kept(result.map_err(|error| {
         let kind = error.kind();
@@ -155,11 +155,11 @@ pub(super) fn requests() -> Vec<(&'static str, Request)> {
     ]
 }
 
-/// What there is after a request: in the default pool and in the others, and how many mappings.
+/// The state after a request: of the default pool and the others, and the number of mappings.
 type Outcome = ([Validation; 3], [Stats; 3], [Option<Counts>; 4], usize);
 
-/// Makes a request where there is nothing, refusing a mapping after so many. Returns what there is after it was made
-/// again, and which mapping was refused.
+/// Makes a request in an empty state, with a failure of the mapping after `granted` others. Returns the state after the
+/// request was repeated, and the place of the failed mapping.
 fn ask(request: Request, granted: usize) -> (Outcome, Option<Place>) {
     let world = World::new();
     let thread = Thread::start();
@@ -169,7 +169,7 @@ fn ask(request: Request, granted: usize) -> (Outcome, Option<Place>) {
             assert_eq!(answer.err(), Some(AllocErrorKind::OutOfMemory));
             assert!(
                 world.large.stats() == Stats::default(),
-                "a value with a mapping is not counted"
+                "a value with a dedicated mapping is not counted"
             );
             thread.run(|| request(&world))
         }
@@ -192,14 +192,14 @@ fn ask(request: Request, granted: usize) -> (Outcome, Option<Place>) {
             mappings(),
         )
     });
-    thread.run(|| while_refused(|| drop((answer, world)))); // for which no memory is needed
+    thread.run(|| while_refused(|| drop((answer, world)))); // this needs no memory
     thread.end();
     assert_eq!((stats().segments, stats().live()), (0, 0));
     registry::trim_arenas();
     assert_eq!(
         mappings() as u64,
         stats().heaps,
-        "all memory went back, but for heaps"
+        "all memory was released, except for heaps"
     );
     registry::tests::start_anew();
     (outcome, place.map(place_of))
@@ -208,12 +208,12 @@ fn ask(request: Request, granted: usize) -> (Outcome, Option<Place>) {
 /// A file and a line.
 pub(super) type Place = (String, usize);
 
-/// Refuses each mapping of a request in turn.
+/// Makes each mapping of a request fail in turn.
 fn refuse_each(name: &str, request: Request, places: &mut BTreeSet<Place>) {
     let (clean, _) = ask(request, usize::MAX);
     for granted in 0.. {
         let (outcome, place) = ask(request, granted);
-        assert_eq!(outcome, clean, "{name}, after {place:?} was refused");
+        assert_eq!(outcome, clean, "{name}, after {place:?} failed");
         let Some(place) = place else {
             println!("{name}: {granted} mappings");
             assert!(granted > 0, "{name} needs memory");
@@ -223,7 +223,7 @@ fn refuse_each(name: &str, request: Request, places: &mut BTreeSet<Place>) {
     }
 }
 
-/// The table of arenas grows with the 129th of a span, once and for all.
+/// The table of arenas grows with the 129th arena of a span, once and for all.
 fn refuse_a_larger_table(places: &mut BTreeSet<Place>) {
     let pool = SegmentPool::<[u8; 100_000]>::new();
     let in_a_segment = Span::Large.bytes() / 100_000;
@@ -231,7 +231,7 @@ fn refuse_a_larger_table(places: &mut BTreeSet<Place>) {
     thread.run(|| {
         pool.reserve(127 * in_a_segment).unwrap();
         let place = loop {
-            // The arena is granted, and given back when the table cannot name it.
+            // The arena is mapped, and unmapped again because the table has no room for it.
             let before = mappings();
             match refused_after(1, || pool.reserve(1)) {
                 (reserved, None) => assert_eq!(reserved, Ok(())),
@@ -249,7 +249,7 @@ fn refuse_a_larger_table(places: &mut BTreeSet<Place>) {
     thread.end();
 }
 
-/// A thread's index of the heaps that it holds grows with the thirteenth.
+/// A thread's index of the heaps that it holds grows with the thirteenth heap.
 fn refuse_a_larger_index(places: &mut BTreeSet<Place>) {
     let thread = Thread::start();
     thread.run(|| {
@@ -273,8 +273,8 @@ fn refuse_a_larger_index(places: &mut BTreeSet<Place>) {
     thread.end();
 }
 
-/// Reserves for three arenas beside a value and a spare segment, and is refused each mapping in turn. What a refused
-/// reservation had is gone, but for the one idle arena that stays mapped.
+/// Reserves three arenas, with a value and a spare segment present, and each mapping fails in turn. After the failure
+/// nothing of the reservation remains, except for the one idle arena that stays mapped.
 fn refuse_a_reservation_half_way() {
     let pool = SegmentPool::<String>::new();
     let thread = Thread::start();
@@ -299,14 +299,14 @@ fn refuse_a_reservation_half_way() {
             let (reserved, place) = refused_after(granted, || pool.reserve(3 * AN_ARENA));
             if place.is_none() {
                 assert_eq!(reserved, Ok(()));
-                assert_eq!(granted, 4, "the whole was asked for, and three arenas");
+                assert_eq!(granted, 4, "the check of the whole size, and three arenas");
                 break;
             }
             assert_eq!(reserved, Err(AllocErrorKind::OutOfMemory));
-            assert_eq!(seen(), before, "{granted} were granted");
-            assert!(mappings() <= mapped + 1, "{granted} were granted");
+            assert_eq!(seen(), before, "{granted} mappings succeeded");
+            assert!(mappings() <= mapped + 1, "{granted} mappings succeeded");
             registry::trim_arenas();
-            assert_eq!(mappings(), mapped, "{granted} were granted");
+            assert_eq!(mappings(), mapped, "{granted} mappings succeeded");
         }
         drop(word);
         drop(pool);
@@ -318,7 +318,7 @@ pub(super) fn place_of(location: &Location<'_>) -> Place {
     (location.file().to_owned(), location.line() as usize)
 }
 
-/// Every line in the files of a folder, outside of tests, that has one of these calls.
+/// Returns every line in the files of a folder, outside of tests, that contains one of these calls.
 pub(super) fn places_in_source(folder: &str, calls: &[&str]) -> BTreeSet<Place> {
     let mut places = BTreeSet::new();
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
@@ -340,9 +340,9 @@ pub(super) fn places_in_source(folder: &str, calls: &[&str]) -> BTreeSet<Place> 
 }
 
 #[test]
-fn every_refusal_is_emitted_and_loses_nothing() {
+fn every_failed_allocation_is_reported_and_loses_nothing() {
     in_own_process(
-        "tests::refusal::every_refusal_is_emitted_and_loses_nothing",
+        "tests::refusal::every_failed_allocation_is_reported_and_loses_nothing",
         || {
             let mut places = BTreeSet::new();
             for (name, request) in requests() {
@@ -353,13 +353,13 @@ fn every_refusal_is_emitted_and_loses_nothing() {
             refuse_a_reservation_half_way();
             println!("refused: {places:?}");
             let asks = places_in_source("src", &["os::map(", "os::may_map("]);
-            assert_eq!(places, asks, "every place was refused");
+            assert_eq!(places, asks, "every mapping failed once");
             assert_eq!(places.len(), 7);
         },
     );
 }
 
-/// Those who cannot say no abort, as `Box::new` does.
+/// Functions without an error abort, as `Box::new` does.
 #[test]
 fn what_cannot_fail_aborts() {
     const CHILD: &str = "SEGMENT_POOL_REFUSED";
@@ -391,9 +391,9 @@ fn what_cannot_fail_aborts() {
     }
 }
 
-// --- Refusals that unwind -------------------------------------------------------------------------------------------
+// --- Failed allocations that unwind -------------------------------------------------------------------------------------------
 
-/// How many values are alive.
+/// Counts live values.
 #[derive(Clone, Default)]
 struct Alive(Rc<Cell<i32>>);
 
@@ -416,8 +416,9 @@ impl Alive {
     }
 }
 
-/// A value that is counted while it is alive, and needs a dedicated mapping. Not for its alignment: where a frame is aligned beyond a
-/// page, rustc 1.95 at `opt-level = 2` loses registers when a panic unwinds through it, as a program of std's `Rc` alone shows.
+/// A value that is counted while it is alive, and needs a dedicated mapping because of its size. (Not because of its
+/// alignment: for a frame with an alignment above a page, rustc 1.95 at `opt-level = 2` corrupts registers when a panic
+/// unwinds through it, as a program with only std's `Rc` shows.)
 struct Value(
     Alive,
     #[expect(dead_code, reason = "its size counts")] [u8; 140_000],
@@ -437,7 +438,7 @@ impl Drop for Value {
     }
 }
 
-/// Makes something where there is memory, and has it made into something else where there is none.
+/// Makes something while there is memory, and converts it while there is none.
 fn unwinds<T>(what: &str, make: fn(&Alive) -> T, act: impl FnOnce(T)) {
     let (alive, before) = (Alive::default(), mappings());
     let made = make(&alive);
@@ -448,7 +449,7 @@ fn unwinds<T>(what: &str, make: fn(&Alive) -> T, act: impl FnOnce(T)) {
     assert_eq!(mappings(), before, "{what} loses storage");
 }
 
-/// Nightly's hook for allocation errors may panic: whatever was on its way is dropped, once.
+/// The hook for allocation errors, on nightly, may panic. Every value that was being moved is then dropped once.
 #[test]
 fn a_failed_allocation_that_unwinds_loses_nothing() {
     let thread = std::thread::Builder::new().stack_size(64 << 20); // for copies of large values
