@@ -1,4 +1,4 @@
-//! What pointers to a value may do while a handle asks for its layout: the handle makes no claim on the contents.
+//! What pointers to a value may do while a handle reads its layout: the handle does not access the contents.
 //!
 //! Compiled, every one of these passes with or without the bug. Miri judges, with both models of aliasing:
 //!
@@ -13,7 +13,7 @@ use std::ptr;
 
 use segment_pool::{PoolArc, PoolBox, PoolWeak};
 
-/// A value whose destructor hands a pointer to the value, of a weak handle, to a function.
+/// A value whose destructor passes a pointer to the value, from a weak handle, to a function.
 struct Knowing<A> {
     _align: A,
     visits: u32,

@@ -1,5 +1,5 @@
-//! Any type fits: whatever its size and alignment, and from whichever pool, a value keeps its contents, its address
-//! and its distance from others, and is dropped once.
+//! Any type can be stored: whatever its size and alignment, and in whichever pool, a value keeps its contents and its
+//! address, does not overlap others, and is dropped once.
 
 #![cfg(not(segment_pool_loom))]
 

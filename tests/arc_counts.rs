@@ -1,4 +1,4 @@
-//! Shared values: counted, dropped once, freed once, whoever comes last.
+//! Shared values: counted, dropped once, and freed once, whichever handle is the last.
 
 mod common;
 
@@ -65,7 +65,7 @@ fn a_handle_to_nothing() {
 }
 
 #[test]
-fn only_the_only_handle_lends_mutably() {
+fn only_a_unique_handle_borrows_mutably() {
     let mut value = PoolArc::new(7);
     *PoolArc::get_mut(&mut value).unwrap() = 8;
     let weak = PoolArc::downgrade(&value);

@@ -1,4 +1,5 @@
-//! A bound refuses nothing while a slot of the pool is free: whichever thread freed it, and whatever that thread does now.
+//! An allocation from a bounded pool does not fail while a slot is free, whichever thread freed it, and whatever that
+//! thread does now.
 
 #![cfg(not(segment_pool_loom))]
 
@@ -31,7 +32,7 @@ fn full(pool: &Pool) -> bool {
         .is_err_and(|refused| refused.kind() == AllocErrorKind::LimitReached)
 }
 
-// --- Free slots that no list of the asking thread has ----------------------------------------------------------------------
+// --- Free slots outside of the thread's own lists --------------------------------------------------------------------------
 
 #[test]
 fn more_threads_than_segments_hold_a_value_each() {
@@ -123,7 +124,7 @@ fn panics<T>(build: impl FnOnce() -> SegmentPool<T>) -> String {
 }
 
 #[test]
-fn a_bound_below_one_value_is_refused_where_it_is_written() {
+fn a_bound_below_one_value_is_rejected_by_build() {
     const KIB: usize = 1 << 10;
     let below = |bytes| panics(|| SegmentPool::<[u8; 100]>::builder().max_bytes(bytes).build());
     assert!(below(64 * KIB - 1).contains("below one segment of 64 KiB"));
@@ -170,8 +171,9 @@ fn a_bound_of_one_segment_holds_as_many_values_as_the_geometry_says() {
 
 // --- While other threads are at work ------------------------------------------------------------------------------------
 
-/// Runs `look` on another thread, again and again, while this one asks for the last slot, drops it and asks again.
-fn never_refused_beside(pool: &'static Pool, look: impl Fn() + Sync) {
+/// Runs `look` on another thread repeatedly, while this thread allocates the last slot, drops it and allocates it
+/// again.
+fn always_succeeds_beside(pool: &'static Pool, look: impl Fn() + Sync) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -191,21 +193,21 @@ fn never_refused_beside(pool: &'static Pool, look: impl Fn() + Sync) {
 }
 
 #[test]
-fn a_look_at_the_pool_refuses_nobody() {
+fn an_inspection_of_the_pool_makes_no_allocation_fail() {
     static POOL: Pool = SegmentPool::builder().max_segments(1).build();
     let mut kept = fill(&POOL);
     kept.pop();
-    never_refused_beside(&POOL, || _ = POOL.snapshot());
-    never_refused_beside(&POOL, || _ = POOL.validate());
-    never_refused_beside(&POOL, || _ = POOL.leaks());
-    never_refused_beside(&POOL, || POOL.trim());
-    never_refused_beside(&POOL, || _ = POOL.reserve(1));
+    always_succeeds_beside(&POOL, || _ = POOL.snapshot());
+    always_succeeds_beside(&POOL, || _ = POOL.validate());
+    always_succeeds_beside(&POOL, || _ = POOL.leaks());
+    always_succeeds_beside(&POOL, || POOL.trim());
+    always_succeeds_beside(&POOL, || _ = POOL.reserve(1));
     assert_eq!(POOL.snapshot().count(SlotState::Live), kept.len());
 }
 
 /// At most half of the slots are alive, and six threads drop them one by one.
 #[test]
-fn drops_on_other_threads_refuse_nobody() {
+fn drops_on_other_threads_make_no_allocation_fail() {
     static POOL: Pool = SegmentPool::builder().max_segments(1).build();
     static DROPPED: AtomicUsize = AtomicUsize::new(0);
     let droppers = [(); 6].map(|()| {
@@ -237,7 +239,8 @@ fn drops_on_other_threads_refuse_nobody() {
     assert_eq!(POOL.leaks(), None);
 }
 
-/// Four threads for two slots: at each moment two are free or in use by somebody, so whoever asks again is served in the end.
+/// Four threads use two slots. At each moment both are free or in use by some thread, so a thread that retries
+/// eventually succeeds.
 #[test]
 fn threads_that_ask_again_are_served_in_turn() {
     static POOL: Pool = SegmentPool::builder().max_segments(1).build();
@@ -269,8 +272,8 @@ fn threads_that_ask_again_are_served_in_turn() {
 
 // --- What stays ---------------------------------------------------------------------------------------------------------
 
-/// A refusal looks through the heaps of a pool. There are as many as threads were at work on it at the same moment, not as many
-/// as there were threads.
+/// A failing allocation inspects all heaps of a pool. There are as many heaps as threads that used the pool at the same
+/// moment, not as many as threads in total.
 #[test]
 fn a_hundred_threads_leave_one_heap() {
     static POOL: Pool = SegmentPool::builder().max_segments(100).build();

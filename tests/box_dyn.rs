@@ -165,7 +165,7 @@ fn functions_are_called_through_the_box() {
     let add: PoolBox<dyn Fn(i32) -> i32 + Send> =
         coerce!(PoolBox::new(move |x| x + offset) => dyn Fn(i32) -> i32 + Send);
     assert_eq!(add(4), 7);
-    // Where a function is asked for, a reference to what is in the box is one.
+    // Where a function is required, a reference to the contents of the box is one.
     assert!([1, 2].into_iter().map(&*add).eq([4, 5]));
     let mut sum = 0;
     {

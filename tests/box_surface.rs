@@ -1,4 +1,4 @@
-//! The table of `Box`'s surface in the documentation (`src/boxed/surface.md`), kept honest: every *yes* is used here.
+//! Checks the table of `Box`'s interface in the documentation (`src/boxed/surface.md`): every *yes* is used here.
 
 #![cfg(not(miri))] // reads a file
 

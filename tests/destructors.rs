@@ -94,7 +94,7 @@ fn a_box_dropped_while_a_thread_unwinds_may_hold_boxes_itself() {
 
 // --- Re-entry -------------------------------------------------------------------------------------------------------
 
-/// Makes and drops other values when it is dropped, of its own type and of another, as deep as it is told.
+/// Its drop allocates and drops other values, of its own type and of another, to a given depth.
 struct Busy {
     depth: u32,
     same: &'static SegmentPool<Busy>,
@@ -287,8 +287,8 @@ enum Made {
     AfterTheFirstBox,
 }
 
-/// Ends a thread whose thread-local value holds boxes of its own and of this thread. Returns in how many batches the
-/// pool's slots came home.
+/// Ends a thread whose thread-local value owns boxes of that thread and of this one. Returns in how many batches the
+/// pool's slots arrived.
 fn say_farewell(made: Made, pool: &'static SegmentPool<Contents>) -> u64 {
     let (to, sent) = mpsc::channel();
     let mut boxes = both_pools(pool, 100);

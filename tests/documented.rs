@@ -1,7 +1,7 @@
 //! Every public function, type, trait and macro has an example that is run.
 //!
-//! rustc's `missing_docs` sees to it that there is a text, and the doctests run what is in it; that there is something to run
-//! is looked for here. Fields, variants and constants are told of with the type that they belong to.
+//! rustc's `missing_docs` checks that there is a text, and the doctests run the examples. This test checks that there
+//! is an example. Fields, variants and constants are documented with their type.
 
 #![cfg(not(miri))] // reads files
 

@@ -1,8 +1,8 @@
 //! Three small programs, each written once with the name `Box` and compiled twice: as it is, and with `Box` being
 //! `PoolBox`. Same text, same output.
 //!
-//! Two things they must not do, because only the compiler's own `Box` can: move out of `*boxed` (there is `into_inner`,
-//! `take()` and `mem::take`), and become a `Box<dyn Trait>` without being told (there is `coerce!`).
+//! They avoid two things that only the compiler's own `Box` can do: move out of `*boxed` (use `into_inner`, `take()` or
+//! `mem::take`), and coerce to a `Box<dyn Trait>` implicitly (use `coerce!`).
 
 /// Compiles the program in `mod std_box` and in `mod pool_box`.
 macro_rules! with_either_box {

@@ -22,7 +22,7 @@ fn run(example: &str, arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // One that refuses its arguments may be gone before it has read.
+    // A process that rejects its arguments may exit before it reads its input.
     let _ = process.stdin.take().unwrap().write_all(input.as_bytes());
     process.wait_with_output().unwrap()
 }
@@ -35,7 +35,7 @@ fn stdout_of(example: &str, arguments: &[&str], input: &str) -> String {
 }
 
 /// The message.
-fn refusal_of(example: &str, arguments: &[&str], input: &str) -> String {
+fn error_message_of(example: &str, arguments: &[&str], input: &str) -> String {
     let output = run(example, arguments, input);
     assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
     assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
@@ -77,12 +77,12 @@ fn order_book_prints_the_trades_and_the_book_of_the_sample() {
 
 #[test]
 fn order_book_names_the_bad_line_and_trades_nothing() {
-    let message = refusal_of("order_book", &[], "buy 1 5 @ 10\nsell 2 5 @ 10\nsell 3\n");
+    let message = error_message_of("order_book", &[], "buy 1 5 @ 10\nsell 2 5 @ 10\nsell 3\n");
     assert!(
         message.contains("line 3: \"sell 3\" is neither"),
         "{message}"
     );
-    let message = refusal_of("order_book", &["no such file"], "");
+    let message = error_message_of("order_book", &["no such file"], "");
     assert!(message.contains("no such file: "), "{message}");
 }
 
@@ -108,7 +108,7 @@ fn wrong_arguments_are_explained() {
         ("echo_server", &["--bytes", "1001"]),
         ("echo_server", &["--messages", "many"]),
     ] {
-        let message = refusal_of(example, arguments, "");
+        let message = error_message_of(example, arguments, "");
         assert!(message.contains("--help"), "{message}");
     }
 }

@@ -59,7 +59,7 @@ fn reading_in_place_keeps_the_slot() {
 }
 
 #[test]
-fn what_is_wrong_is_refused() {
+fn invalid_input_is_an_error() {
     assert!(serde_json::from_str::<PoolBox<u8>>("256").is_err());
     assert!(serde_json::from_str::<PoolBox<[u8]>>("[1, true]").is_err());
     assert!(serde_json::from_str::<PoolArc<str>>("7").is_err());

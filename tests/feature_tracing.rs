@@ -1,4 +1,5 @@
-//! Feature `tracing`: slow paths are told of, once they are done, to subscribers that do what foreign code may do.
+//! Feature `tracing`: slow paths emit events when they are done, to subscribers that do anything that foreign code may
+//! do.
 
 mod common;
 
@@ -53,7 +54,7 @@ impl Visit for Line {
     }
 }
 
-/// Notes what it is told, and then does what the test wants.
+/// Records its events, and then does what the test requests.
 #[derive(Clone)]
 struct Listener {
     heard: Arc<Mutex<Vec<String>>>,
@@ -68,8 +69,8 @@ impl Listener {
         }
     }
 
-    /// Runs the work and returns what was told meanwhile of a pool.
-    fn hear(&self, pool: &str, work: impl FnOnce()) -> Vec<String> {
+    /// Runs the work and returns the events of a pool that were emitted meanwhile.
+    fn record(&self, pool: &str, work: impl FnOnce()) -> Vec<String> {
         self.heard.lock().unwrap().clear();
         tracing::subscriber::with_default(self.clone(), work);
         let heard = self.heard.lock().unwrap();
@@ -118,22 +119,22 @@ fn nothing() {}
 #[test]
 fn the_life_of_a_pool_is_emitted() {
     let listener = Listener::new(nothing);
-    let hear = |work: &mut dyn FnMut()| listener.hear("life", work);
+    let record = |work: &mut dyn FnMut()| listener.record("life", work);
     let pool = SegmentPool::builder().name("life").build();
     let mut boxes = Vec::new();
-    let told = hear(&mut || boxes = fill(&pool, 1));
-    assert_eq!(told, ["1 heap made", "1 segment added, 64 KiB"]);
-    assert_eq!(hear(&mut || boxes.extend(fill(&pool, 10))), [""; 0]);
-    assert_eq!(hear(&mut segment_pool::idle), ["1 heap abandoned"]);
+    let events = record(&mut || boxes = fill(&pool, 1));
+    assert_eq!(events, ["1 heap made", "1 segment added, 64 KiB"]);
+    assert_eq!(record(&mut || boxes.extend(fill(&pool, 10))), [""; 0]);
+    assert_eq!(record(&mut segment_pool::idle), ["1 heap abandoned"]);
     assert_eq!(
-        hear(&mut || boxes.extend(fill(&pool, 1))),
+        record(&mut || boxes.extend(fill(&pool, 1))),
         ["1 heap adopted"]
     );
     boxes.clear();
-    assert_eq!(hear(&mut || pool.trim()), ["1 segment released, 64 KiB"]);
+    assert_eq!(record(&mut || pool.trim()), ["1 segment released, 64 KiB"]);
     let mut pool = Some(pool);
-    let told = hear(&mut || drop(pool.take()));
-    assert_eq!(told, ["1 pool closed"]);
+    let events = record(&mut || drop(pool.take()));
+    assert_eq!(events, ["1 pool closed"]);
 }
 
 #[test]
@@ -141,69 +142,69 @@ fn equal_events_are_emitted_once_with_their_number() {
     let pool = SegmentPool::builder().name("many").build();
     let boxes = fill(&pool, 100 * 63);
     let listener = Listener::new(nothing);
-    let told = listener.hear("many", || {
-        // All at once: they come home in the reverse order, when the thread is asked to.
+    let events = listener.record("many", || {
+        // All at once: they are returned in reverse order when the thread trims.
         thread::scope(|scope| scope.spawn(|| drop(boxes)).join().unwrap());
         pool.trim();
     });
-    assert_eq!(told, ["100 segment released, 64 KiB"]);
+    assert_eq!(events, ["100 segment released, 64 KiB"]);
 }
 
 #[test]
-fn a_refusal_is_emitted_before_the_value_comes_back() {
+fn a_failed_allocation_is_emitted_before_the_value_is_returned() {
     let pool = SegmentPool::builder().name("full").max_segments(1).build();
     let boxes = fill(&pool, 63);
     let listener = Listener::new(nothing);
-    let told = listener.hear("full", || {
+    let events = listener.record("full", || {
         let refused = pool.try_alloc([64; KILOBYTE]).unwrap_err();
         assert_eq!(refused.kind(), AllocErrorKind::LimitReached);
     });
-    assert_eq!(told, ["1 refused"]);
+    assert_eq!(events, ["1 refused"]);
     drop(boxes);
     let large = SegmentPool::<[u8; 200_000]>::builder()
         .name("large")
         .max_segments(1)
         .build();
     assert_eq!(
-        listener.hear("large", || {
+        listener.record("large", || {
             let _only = large.alloc([0; 200_000]);
             assert!(large.try_alloc([0; 200_000]).is_err());
         }),
         ["1 refused"]
     );
-    let told = listener.hear("full", || assert!(pool.reserve(1000).is_err()));
-    assert_eq!(told, ["1 refused"]);
+    let events = listener.record("full", || assert!(pool.reserve(1000).is_err()));
+    assert_eq!(events, ["1 refused"]);
 }
 
 #[test]
-fn pages_given_back_are_emitted() {
+fn purged_pages_are_emitted() {
     let pool = SegmentPool::builder().name("purged").build();
     let boxes = fill(&pool, 40 * 63);
     let listener = Listener::new(nothing);
     thread::scope(|scope| {
         let other = scope.spawn(|| {
-            listener.hear("purged", || {
+            listener.record("purged", || {
                 drop(boxes);
                 segment_pool::flush();
             })
         });
-        // 1 MiB may wait for the owner; the other 24 are purged by whoever completes them: by the flush, but for those
-        // whose batch another segment displaced before, which is told apart.
-        let told = other.join().unwrap();
-        let purged = told.iter().map(|line| {
+        // 1 MiB may wait for the owner. The other 24 segments are purged by the thread that frees their last slots: in
+        // the flush, except for those whose batch was displaced by another segment before, which emit separate events.
+        let events = other.join().unwrap();
+        let purged = events.iter().map(|line| {
             let number = line
                 .strip_suffix(" purged, 64 KiB")
                 .expect("all are purged");
             number.parse::<u32>().expect("so many of them")
         });
-        assert_eq!(purged.sum::<u32>(), 24, "{told:?}");
+        assert_eq!(purged.sum::<u32>(), 24, "{events:?}");
     });
 }
 
 static SHARED: SegmentPool<Kilobyte> = SegmentPool::builder().name("shared").build();
 
-/// Allocates where the event came from and elsewhere, drops, keeps for a while, frees remotely, looks into the pool,
-/// and lets go of every heap.
+/// Allocates from the pool of the event and from others, drops, retains for a while, frees remotely, inspects the pool,
+/// and leaves every heap.
 fn make_use_of_pools() {
     let boxes = fill(&SHARED, 100);
     let kept: Vec<_> = (0..300_u64).map(PoolBox::new).collect();
@@ -228,7 +229,7 @@ fn make_use_of_pools() {
 #[test]
 fn a_subscriber_may_use_the_pool_it_is_emitted_of() {
     let listener = Listener::new(make_use_of_pools);
-    let told = listener.hear("shared", || {
+    let events = listener.record("shared", || {
         for round in 0..10 {
             let mut boxes = fill(&SHARED, 500);
             let here = boxes.split_off(250);
@@ -248,7 +249,7 @@ fn a_subscriber_may_use_the_pool_it_is_emitted_of() {
             drop(here);
         }
     });
-    assert!(told.len() > 10, "{told:?}");
+    assert!(events.len() > 10, "{events:?}");
     let _ = SHARED.leaks();
     let (stats, validation) = (SHARED.stats(), SHARED.validate());
     assert_eq!(
@@ -263,7 +264,7 @@ static KEPT: Mutex<Boxes> = Mutex::new(Vec::new());
 
 type Boxes = Vec<PoolBox<Kilobyte>>;
 
-/// What a subscriber does comes after what it was told of, and after what the caller asked for.
+/// The events that a subscriber causes come after the event that it received, and after the operation of the caller.
 #[test]
 fn a_validation_and_a_snapshot_are_done_before_a_subscriber_changes_the_pool() {
     let listener = Listener::new(|| KEPT.lock().unwrap().extend(fill(&WATCHED, 5)));
@@ -275,10 +276,10 @@ fn a_validation_and_a_snapshot_are_done_before_a_subscriber_changes_the_pool() {
         // All purged, and so released when they are collected.
         let boxes = fill(&WATCHED, 40 * 63);
         thread::spawn(move || drop(boxes)).join().unwrap();
-        let told = listener.hear("watched", || assert_eq!(live(), 0, "{look}"));
+        let events = listener.record("watched", || assert_eq!(live(), 0, "{look}"));
         let kept = std::mem::take(&mut *KEPT.lock().unwrap());
-        assert!(kept.len() >= 5 * told.len(), "{look}");
-        assert!(told[0].contains("segment released"), "{look}: {told:?}");
+        assert!(kept.len() >= 5 * events.len(), "{look}");
+        assert!(events[0].contains("segment released"), "{look}: {events:?}");
         drop(kept);
     }
 }
@@ -292,12 +293,13 @@ fn drop_scattered() {
     let first = goods.iter().take(63).position(Option::is_some);
     let places = goods.iter_mut().skip(first.unwrap()).step_by(63);
     let dropped: Boxes = places.filter_map(Option::take).collect();
-    drop(goods); // the next may be told of meanwhile
+    drop(goods); // the subscriber of the next may receive events meanwhile
     drop(dropped);
 }
 
-/// Batches of one, so many that a thread that needs such slots begins to keep them. When it brings them home it finds forty
-/// segments of its own in its pending list, releases them, and has something to tell; what hears of it frees into the remote-free buffer.
+/// Batches of one slot, until a thread that needs such slots begins to cache them. When the thread returns them to
+/// their segments, it finds forty segments of its own in its pending list, releases them, and has events to emit. The
+/// subscriber then frees into the remote-free buffer.
 #[test]
 fn a_subscriber_may_free_remotely_while_a_thread_keeps_slots() {
     let owner = Worker::start();
@@ -306,13 +308,13 @@ fn a_subscriber_may_free_remotely_while_a_thread_keeps_slots() {
     GOODS.lock().unwrap().extend(goods.into_iter().map(Some));
     thread::spawn(move || drop(mine)).join().unwrap();
     let listener = Listener::new(drop_scattered);
-    let told = listener.hear("traded", || {
+    let events = listener.record("traded", || {
         (0..8).for_each(|_| drop_scattered());
         TRADED.trim();
     });
     assert!(
-        told.iter().any(|line| line.contains("segment released")),
-        "{told:?}"
+        events.iter().any(|line| line.contains("segment released")),
+        "{events:?}"
     );
     let goods = GOODS.lock().unwrap().iter().flatten().count();
     owner.end();
@@ -330,7 +332,7 @@ fn what_a_subscriber_causes_is_not_emitted() {
 
     in_own_process("what_a_subscriber_causes_is_not_emitted", || {
         let listener = Listener::new(|| {
-            assert_eq!(DEPTH.replace(1), 0, "told while it was told");
+            assert_eq!(DEPTH.replace(1), 0, "emitted while a subscriber ran");
             drop(fill(&SHARED, 2000));
             SHARED.trim();
             DEPTH.set(0);
@@ -354,20 +356,20 @@ fn panic_always() {
 fn a_subscriber_that_panics_hears_the_next_event() {
     let pool = SegmentPool::builder().name("panics").build();
     let listener = Listener::new(panic_always);
-    let told = listener.hear("panics", || {
+    let events = listener.record("panics", || {
         let boxed = pool.alloc([1; KILOBYTE]);
         assert_eq!(boxed[KILOBYTE - 1], 1);
         drop(boxed);
         segment_pool::idle();
     });
     let all = ["1 heap made", "1 segment added, 64 KiB", "1 heap abandoned"];
-    assert_eq!(told, all);
+    assert_eq!(events, all);
 }
 
 #[test]
 fn what_happens_while_a_panic_unwinds_is_emitted() {
     let listener = Listener::new(panic_always);
-    let told = listener.hear("unwinds", || {
+    let events = listener.record("unwinds", || {
         let made = panic::catch_unwind(AssertUnwindSafe(|| {
             let pool = SegmentPool::builder().name("unwinds").build();
             let _boxed = pool.alloc([1; KILOBYTE]);
@@ -376,7 +378,7 @@ fn what_happens_while_a_panic_unwinds_is_emitted() {
         assert_eq!(made.unwrap_err().downcast_ref(), Some(&"the program"));
     });
     let all = ["1 heap made", "1 segment added, 64 KiB", "1 pool closed"];
-    assert_eq!(told, all);
+    assert_eq!(events, all);
 }
 
 #[test]
@@ -387,13 +389,13 @@ fn on_leak_is_called_though_the_subscriber_panics() {
     let pool = pool.build();
     let kept = pool.alloc([1; KILOBYTE]);
     let listener = Listener::new(panic_always);
-    let told = listener.hear("leaks", || drop(pool));
-    assert_eq!(told, ["1 pool closed"]);
+    let events = listener.record("leaks", || drop(pool));
+    assert_eq!(events, ["1 pool closed"]);
     assert_eq!(*LEAKS.lock().unwrap(), [1]);
     drop(kept);
 }
 
-/// A subscriber with a thread-local of its own, which goes before the pools are left: made later.
+/// A subscriber with its own thread-local, which was made later and so is destroyed before the pools are left.
 #[test]
 fn the_end_of_a_thread_is_not_emitted() {
     struct Buffer(Cell<u32>);

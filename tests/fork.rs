@@ -1,8 +1,8 @@
-//! A child of `fork` has but one thread, and a copy of every thread's boxes. It may drop and make any, and what it
-//! does to the heaps of threads that it does not have disturbs nobody.
+//! A child of `fork` has only one thread, and a copy of every thread's boxes. It may drop all of them and allocate new
+//! ones. Its use of the heaps of threads that it lacks disturbs nothing.
 //!
-//! A program and not a test for libtest, which runs threads of its own. Each story forks once; the child says by its
-//! exit status whether it came to the end, and the parent checks that its own boxes are as they were.
+//! This is a program, not a libtest test, because libtest runs its own threads. Each story forks once. The exit status
+//! of the child says whether it reached the end, and the parent checks that its own boxes are unchanged.
 
 #[cfg(all(target_os = "linux", not(segment_pool_loom)))]
 mod common;
@@ -176,7 +176,7 @@ mod stories {
         });
         left.iter().for_each(assert_intact);
         drop(left);
-        trim(); // what this thread keeps goes home, too
+        trim(); // the slots that this thread cached are returned too
         assert_eq!(POOL.validate().live, 0);
     }
 
@@ -231,7 +231,7 @@ mod stories {
             ),
         ];
 
-        /// Frees a slot twice. A child that hangs is ended by another signal, after so many seconds.
+        /// Frees a slot twice. If the child hangs, a signal ends it after a number of seconds.
         fn misuse() {
             // SAFETY: `SIGALRM` has no handler.
             unsafe { libc::alarm(60) };
@@ -248,7 +248,7 @@ mod stories {
         }
 
         fn standard_error_was_locked() {
-            let (mut heard, told) = UnixStream::pair().unwrap();
+            let (mut reader, stderr) = UnixStream::pair().unwrap();
             let (locked, done) = (Barrier::new(2), Barrier::new(2));
             let status = thread::scope(|scope| {
                 scope.spawn(|| {
@@ -259,16 +259,16 @@ mod stories {
                 locked.wait();
                 let status = status_of_child(|| {
                     // SAFETY: both descriptors are open.
-                    unsafe { libc::dup2(told.as_raw_fd(), libc::STDERR_FILENO) };
+                    unsafe { libc::dup2(stderr.as_raw_fd(), libc::STDERR_FILENO) };
                     misuse();
                 });
                 done.wait();
                 status
             });
             assert_aborted(status);
-            drop(told);
+            drop(stderr);
             let mut line = String::new();
-            heard.read_to_string(&mut line).unwrap();
+            reader.read_to_string(&mut line).unwrap();
             assert_eq!(line, "segment-pool: double free\n");
         }
 

@@ -1,8 +1,8 @@
-//! The program's global allocator is foreign code, which may do anything to pools at any allocation of the crate's: nothing is
-//! lost, nothing is counted wrongly, and every call ends.
+//! The program's global allocator is foreign code. It may use pools in any way during any allocation of this crate: nothing is lost,
+//! all counters are right, and every call ends.
 //!
-//! Each test does its work again and again, and the allocator does its deed in the first, the second, the third call of it,
-//! until the work is done before its turn comes.
+//! Each test repeats its work, and the allocator acts in the first, the second, the third call, and so on, until the work has no
+//! further call.
 
 #![cfg(not(any(segment_pool_loom, miri)))] // Miri's mappings are the global allocator's
 

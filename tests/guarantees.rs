@@ -36,7 +36,7 @@ fn none_is_null() {
 
 // --- Send, Sync and their like --------------------------------------------------------------------------------------
 
-/// Sent by nobody and shared by nobody.
+/// Neither `Send` nor `Sync`.
 type Neither = PhantomData<*const u8>;
 
 // Both.
@@ -135,7 +135,7 @@ macro_rules! overheads {
     };
 }
 
-/// One per cent; a size or two, whose slots divide a segment badly, exceed it by less than a quarter of one.
+/// One per cent. One or two sizes whose slots divide a segment badly exceed it by less than a quarter of a per cent.
 #[test]
 #[cfg_attr(
     feature = "hardened",
@@ -179,7 +179,7 @@ fn the_largest_slots_lose_at_most_a_twenty_fifth_too() {
     }
 }
 
-/// In the default pool, too, whose heap may have been another test's before and so need not start a segment.
+/// Also in the default pool, whose heap another test may have used before, so it may not be at the start of a segment.
 #[test]
 #[cfg_attr(
     feature = "hardened",
@@ -239,7 +239,7 @@ fn a_pools_values_share_segments_with_no_others() {
     );
 }
 
-/// 131 bytes take 136 in a pool of their own, and 144 in the default pool.
+/// 131 bytes take 136 in their own pool, and 144 in the default pool.
 #[test]
 #[cfg_attr(feature = "hardened", ignore = "there each slot has a canary")]
 fn a_pool_of_one_type_packs_by_eight_bytes() {

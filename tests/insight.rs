@@ -152,8 +152,8 @@ fn frees_collected_while_one_looks_only_grow() {
 // --- Reports --------------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_report_tells_the_classes_apart_and_adds_up() {
-    in_own_process("a_report_tells_the_classes_apart_and_adds_up", || {
+fn a_report_has_a_row_per_class_and_adds_up() {
+    in_own_process("a_report_has_a_row_per_class_and_adds_up", || {
         let _small: Vec<_> = (0..10_u64).map(PoolBox::new).collect();
         let _large: Vec<_> = (0..20_u8).map(|n| PoolBox::new([n; 1000])).collect();
         let Report { total, classes, .. } = segment_pool::report();
@@ -352,7 +352,7 @@ fn drop_those_of_another_and_see_them_at_hand(pool: &'static SegmentPool<Kilobyt
         segment_pool::idle();
         boxes.into_iter().map(Some).collect::<Vec<_>>()
     });
-    // As in tests/stats.rs: batches of one, so many that a thread that needs such slots begins to keep them.
+    // As in tests/stats.rs: batches of one slot, until a thread that needs such slots begins to cache them.
     let before = pool.snapshot();
     let dropped = drop_across_segments(&mut boxes);
     let after = pool.snapshot();
@@ -526,7 +526,7 @@ fn a_pool_without_live_values_or_without_the_wish_says_nothing() {
 }
 
 #[test]
-fn closing_tells_the_caller_alone() {
+fn closing_reports_leaks_to_the_caller_only() {
     let pool = SegmentPool::builder().on_leak(note).build();
     let boxed = pool.alloc(Forgotten(1));
     let report = pool.close().unwrap_err();

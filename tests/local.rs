@@ -1,4 +1,4 @@
-//! `LocalPool`: a handle with slots of its own, whose boxes are as any other.
+//! `LocalPool`: a handle with its own slots, whose boxes are ordinary ones.
 
 #![cfg(not(segment_pool_loom))]
 
@@ -62,7 +62,7 @@ fn a_box_dropped_after_its_handle_is_a_remote_free() {
 }
 
 #[test]
-fn frees_on_the_home_thread_are_local_and_others_are_not() {
+fn frees_on_the_owning_thread_are_local_and_others_are_not() {
     static POOL: Pool = Pool::new();
     let local = POOL.local();
     drop(make(&local, 100));

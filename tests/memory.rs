@@ -1,9 +1,9 @@
-//! Memory goes back to the operating system: after a million values are dropped, on whatever thread and in whatever
-//! order, at least nine tenths of what they took is not resident any more.
+//! Memory is returned to the operating system: after a million values are dropped, on any thread and in any order, at
+//! least nine tenths of their memory is no longer resident.
 //!
-//! Resident memory is counted per process, so each test has a process of its own. `--nocapture` shows the figures.
+//! Resident memory is counted per process, so each test runs in its own process. `--nocapture` prints the figures.
 //!
-//! And when the system does not take memory back, for the process has as many mappings as it may, it is not lost.
+//! If memory cannot be unmapped, because the process has reached the limit of mappings, it is not lost.
 
 #![cfg(all(target_os = "linux", not(segment_pool_loom), not(asan_slots)))] // AddressSanitizer's own memory is resident, too
 
@@ -104,13 +104,14 @@ fn fill_and_measure<const WORDS: usize>(table: &mut Table<WORDS>) -> Figures {
 
 /// One thread makes and drops the values, goes on, trims, and ends.
 ///
-/// While it goes on after dropping them at random, the few free slots it keeps at hand lie in nearly every segment.
+/// While the thread goes on after dropping them at random, the few free slots that it retains are in nearly every
+/// segment.
 fn dropped_by_owner<const WORDS: usize>(order: Order) {
     let thread = thread::spawn(move || {
         let indices = order.indices();
         let mut table = table();
         let figures = fill_and_measure::<WORDS>(&mut table);
-        let are_back = |now| figures.are_back(&format!("at home, {order:?}, {now}"), WORDS * 8);
+        let are_back = |now| figures.are_back(&format!("same thread, {order:?}, {now}"), WORDS * 8);
         clear(&mut table, &indices);
         assert!(are_back("thread goes on") || matches!(order, Order::Random));
         segment_pool::trim();
@@ -118,7 +119,7 @@ fn dropped_by_owner<const WORDS: usize>(order: Order) {
         (figures, table, indices)
     });
     let (figures, _table, _indices) = thread.join().unwrap();
-    assert!(figures.are_back(&format!("at home, {order:?}, thread ended"), WORDS * 8));
+    assert!(figures.are_back(&format!("same thread, {order:?}, thread ended"), WORDS * 8));
 }
 
 /// The owner waits while another thread drops the values, and then ends.
@@ -135,7 +136,7 @@ fn dropped_elsewhere_before_the_owner_ends<const WORDS: usize>(order: Order) {
     assert!(figures.are_back(&format!("elsewhere, {order:?}, owner ends"), WORDS * 8));
 }
 
-/// Nobody owns the values' memory any more when another thread drops them.
+/// No thread owns the values' memory any more when another thread drops them.
 fn dropped_elsewhere_after_the_owner_ended<const WORDS: usize>(order: Order) {
     let indices = order.indices();
     let owner = Worker::start();
@@ -147,7 +148,7 @@ fn dropped_elsewhere_after_the_owner_ended<const WORDS: usize>(order: Order) {
     assert!(figures.are_back(&format!("elsewhere, {order:?}, owner gone"), WORDS * 8));
 }
 
-/// A test for each order, in a process of its own.
+/// A test for each order, in its own process.
 macro_rules! memory_is_back {
     ($($test:ident: $drop:ident, $words:literal, $order:ident;)*) => {$(
         #[test]
@@ -277,7 +278,7 @@ impl ManyMappings {
         };
         let start = start.unwrap();
         let splits = (0..most).map(|n| start.wrapping_byte_add((2 * n + 1) * page));
-        // SAFETY: pages of that mapping, which nobody uses.
+        // SAFETY: pages of that mapping, which no other code uses.
         let readable = |page_start| unsafe { mprotect(page_start, page, MprotectFlags::READ) };
         let mut results = splits.map(readable);
         assert!(results.any(|result| result.is_err()), "there is a limit");
@@ -287,7 +288,7 @@ impl ManyMappings {
 
 impl Drop for ManyMappings {
     fn drop(&mut self) {
-        // SAFETY: mapped by `new`, and used by nobody.
+        // SAFETY: mapped by `new`, and no longer used.
         unsafe { munmap(self.start, self.bytes) }.unwrap();
     }
 }

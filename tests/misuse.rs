@@ -1,7 +1,7 @@
-//! What the feature `hardened` finds: each misuse is committed in a process of its own, which must end by SIGABRT and
-//! with exactly the line that names the misuse.
+//! The feature `hardened`: each misuse is committed in its own process, which must end by SIGABRT and print exactly the
+//! line that names the misuse.
 //!
-//! Three homes for the slot that is misused: of the thread that misuses it, of another that runs, of one that ended.
+//! The misused slot is in a heap of the misusing thread, of another running thread, or of a thread that has ended.
 
 #![cfg(all(unix, feature = "hardened", not(segment_pool_loom)))]
 
@@ -27,16 +27,16 @@ type Value = [u64; 7];
 /// More than a segment of them.
 const MANY: usize = 3000;
 
-// --- How a misuse is watched ----------------------------------------------------------------------------------------
+// --- Running a misuse -----------------------------------------------------------------------------------------------
 
 const CHILD: &str = "SEGMENT_POOL_MISUSE";
 const SIGABRT: i32 = 6;
 
-/// Runs the body in a process of its own, and says how that ended.
+/// Runs the body in its own process, and returns how that process ended.
 fn in_a_child(test: &str, body: impl FnOnce()) -> (Option<i32>, String) {
     if env::var_os(CHILD).is_some() {
         body();
-        // SAFETY: nothing was found, and nothing shall be by destructors.
+        // SAFETY: no misuse was found, and destructors must not find one now.
         unsafe { libc::_exit(0) }
     }
     let mut child = Command::new(env::current_exe().unwrap());
@@ -97,7 +97,7 @@ impl Owner {
         self.make(1)[0]
     }
 
-    /// Uses every free slot that there is, and keeps it.
+    /// Allocates every free slot, and retains it.
     fn use_all(&self) {
         flush();
         self.make(MANY);
@@ -129,7 +129,7 @@ fn double_free(owner: Owner) {
     free(pointer);
 }
 
-/// Since the first free the slot went owner, to a segment that another value keeps.
+/// Since the first free the slot was returned to its segment, which another value keeps in use.
 fn double_free_of_a_returned_slot(owner: Owner) {
     let pointers = owner.make(2);
     free(pointers[0]);
@@ -144,7 +144,7 @@ misuses! {
     double_free_after_the_owner_ended: DOUBLE_FREE, || double_free(Ended);
     double_free_of_a_slot_on_its_segments_list: DOUBLE_FREE, || double_free_of_a_returned_slot(Here);
     double_free_of_what_came_from_elsewhere: DOUBLE_FREE, || double_free_of_a_returned_slot(elsewhere());
-    double_free_of_what_is_nobodys: DOUBLE_FREE, || double_free_of_a_returned_slot(Ended);
+    double_free_in_an_abandoned_heap: DOUBLE_FREE, || double_free_of_a_returned_slot(Ended);
     double_free_of_what_was_parked: DOUBLE_FREE, || {
         let pointer = Here.make_one();
         free(pointer);
@@ -187,7 +187,7 @@ misuses! {
         });
     };
 
-    /// The first free was the last of its segment's slots, whose pages went back to the system.
+    /// The first free was of the last slot of its segment, whose pages were returned to the system.
     double_free_of_what_was_purged: DOUBLE_FREE, || {
         let owner = elsewhere();
         let pointers = owner.make(100 * MANY);
@@ -297,9 +297,9 @@ misuses! {
         let highest = *pointers.iter().max().unwrap();
         let pointers = Pointers(pointers);
         thread::spawn(move || { let p = pointers; p.0.into_iter().for_each(free) }).join().unwrap();
-        Here.make(57); // 56 are at hand, and the last makes this thread mark those 200
+        Here.make(57); // 56 are in the free list, and the last allocation makes this thread defer those 200
         write(highest, 0);
-        trim(); // the 57 keep the segment
+        trim(); // the 57 keep the segment in use
         Here.use_all();
     };
     write_into_what_an_ended_thread_left: WRITE_AFTER_FREE, || write_into_the_lists(Ended, 0);
@@ -311,7 +311,7 @@ misuses! {
         write(pointer, 0);
         flush();
     };
-    /// The last of a batch is its batch node. Nothing is handed out.
+    /// The last slot of a batch is its batch node. No slot is allocated afterwards.
     write_into_a_node: WRITE_AFTER_FREE, || {
         let owner = elsewhere();
         let pointers = owner.make(10);
@@ -329,8 +329,8 @@ misuses! {
         flush();
         owner.run(trim);
     };
-    /// A slot of each of many segments is freed, alone of its segment. The remote-free buffer cannot hold all those batches, and the first
-    /// is sent, whose only slot is its batch node.
+    /// One slot in each of many segments is freed, the only one in its segment. The remote-free buffer has no room for
+    /// all those batches. The first is sent, and its only slot is its batch node.
     write_before_a_displaced_batch_is_sent: WRITE_AFTER_FREE, || {
         Here.make_one();
         let pointers = elsewhere().make(100 * MANY);
@@ -338,7 +338,7 @@ misuses! {
         write(pointers[0], 0);
         pointers.into_iter().step_by(1000).skip(2).for_each(free);
     };
-    /// The second word of some of them links the magazines of the full magazines. Nothing is handed out.
+    /// The second word of some slots links the full magazines. No slot is allocated afterwards.
     write_before_a_magazine_is_hung: WRITE_AFTER_FREE, || {
         for pointer in Here.make(MANY) {
             free(pointer);
@@ -383,7 +383,7 @@ misuses! {
 
 // --- Written beyond the end -----------------------------------------------------------------------------------------
 
-/// The slot behind is anybody's.
+/// The slot behind may have any owner.
 fn overrun(owner: Owner) {
     let pointer = owner.make_one();
     write(pointer, 7);
@@ -422,8 +422,8 @@ misuses! {
 
 // --- Freed again after the pool was dropped -------------------------------------------------------------------------
 
-/// A box may outlive its pool. Its segment goes with it, if nobody else holds it, and then a second free is one of
-/// memory that is no segment.
+/// A box may outlive its pool. Its segment is released with it, unless something else keeps the segment. Then a second
+/// free is one of memory that is in no segment.
 fn free_after_pool_drop(owner: Owner, expects_its_segment: bool) {
     let pool = Arc::new(SegmentPool::<Value>::new());
     let theirs = Arc::clone(&pool);

@@ -1,8 +1,8 @@
 //! Random sequences of operations on a few threads, one operation after the other, against a `Vec` of what should be
 //! alive. Contents are checked all along; every slot is counted whenever the sequence says so, and at its end.
 //!
-//! The test has its process to itself, and this thread never has a heap: a validation taken here is of the heaps that
-//! nobody holds, a validation taken by a worker is of these and its own.
+//! The test has its own process, and this thread never has a heap. So a validation on this thread covers the abandoned
+//! heaps, and a validation on a worker covers these and its own.
 
 #![cfg(not(segment_pool_loom))]
 
@@ -54,9 +54,9 @@ impl Kind {
 /// One step. Numbers of values are taken modulo how many there are.
 #[derive(Debug, Clone)]
 enum Step {
-    /// The worker makes so many values.
+    /// The worker allocates this many values.
     Make { by: usize, kind: Kind, count: usize },
-    /// The worker drops so many values from this one on.
+    /// The worker drops this many values, beginning with this one.
     Drop {
         by: usize,
         from: usize,
@@ -116,7 +116,7 @@ fn count(pool: &Pool) -> Counts {
             validation.capacity,
             "{validation}"
         );
-        // What a thread keeps of another's counts as alive there.
+        // The slots of other heaps that a thread caches count as live there.
         validation.live as isize - validation.kept as isize
     })
 }
@@ -199,8 +199,8 @@ impl Model {
         ]
     }
 
-    /// Flushes, and counts until nothing moves: a validation collects what came in, which may send a slot that this thread
-    /// kept home to one that was counted before.
+    /// Flushes, and counts until the numbers are stable: a validation collects remote frees, which may return a slot
+    /// that this thread cached to a heap that was counted before.
     fn count(&self) {
         self.workers.iter().for_each(|worker| worker.run(flush));
         let mut live = self.validation();
@@ -214,7 +214,7 @@ impl Model {
         assert_eq!(live, self.expected());
     }
 
-    /// Counts on every thread. Each of the workers sees the heaps that nobody holds, as this thread does.
+    /// Counts on every thread. Each worker visits the abandoned heaps, as this thread does.
     fn validation(&self) -> Counts {
         let of_nobody = count(&self.pool);
         let mut live = of_nobody;

@@ -1,8 +1,8 @@
-//! Stories of owners: what becomes of heaps and segments when threads end, idle or trim, and pools are dropped, limited
-//! or filled ahead.
+//! Ownership: what happens to heaps and segments when threads end, idle or trim, and when pools are dropped, limited or
+//! prefaulted.
 //!
-//! Every pool counts for itself. A pool that was dropped counts no more, so what is left of it is looked for in the
-//! address space of the process, by tests that run in a process of their own.
+//! Every pool has its own counters. A pool that was dropped has none, so its remaining memory is checked through the
+//! address space of the process, by tests that run in their own process.
 
 #![cfg(not(segment_pool_loom))]
 
@@ -52,7 +52,7 @@ fn assert_intact(boxes: &[Boxed]) {
     }
 }
 
-/// Nobody holds a slot, no heap has a segment, and the counters agree.
+/// Every slot is free, no heap has a segment, and the counters agree.
 fn assert_all_returned(pool: &Pool) {
     let (validation, stats) = (pool.validate(), pool.stats());
     assert_eq!(
@@ -67,7 +67,7 @@ fn assert_all_returned(pool: &Pool) {
     assert_eq!((stats.live(), stats.segments), (0, 0), "{stats}");
 }
 
-// --- Merging --------------------------------------------------------------------------------------------------------
+// --- Stealing -------------------------------------------------------------------------------------------------------
 
 /// Two heaps, because both threads make a box before either goes on; then the one's thread ends.
 fn beside_an_abandoned_heap(pool: &'static Pool, left: u32) -> (Worker, Boxed, Vec<Boxed>) {
@@ -103,7 +103,7 @@ fn boxes_in_stolen_segments_are_freed_by_the_owner() {
     let (heir, own, left) = beside_an_abandoned_heap(&POOL, 1500);
     let freed_before = POOL.stats().local_frees;
     heir.run(move || {
-        let new = make(&POOL, 2000); // no room is left, so every segment was merged
+        let new = make(&POOL, 2000); // no room is left, so every segment was stolen
         drop((own, new, left));
     });
     assert_eq!(POOL.stats().local_frees - freed_before, 1 + 2000 + 1500);
@@ -139,7 +139,7 @@ fn spawn_short_ones(pool: &'static Pool, to: mpsc::SyncSender<Vec<Boxed>>) {
     }
 }
 
-/// Merging, pushing and ending all at once: nothing is lost, and there are no more heaps than can be in use.
+/// Stealing, pushing and ending at the same time: nothing is lost, and there are no more heaps than can be in use.
 #[test]
 fn stealing_goes_on_while_heaps_are_left_and_served() {
     const LIVING: u64 = 4;
@@ -194,7 +194,7 @@ fn ten_thousand_threads_two_hundred_at_a_time_share_as_many_heaps() {
 
 // --- Pools that are dropped -----------------------------------------------------------------------------------------
 
-/// Every worker makes so many boxes of the pool.
+/// Every worker allocates this many boxes of the pool.
 fn make_on_each(workers: &[Worker], pool: &std::sync::Arc<Pool>, count: u32) -> Vec<Vec<Boxed>> {
     let boxes = workers.iter().map(|worker| {
         let pool = pool.clone();
@@ -309,7 +309,7 @@ mod mappings {
         );
     }
 
-    /// Asks for a segment of another pool.
+    /// Allocates a segment of another pool.
     fn take_a_slow_path(workers: &[Worker]) {
         for worker in workers {
             worker.run(|| drop(Pool::new().alloc(Contents::new(1))));
@@ -336,7 +336,7 @@ mod mappings {
         );
     }
 
-    /// Heaps that are parked when their pool is dropped are nobody's.
+    /// Heaps that are parked when their pool is dropped are abandoned.
     #[test]
     fn nothing_is_left_of_two_thousand_pools_of_idle_threads() {
         in_own_process(
@@ -370,7 +370,7 @@ fn an_idle_thread_takes_its_heap_back() {
     assert_eq!(POOL.stats().heaps, 1);
     assert_eq!(POOL.stats().segments, 1);
     drop(boxes);
-    assert_eq!(POOL.stats().remote_frees, 0, "they were at home again");
+    assert_eq!(POOL.stats().remote_frees, 0, "they were local frees");
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn a_new_thread_adopts_the_heap_of_an_idle_one() {
 }
 
 #[test]
-fn what_others_free_of_an_idle_thread_is_brought_home_by_them() {
+fn remote_frees_to_an_idle_thread_are_returned_by_the_freeing_threads() {
     static POOL: Pool = Pool::new();
     let sleeper = Worker::start();
     let boxes = sleeper.run(|| {
@@ -502,7 +502,7 @@ fn several_idle_threads_of_the_default_pool_take_their_own_heaps_back() {
 // --- Trimming -------------------------------------------------------------------------------------------------------
 
 #[test]
-fn trim_brings_all_home_and_keeps_what_is_in_use() {
+fn trim_returns_all_free_slots_and_keeps_segments_in_use() {
     static POOL: Pool = Pool::new();
     let mut boxes = make(&POOL, 20 * A_SEGMENT);
     let kept = boxes.split_off(boxes.len() - 10);
@@ -548,7 +548,7 @@ fn fill<T>(pool: &SegmentPool<T>, make: impl Fn(u32) -> T) -> (Vec<PoolBox<T>>, 
 }
 
 #[test]
-fn a_limit_by_segments_refuses_returns_the_value_and_goes_on() {
+fn an_allocation_at_a_limit_by_segments_returns_the_value() {
     static POOL: Pool = Pool::builder().max_segments(3).build();
     let (mut boxes, kind) = fill(&POOL, Contents::new);
     assert_eq!(
@@ -568,7 +568,7 @@ fn a_limit_by_segments_refuses_returns_the_value_and_goes_on() {
     assert!(again.len() >= 3 * A_SEGMENT as usize);
 }
 
-/// Empty segments that the heap kept count towards the limit, so they must be used again before it refuses.
+/// Empty segments that the heap retains count towards the limit, so they must be reused before an allocation fails.
 #[test]
 fn spare_segments_are_used_again_below_a_limit() {
     static POOL: Pool = Pool::builder().max_segments(60).build();
@@ -613,12 +613,12 @@ fn address_space() -> usize {
     pages * rustix::param::page_size()
 }
 
-/// Fills a pool whose values have dedicated mappings up to a limit. What it then has is as the limit, the statistics
-/// and the system say.
+/// Fills a pool whose values have dedicated mappings up to a limit. The limit, the statistics and the system agree
+/// about its memory.
 #[cfg(all(target_os = "linux", not(miri)))]
 fn fill_with_mappings<T>(limit: usize) {
     let pool = SegmentPool::<T>::builder().max_bytes(limit).build();
-    drop(pool.alloc_uninit()); // for which the pool needs a page of its own, too
+    drop(pool.alloc_uninit()); // for which the pool needs its own page, too
     let mut values = Vec::with_capacity(limit / size_of::<T>() + 1);
     let before = address_space();
     let refused = loop {
@@ -641,7 +641,7 @@ fn fill_with_mappings<T>(limit: usize) {
     assert_eq!(left, (0, before), "{what}");
 }
 
-#[cfg(all(target_os = "linux", not(miri), not(asan_slots)))] // AddressSanitizer maps memory of its own
+#[cfg(all(target_os = "linux", not(miri), not(asan_slots)))] // AddressSanitizer has its own mappings
 #[test]
 fn a_limit_by_bytes_counts_whole_pages_with_header_and_alignment() {
     #[repr(align(8192))]
@@ -662,7 +662,7 @@ fn a_limit_by_bytes_counts_whole_pages_with_header_and_alignment() {
 }
 
 #[test]
-fn what_another_thread_freed_is_found_before_a_limit_refuses() {
+fn slots_freed_by_another_thread_are_found_before_the_limit_is_reached() {
     static POOL: Pool = Pool::builder().max_segments(2).build();
     let (boxes, _) = fill(&POOL, Contents::new);
     let (count, other) = (boxes.len(), Worker::start());
@@ -674,9 +674,9 @@ fn what_another_thread_freed_is_found_before_a_limit_refuses() {
     other.end();
 }
 
-/// A full pool's slots are all in this thread's remote-free buffer, and their heap is nobody's.
+/// A full pool's free slots are all in this thread's remote-free buffer, and their heap is abandoned.
 #[test]
-fn what_this_thread_freed_for_others_is_found_before_a_limit_refuses() {
+fn slots_in_the_remote_free_buffer_are_found_before_the_limit_is_reached() {
     static POOL: Pool = Pool::builder().max_segments(2).build();
     let owner = Worker::start();
     let mut boxes = owner.run(|| fill(&POOL, Contents::new).0);
@@ -686,10 +686,10 @@ fn what_this_thread_freed_for_others_is_found_before_a_limit_refuses() {
     assert_eq!(fill(&POOL, Contents::new).0.len(), 5);
 }
 
-/// Slots that this thread freed for another, whose segments it has taken over since: flushing brings more of them home
-/// at once than a free list takes.
+/// Slots that this thread freed for another thread, whose segments it has taken over since: a flush returns more slots
+/// at once than a free list holds.
 #[test]
-fn what_a_flush_brings_home_before_a_limit_refuses_is_not_lost() {
+fn slots_that_a_flush_returns_at_the_limit_are_not_lost() {
     static POOL: SegmentPool<Checked<125>> = SegmentPool::builder().max_segments(3).build();
     let owner = Worker::start();
     let mut boxes = owner.run(|| fill(&POOL, Checked::new).0);
@@ -708,7 +708,7 @@ fn what_a_flush_brings_home_before_a_limit_refuses_is_not_lost() {
     assert_eq!((found.len(), kind), (3 * 8, AllocErrorKind::LimitReached));
 }
 
-/// Fills the pool from a thread with a heap of its own, beside another whose thread prepares and leaves.
+/// Fills the pool on a thread with its own heap, after another thread has prepared and left.
 fn filled_beside(
     pool: &'static Pool,
     leave: impl FnOnce() -> Vec<Boxed> + Send + 'static,
@@ -727,7 +727,7 @@ fn filled_beside(
 }
 
 #[test]
-fn free_slots_of_an_idle_thread_are_found_before_a_limit_refuses() {
+fn free_slots_of_an_idle_thread_are_found_before_the_limit_is_reached() {
     static POOL: Pool = Pool::builder().max_segments(4).build();
     let count = filled_beside(&POOL, || {
         let kept = thin_out(make(&POOL, 3 * A_SEGMENT));
@@ -738,9 +738,9 @@ fn free_slots_of_an_idle_thread_are_found_before_a_limit_refuses() {
     assert!(count >= free, "{count} of {free}");
 }
 
-/// So many that they fill dozens of magazines in the lists of the idle thread's heap.
+/// Enough slots to fill dozens of magazines in the lists of the idle thread's heap.
 #[test]
-fn all_free_slots_of_a_large_idle_heap_are_found_before_a_limit_refuses() {
+fn all_free_slots_of_a_large_idle_heap_are_found_before_the_limit_is_reached() {
     static POOL: Pool = Pool::builder().max_segments(101).build();
     let count = filled_beside(&POOL, || {
         let kept = thin_out(make(&POOL, 100 * A_SEGMENT));
@@ -751,9 +751,9 @@ fn all_free_slots_of_a_large_idle_heap_are_found_before_a_limit_refuses() {
     assert!(count >= free, "{count} of {free}");
 }
 
-/// Empty segments that an idle thread's heap keeps count towards the limit, and nobody uses them there.
+/// Empty segments that an idle thread's heap retains count towards the limit, although no thread uses them there.
 #[test]
-fn spare_segments_of_an_idle_thread_are_found_before_a_limit_refuses() {
+fn spare_segments_of_an_idle_thread_are_found_before_the_limit_is_reached() {
     static POOL: Pool = Pool::builder().max_segments(40).build();
     let count = filled_beside(&POOL, || {
         drop(make(&POOL, 39 * A_SEGMENT));
@@ -853,12 +853,12 @@ fn limit_address_space(most: libc::rlim_t) {
     assert_eq!(set, 0);
 }
 
-/// A process that may have 128 MiB more is asked for more than that, by as much as one arena and by far. It can go on.
+/// A process that may map 128 MiB more allocates more than that, by the size of one arena and by much. It can continue.
 #[cfg(all(target_os = "linux", not(miri), not(asan_slots)))]
 #[test]
-fn what_the_system_refuses_as_a_whole_leaves_nothing_behind() {
+fn a_reservation_that_the_system_cannot_map_leaves_nothing_behind() {
     const MORE: usize = 128 << 20;
-    let name = "what_the_system_refuses_as_a_whole_leaves_nothing_behind";
+    let name = "a_reservation_that_the_system_cannot_map_leaves_nothing_behind";
     common::in_own_process(name, || {
         for touch in [false, true] {
             for bytes in [MORE, 2 << 30, 1 << 46] {
@@ -897,9 +897,9 @@ fn a_thread_that_ends_leaves_what_it_reserved() {
     assert_all_returned(&POOL);
 }
 
-/// When the limit refused one thread and another gives room back at once, it was the limit all the same.
+/// If an allocation failed at the limit and another thread frees memory at once, the reason is still the limit.
 #[test]
-fn what_a_limit_refused_is_not_called_the_systems_refusal() {
+fn a_failure_at_the_limit_is_not_reported_as_out_of_memory() {
     static ONE: SegmentPool<[u8; 200_000]> = SegmentPool::builder().max_segments(1).build();
     let take_turns = || {
         for _ in 0..20_000 {

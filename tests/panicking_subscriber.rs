@@ -1,7 +1,7 @@
-//! Feature `tracing`: a subscriber panics, at each event there is, and nobody notices.
+//! Feature `tracing`: a subscriber panics at each event, and no operation is affected.
 //!
-//! Whatever takes or gives back storage is done again and again, and each time the next of its events panics. Nothing may
-//! unwind, each value must be dropped once, and no slot may be lost.
+//! Every operation that allocates or frees storage is repeated, and each time the next one of its events panics. No
+//! operation may unwind, each value must be dropped once, and no slot may be lost.
 
 mod common;
 #[path = "common/subscriber.rs"]
@@ -94,7 +94,8 @@ fn slice() -> PoolBox<[Big]> {
 
 fn nothing() {}
 
-/// Values alive and slots in use, when no thread has a heap. The second look finds what the first brought home.
+/// Live values and slots in use, while no thread has a heap. The second inspection finds the slots that the first
+/// returned.
 fn in_use() -> (usize, usize) {
     let count = || {
         let pools = [POOL.validate(), SHARED.validate(), SMALL.validate()];
@@ -320,7 +321,7 @@ fn while_a_shared_value_gets_a_slot_of_its_own() {
     });
 }
 
-/// Many to a batch, and in more segments than a heap keeps.
+/// Many slots per batch, and in more segments than a heap retains.
 fn small() -> Vec<PoolBox<Small>> {
     (0..20_000).map(|n| PoolBox::new([n; 16])).collect()
 }
@@ -360,7 +361,7 @@ fn while_a_thread_lets_go() {
 #[test]
 fn while_a_thread_looks() {
     in_own_process("while_a_thread_looks", || {
-        // What another thread has dropped, and so purged, is released by whoever looks.
+        // Segments that another thread freed completely, and so purged, are released by the inspecting thread.
         let purged = |()| {
             let small = (small(), small_of_a_pool());
             thread::spawn(|| drop(small)).join().unwrap();

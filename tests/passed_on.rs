@@ -93,7 +93,7 @@ fn file_descriptors_are_the_files_own() {
     assert_eq!(file.as_fd().as_raw_fd(), file.as_raw_fd());
 }
 
-/// An error with answers of its own to everything.
+/// An error with distinct answers for every method.
 #[derive(Debug)]
 struct Old;
 
@@ -139,7 +139,7 @@ fn a_shared_value_of_another_type_comes_back() {
 }
 
 #[test]
-fn a_refusal_says_what_and_why() {
+fn an_error_names_the_type_and_the_reason() {
     let pool = SegmentPool::<u64>::builder().max_segments(1).build();
     let mut boxes = Vec::new();
     let refused = loop {

@@ -1,5 +1,5 @@
-//! A process whose global allocator takes small blocks from the default pool: the test harness, the threads, their ends and
-//! the pools' own looks at themselves all live in slots.
+//! A process whose global allocator takes small blocks from the default pool: the test harness, the threads, their ends
+//! and the pools' own inspections all use slots.
 
 #![cfg(not(any(segment_pool_loom, miri)))] // Miri's mappings are the global allocator's
 
@@ -58,7 +58,7 @@ macro_rules! by_size {
     };
 }
 
-// SAFETY: a block is as large and as aligned as the layout asks, and its owner's alone.
+// SAFETY: a block has the size and alignment of the layout, and only its owner uses it.
 unsafe impl GlobalAlloc for Pooled {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: guaranteed by the caller.
@@ -154,8 +154,8 @@ fn pools_of_one_type_are_made_and_dropped() {
     }
 }
 
-/// Before Linux 6.4 the page size, which every mapping needs, is read out of a file: that must not take a block either. Such a
-/// kernel is played by a filter that refuses `PR_GET_AUXV`.
+/// Before Linux 6.4 the page size, which every mapping needs, is read from a file, and that must not allocate a block.
+/// A filter that rejects `PR_GET_AUXV` simulates such a kernel.
 #[cfg(all(target_os = "linux", target_endian = "little"))]
 #[test]
 fn the_first_mapping_asks_no_allocator() {

@@ -2,9 +2,9 @@
 //! and end, pools are dropped while their boxes live, and threads idle, trim, flush, reserve, leak and run into limits. With the
 //! feature `tracing`, a subscriber panics now and then.
 //!
-//! The run goes by rounds. After each, when all its threads have ended, every slot is counted; after every fourth, all
-//! values are dropped and the memory must be back. Meanwhile what is resident is held against what is alive: the bound
-//! is computed below from the most that was, and from the table "What can be held back" of the design page.
+//! The run consists of rounds. After each round, when all its threads have ended, every slot is counted. After every fourth round,
+//! all values are dropped and their memory must be returned. The resident memory is bounded by the live values: the bound is
+//! computed below from the maximum of live values and from the table "What can be held back" of the design page.
 //!
 //! ```sh
 //! SOAK_SECONDS=1800 cargo test --release --test soak -- --ignored --nocapture
@@ -12,8 +12,8 @@
 //!
 //! The global allocator takes part: now and then it trims, idles, looks, or makes and drops boxes itself.
 //!
-//! The operations of a thread follow from its seed; who meets whom does not. No time is asserted: the seconds only say
-//! after which round to stop.
+//! The operations of a thread follow from its seed; the interleaving of threads does not. No time is asserted: the
+//! seconds only determine after which round to stop.
 
 #![cfg(all(target_os = "linux", not(segment_pool_loom)))]
 
@@ -124,7 +124,7 @@ impl<const WORDS: usize> Parcel for Tracked<WORDS> {
     }
 }
 
-/// A slice whose elements follow from its length.
+/// A slice whose elements are computed from its length.
 struct Numbers(PoolBox<[u64]>);
 
 impl Numbers {
@@ -147,7 +147,7 @@ impl Drop for Numbers {
     }
 }
 
-/// A value whose destructor panics, past the hook that would tell.
+/// A value whose destructor panics without running the panic hook.
 struct Bomb(#[expect(dead_code, reason = "dropped after the panic began")] Tracked<4>);
 
 impl Drop for Bomb {
@@ -156,7 +156,7 @@ impl Drop for Bomb {
     }
 }
 
-/// A value whose destructor makes and drops another.
+/// A value whose destructor allocates and drops another.
 struct Fertile(Tracked<7>);
 
 impl Drop for Fertile {
@@ -305,8 +305,8 @@ impl World {
         );
     }
 
-    /// Nothing is alive but what was leaked, and the memory is back but for a page or two of that, and some MiB of
-    /// others: the allocator of the vectors here, segments that are kept for the next need.
+    /// Only leaked values are alive, and all memory was returned, except for a page or two of them, and some MiB: of
+    /// the allocator of the vectors here, and of segments retained for reuse.
     fn check_tidy(&self) {
         self.thin(1);
         segment_pool::trim();
@@ -326,7 +326,7 @@ impl World {
     }
 }
 
-/// The first validation sends home what heaps of threads that idled still kept.
+/// The first validation returns the slots that the heaps of idle threads still cached.
 fn assert_adds_up(count: impl Fn() -> Validation, alive: &AtomicI64) {
     count();
     let validation = count();
@@ -345,7 +345,8 @@ fn resident() -> usize {
     pages * page_bytes()
 }
 
-/// Gives back what the system's allocator keeps, which has the vectors of this test and of the pools' looks.
+/// Returns the memory that the system's allocator retains, which serves the vectors of this test and of the pools'
+/// inspections.
 fn trim_malloc() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it touches nothing that is in use.
@@ -354,7 +355,7 @@ fn trim_malloc() {
     };
 }
 
-/// One arena, for of several none can be given back in which something lives.
+/// One arena, because several cannot be returned while each contains a live value.
 fn limit_malloc() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no memory is passed.
@@ -487,7 +488,7 @@ impl Life<'_> {
         }
     }
 
-    /// Many values at once, dropped by whoever comes next.
+    /// Many values at once, dropped by the next thread.
     fn crowd(&mut self, random: u64) {
         let many = self.rng.below(4000);
         let crowd = if random % 2 == 0 {

@@ -14,7 +14,8 @@ type Kilobyte = [u64; KILOBYTE];
 
 static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
 
-/// Each in another segment than the one before: batches of one, so many that a thread that needs such slots begins to keep them.
+/// Each in another segment than the previous one: batches of one slot, until a thread that needs such slots begins to
+/// cache them.
 fn drop_scattered(boxes: &mut [Option<PoolBox<Kilobyte>>]) {
     for first in 0..8 {
         for boxed in boxes.iter_mut().skip(first).step_by(63) {
@@ -24,7 +25,7 @@ fn drop_scattered(boxes: &mut [Option<PoolBox<Kilobyte>>]) {
 }
 
 #[test]
-fn a_slot_that_was_kept_and_then_sent_home_is_counted_once() {
+fn a_slot_that_was_cached_and_then_returned_is_counted_once() {
     let mut boxes: Vec<_> = (0..63 * 128)
         .map(|n| Some(POOL.alloc([n; KILOBYTE])))
         .collect();
@@ -48,9 +49,10 @@ fn a_slot_that_was_kept_and_then_sent_home_is_counted_once() {
     assert_eq!((stats.live(), stats.segments), (0, 0));
 }
 
-/// Fewer than a thread frees before it begins to keep, in full batches: they go home, and it is alone in its segments.
+/// Fewer than a thread frees before it begins to cache, in full batches: they are returned to their segments, and the
+/// thread allocates only from its own segments.
 #[test]
-fn a_thread_that_inherits_some_thousand_boxes_sends_them_home() {
+fn a_thread_that_inherits_some_thousand_boxes_returns_their_slots() {
     static POOL: SegmentPool<u64> = SegmentPool::new();
     let boxes: Vec<_> = (0..5000).map(|n| POOL.alloc(n)).collect();
     let heir = thread::spawn(move || {
@@ -68,7 +70,7 @@ fn a_thread_that_inherits_some_thousand_boxes_sends_them_home() {
     assert_eq!(POOL.stats().remote_frees, 5000);
 }
 
-/// Own frees between those of others push what is kept into the full magazines, but only so much.
+/// Local frees between remote ones push cached slots into the full magazines, but only a limited number.
 #[test]
 fn a_thread_keeps_three_magazines_at_most() {
     static POOL: SegmentPool<[u64; 2]> = SegmentPool::new();

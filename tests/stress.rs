@@ -1,9 +1,9 @@
 //! Ten million values with checked contents go to and fro between eight threads that start and end all the time; in
 //! the end every slot is accounted for.
 //!
-//! Values change hands over shelves, where a thread swaps its value for whatever lies in a place, and over a channel.
-//! Each thread's course follows from its seed; who meets whom does not. The test has its process to itself, so the
-//! default pool's validation is exact.
+//! Values change hands over shelves, where a thread swaps its value with the content of a place, and over a channel.
+//! Each thread's operations follow from its seed; the interleaving of threads does not. The test has its own process,
+//! so the default pool's validation is exact.
 
 #![cfg(not(segment_pool_loom))]
 
@@ -29,7 +29,7 @@ const VALUES: usize = if cfg!(debug_assertions) {
 /// Threads that live one after the other, or at the same time.
 const LIVES: usize = 2000;
 const AT_ONCE: usize = 8;
-/// Words of the values from a pool of their own.
+/// Words of the values from their own pool.
 const OWN_POOL: usize = 6;
 /// Words of the values with a dedicated mapping, which no validation sees.
 const DEDICATED_MAPPING: usize = 16_500;
@@ -208,20 +208,21 @@ fn assert_adds_up(validation: Validation) {
     );
 }
 
-/// There are as many as threads at once, and as many as their pushes kept from a new thread for a moment.
+/// There are as many heaps as threads at the same time, plus those that their pushes withheld from a new thread for a
+/// moment.
 fn assert_few_heaps() {
     for stats in [segment_pool::stats(), POOL.stats()] {
         assert!(stats.heaps <= 2 * AT_ONCE as u64, "{stats}");
     }
 }
 
-/// Lets all lives pass, at most so many at once.
+/// Runs all lives, at most this many at the same time.
 fn live_all(channel: &Channel) -> Made {
     let mut made = Made::default();
     let mut alive = VecDeque::new();
     for number in 0..LIVES {
         if number == LIVES / 2 {
-            assert_few_heaps(); // later on, a validation may keep heaps from new threads
+            assert_few_heaps(); // later, a validation may withhold heaps from new threads
         }
         if alive.len() == AT_ONCE {
             made = made.plus(alive.pop_front().map(join).unwrap());

@@ -1,7 +1,7 @@
-//! The fast paths make no system call: a child that may make none but `read`, `write` and `exit` (strict seccomp) comes to the
-//! end of them, and is killed where a slow path makes one.
+//! The fast paths make no system call: a child that may only call `read`, `write` and `exit` (strict seccomp) completes them, and is
+//! killed where a slow path makes another call.
 //!
-//! A program and not a test for libtest, which runs threads of its own, and a child of `fork` has but one.
+//! This is a program, not a libtest test: libtest runs its own threads, and a child of `fork` has only one.
 
 #[cfg(all(target_os = "linux", not(any(miri, segment_pool_loom))))]
 mod common;
@@ -29,7 +29,7 @@ mod stories {
 
     pub(crate) fn run() {
         let stories: [(&str, fn()); 4] = [
-            ("boxes made and dropped at home", at_home),
+            ("boxes allocated and dropped on one thread", on_one_thread),
             (
                 "the same in a pool of their own, and by a handle",
                 of_a_pool,
@@ -79,7 +79,7 @@ mod stories {
         assert_eq!(killed, None);
     }
 
-    fn at_home() {
+    fn on_one_thread() {
         churn(|| PoolBox::new([7_u64; 2]));
         churn(|| PoolArc::new([7_u64; 2]));
     }

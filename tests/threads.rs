@@ -1,7 +1,7 @@
-//! Stories of several threads: slots freed elsewhere come home, and heaps left behind are used again.
+//! Scenarios with several threads: slots that other threads free are returned, and abandoned heaps are reused.
 //!
-//! Every pool counts for itself, so the stories do not disturb each other. Where a story ends with nobody at work, it
-//! ends with a count of all slots.
+//! Every pool has its own counters, so the scenarios do not disturb each other. A scenario that ends with no thread at
+//! work ends with a count of all slots.
 
 #![cfg(not(segment_pool_loom))]
 
@@ -31,7 +31,7 @@ fn addresses(boxes: &[Boxed]) -> HashSet<usize> {
     boxes.iter().map(|boxed| address(&**boxed)).collect()
 }
 
-/// Nobody holds a slot, no heap has a segment, and the counters agree.
+/// Every slot is free, no heap has a segment, and the counters agree.
 fn assert_all_returned(pool: &Pool) {
     let (validation, stats) = (pool.validate(), pool.stats());
     assert_eq!(
@@ -46,7 +46,7 @@ fn assert_all_returned(pool: &Pool) {
     assert_eq!((stats.live(), stats.segments), (0, 0), "{stats}");
 }
 
-// --- Coming home ----------------------------------------------------------------------------------------------------
+// --- Remote frees ---------------------------------------------------------------------------------------------------
 
 #[test]
 fn remote_free_after_owner_exit() {
@@ -87,7 +87,7 @@ fn some_are_freed_before_and_some_after_the_owner_exits() {
 }
 
 #[test]
-fn slots_come_home_to_a_running_owner() {
+fn remote_frees_return_to_a_running_owner() {
     static POOL: Pool = Pool::new();
     let owner = Worker::start();
     let first = owner.run(|| make(&POOL, 1000));
@@ -105,10 +105,10 @@ fn slots_come_home_to_a_running_owner() {
     assert_all_returned(&POOL);
 }
 
-/// Slots that were freed in random order are handed out in the order of addresses, so that what is made together lies
-/// together.
+/// Slots that were freed in random order are allocated in address order, so that values allocated together are
+/// adjacent.
 #[test]
-fn scattered_slots_come_home_sorted() {
+fn scattered_remote_frees_are_allocated_in_address_order() {
     static POOL: Pool = Pool::new();
     let owner = Worker::start();
     let boxes = owner.run(|| make(&POOL, MANY));
@@ -191,7 +191,7 @@ fn a_consumer_that_never_allocates_has_no_heap() {
     assert_eq!(POOL.stats().remote_frees, 100_000);
 }
 
-// --- Heaps left behind ----------------------------------------------------------------------------------------------
+// --- Abandoned heaps ------------------------------------------------------------------------------------------------
 
 /// Each thread makes one box, which outlives it in every second thread.
 #[test]
@@ -239,7 +239,7 @@ fn ten_thousand_threads_in_rounds_share_as_many_heaps_as_were_alive_at_once() {
 }
 
 #[test]
-fn who_adopts_a_heap_gets_its_free_slots_and_frees_its_boxes_locally() {
+fn the_adopter_of_a_heap_gets_its_free_slots_and_frees_its_boxes_locally() {
     static POOL: Pool = Pool::new();
     let first = thread::spawn(|| make(&POOL, 500)).join().unwrap();
     let segments = POOL.stats().segments;
@@ -305,7 +305,7 @@ fn threads_in_a_ring_drop_what_the_previous_one_made() {
         .for_each(|thread| thread.join().unwrap());
     assert_all_returned(pool);
     let stats = pool.stats();
-    // Each sent a window's worth home, and then kept what it needed itself.
+    // Each thread sent as many slots as a window, and then cached the slots that it needed.
     assert_eq!(stats.local_frees + stats.remote_frees, stats.allocations);
     assert!(stats.remote_frees > 6 * 4096, "{stats}");
     assert!(stats.local_frees > 0, "{stats}");
@@ -340,7 +340,7 @@ fn long_lists_of_large_slots_are_collected_within_the_bounds() {
     let (kept, freed): (Vec<_>, Vec<_>) = boxes
         .into_iter()
         .enumerate()
-        .partition(|(n, _)| n % 100 == 0); // in each segment one is kept
+        .partition(|(n, _)| n % 100 == 0); // one in each segment is retained
     thread::spawn(move || drop(freed)).join().unwrap();
     let collected = POOL.validate();
     assert_eq!(collected.live, kept.len());

@@ -1,4 +1,4 @@
-//! Tasks of a tokio runtime hand boxes to each other, and workers park their heaps whenever they park: the recipe is
+//! Tasks of a tokio runtime pass boxes to each other, and workers park their heaps whenever they park: the recipe is
 //! `on_thread_park(segment_pool::idle)`.
 
 #![cfg(not(segment_pool_loom))]
@@ -31,7 +31,7 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
-/// Makes boxes for the next task and drops what the one before has made, pausing now and then.
+/// Allocates boxes for the next task and drops those of the previous one, with occasional pauses.
 async fn take_part(
     pool: &'static Pool,
     to: channel::Sender<Boxed>,
@@ -98,7 +98,7 @@ fn run_and_park<R: Send + 'static>(
     let (to, done) = mpsc::channel();
     drop(runtime.spawn(async move { to.send((work(), thread::current().id())).unwrap() }));
     let (result, worker) = done.recv().unwrap();
-    while parked.try_recv().is_ok() {} // what was said before the task
+    while parked.try_recv().is_ok() {} // what was sent before the task
     drop(runtime.spawn(async {})); // the worker wakes for this one, so that it parks again
     while parked.recv().unwrap() != worker {}
     result
@@ -106,7 +106,7 @@ fn run_and_park<R: Send + 'static>(
 
 static PARKED: Pool = Pool::new();
 
-/// Makes many boxes, drops most of them and tells where they were.
+/// Allocates many boxes, drops most of them and returns their addresses.
 fn leave_free_slots() -> (HashSet<usize>, Boxed) {
     let mut boxes: Vec<_> = (0..900).map(|n| PARKED.alloc(Contents::new(n))).collect();
     let last = boxes.pop().unwrap();
@@ -137,7 +137,7 @@ fn other_threads_use_the_free_slots_of_parked_workers() {
 
 /// What a task drops last would wait in its worker's remote-free buffer, if the worker did not idle when it parks.
 #[test]
-fn what_tasks_freed_comes_home_when_their_worker_parks() {
+fn slots_freed_by_tasks_are_returned_when_their_worker_parks() {
     static POOL: Pool = Pool::new();
     static PARCEL: Mutex<Vec<Boxed>> = Mutex::new(Vec::new());
     let (to, parked) = mpsc::channel();

@@ -89,7 +89,7 @@ assert_impl_all!(Pin<PoolBox<dyn Future<Output = ()>>>: Future);
 assert_impl_all!(IntoIter<u8>: Send, Sync, Unpin, UnwindSafe);
 assert_not_impl_any!(IntoIter<Rc<u8>>: Send, Sync);
 
-// A pool keeps no values, only the memory for them: what is put in stays with the thread that has the box.
+// A pool keeps no values, only the memory for them: a value stays with the thread that has the box.
 assert_impl_all!(SegmentPool<Rc<u8>>: Send, Sync);
 assert_impl_all!(AllocErrorKind: Send, Sync, Unpin, UnwindSafe, RefUnwindSafe, std::error::Error);
 assert_impl_all!(AllocError<u8>: Send, Sync, Unpin, std::error::Error);

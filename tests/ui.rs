@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The compiler whose answers are in `tests/ui/fail`.
+/// The compiler whose messages are in `tests/ui/fail`.
 const COMPILER: &str = "rustc 1.95.";
 
 #[test]

@@ -1,28 +1,28 @@
-//! No single call does much: millions of objects of 64 bytes are made and dropped, by threads that work for each other in every
-//! way known here, and for each call the slots that it touched are counted.
+//! The work of a single call is bounded: threads allocate and drop millions of objects of 64 bytes, for themselves and for each
+//! other, and the test counts the slots that each call touches.
 //!
-//! Built only with the counter, and worth while optimised:
+//! It needs the counter, and should be optimised:
 //! `RUSTFLAGS="--cfg slots_touched" cargo test --release --test work -- --nocapture`
 //!
 //! # The bound
 //!
-//! A touch is one reading or writing of a free slot's bytes. With slots of 64 bytes a magazine has M = 256 of them,
+//! A touch is one read or write of a free slot's bytes. With slots of 64 bytes a magazine has M = 256 of them,
 //! a free list at most F = M + M/8 = 288, a segment C = 1020, a batch at least one.
 //!
 //! ```text
-//! RECEIVE  2             the batch node is read, the slot linked: for each slot that comes out of a remote list
-//! DRAIN    2 (2 M + 1)   two magazines out of the full magazines, each slot's link read and written
-//! STASH    M/8 + 2 + DRAIN    the free list cut behind what stays, the magazine hung, others brought home
-//! COLLECT  (1024 + C) RECEIVE + ((1024 + C) / M + 1) STASH     until 1024 slots came, the last list whole
-//! DONATE   4 (2 M + 1) + 2 F  four magazines and perhaps the free list of an abandoned heap brought home
-//! MERGE    8 DONATE      so many heaps are looked into
-//! REFILL   COLLECT + MERGE + 2 M    and a run cut or linked
-//! DROP     1 + STASH + COLLECT      or, elsewhere, a batch's batch nodes written and SERVE
-//! SERVE    (1024 + C) RECEIVE for each of up to 5 heaps: the one met, and 4 owed a visit
+//! RECEIVE  2             read the batch node, link the slot: for each slot of a remote list
+//! DRAIN    2 (2 M + 1)   remove two of the full magazines, read and write the link of each slot
+//! SPILL    M/8 + 2 + DRAIN    cut the free list behind the part that stays, push the magazine, return others
+//! COLLECT  (1024 + C) RECEIVE + ((1024 + C) / M + 1) SPILL     until 1024 slots were collected, including the whole last list
+//! DONATE   4 (2 M + 1) + 2 F  return four magazines, and possibly the free list, of an abandoned heap
+//! STEAL    8 DONATE      for each heap that is visited
+//! REFILL   COLLECT + STEAL + 2 M    and cut or link a run
+//! DROP     1 + SPILL + COLLECT      or, on a remote thread, write the nodes of a batch, and SERVE
+//! SERVE    (1024 + C) RECEIVE for each of up to 5 heaps: the acquired one, and 4 deferred reclaims
 //! ```
 //!
-//! So a call touches at most COLLECT + MERGE + SERVE and little more. The assertion is that it is less than `MOST`, the sum;
-//! the histogram tells how much less.
+//! So a call touches at most COLLECT + STEAL + SERVE slots and little more. The test asserts less than `MOST`, the sum;
+//! the histogram shows how much less.
 
 #![cfg(all(slots_touched, not(segment_pool_loom)))]
 
@@ -153,7 +153,7 @@ impl Sum {
         result
     }
 
-    /// Runs the work on a thread of its own, which has ended then.
+    /// Runs the work on its own thread, which has ended afterwards.
     fn run_elsewhere<R: Send>(&self, work: impl FnOnce(&mut Meter) -> R + Send) -> R {
         thread::scope(|scope| scope.spawn(|| self.run(work)).join().unwrap())
     }
@@ -246,7 +246,7 @@ fn a_table_for_all(sum: &Sum, count: usize) {
     thread::scope(|scope| (0..4).for_each(|seed| drop(scope.spawn(move || exchange(seed)))));
     let left = places.into_iter().map(AtomicPtr::into_inner);
     for object in left.filter(|object| !object.is_null()) {
-        // SAFETY: as above, and nobody else is left.
+        // SAFETY: as above, and no other thread is left.
         sum.run(|meter| meter.free(unsafe { PoolBox::from_raw(object) }));
     }
 }
@@ -350,9 +350,9 @@ fn an_owner_that_drops_more_than_it_makes(sum: &Sum, count: usize) {
     });
 }
 
-/// A thread keeps slots of one that has ended, at first those it needs itself, then as many as its lists take; and then
-/// drops so much of its own that the lists are emptied, and what was kept must go home.
-fn what_was_kept_goes_home(sum: &Sum, count: usize) {
+/// A thread caches slots of a thread that has ended, at first those it needs itself, then as many as its lists hold.
+/// Then it drops so many of its own that the lists are spilled, and the cached slots must be returned.
+fn cached_slots_are_returned(sum: &Sum, count: usize) {
     let theirs = shuffle(sum.run_elsewhere(|owner| owner.make_many(count / 2)));
     sum.run_elsewhere(|keeper| {
         let mut own = keeper.make_many(count / 4);
@@ -369,7 +369,7 @@ fn what_was_kept_goes_home(sum: &Sum, count: usize) {
 type Story = (&'static str, fn(&Sum, usize));
 
 const STORIES: &[Story] = &[
-    ("at home in every order", local_in_every_order),
+    ("local, in every order", local_in_every_order),
     ("elsewhere, in order", elsewhere_in_order),
     ("elsewhere, at random", elsewhere_at_random),
     ("after the owners ended", after_the_owners_ended),
@@ -385,7 +385,7 @@ const STORIES: &[Story] = &[
         "an owner that drops more than it makes",
         an_owner_that_drops_more_than_it_makes,
     ),
-    ("what was kept goes home", what_was_kept_goes_home),
+    ("cached slots are returned", cached_slots_are_returned),
 ];
 
 /// Times are shown and not asserted: they are the machine's as much as the pool's.

@@ -74,5 +74,5 @@ fn main() {
     }
     println!("every slot is accounted for");
     drop(PoolBox::new(PanicsWhenDropped));
-    println!("nobody comes here");
+    println!("unreachable");
 }

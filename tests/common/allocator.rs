@@ -66,7 +66,7 @@ fn a_box_changes_what_it_is_and_goes_back() {
 #[test]
 fn a_box_goes_back_by_a_reference_to_its_value() {
     let (pointer, _) = Box::into_raw_with_allocator(Box::new_in(String::from("leaked"), Segments));
-    // SAFETY: the value is a box's that is gone, and used by nobody else.
+    // SAFETY: the value was in a box that was given up, and nothing else uses it.
     let leaked: &mut String = unsafe { &mut *pointer };
     leaked.push('!');
     // SAFETY: what `Box::leak` is for, by its documentation: the reference becomes a box again.
@@ -82,13 +82,13 @@ fn filled(layout: Layout, byte: u8) -> NonNull<u8> {
     let block = Segments.allocate(layout).unwrap();
     assert_eq!(block.len(), layout.size());
     assert_eq!(block.cast::<u8>().addr().get() % layout.align(), 0);
-    // SAFETY: so many were allocated.
+    // SAFETY: this many were allocated.
     unsafe { block.cast::<u8>().write_bytes(byte, layout.size()) };
     block.cast()
 }
 
 fn bytes<'a>(block: NonNull<u8>, len: usize) -> &'a [u8] {
-    // SAFETY: the tests ask for what they have written.
+    // SAFETY: the tests read only what they have written.
     unsafe { NonNull::slice_from_raw_parts(block, len).as_ref() }
 }
 

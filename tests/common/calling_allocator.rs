@@ -42,7 +42,7 @@ fn drop_what_was_kept() {
     swap_kept(ptr::null_mut());
 }
 
-/// Drops every box that was made in the allocator and kept, and sends them home.
+/// Drops every box that was allocated in the allocator and retained, and flushes.
 pub(crate) fn drop_all_kept() {
     KEPT.iter().for_each(|_| drop_what_was_kept());
     segment_pool::flush();
@@ -70,7 +70,7 @@ enum Plan {
     Usual,
     /// Nothing: it is doing something, or there is nothing to do.
     Nothing,
-    /// This, when so many calls have passed.
+    /// The action, after this many calls.
     Once(usize, Deed),
 }
 
@@ -91,14 +91,15 @@ pub(crate) fn act_every(calls: usize) {
     EVERY.store(calls, Ordering::Relaxed);
 }
 
-/// From here on the allocator does nothing more, and what it kept is dropped. For a moment when no other thread is at work.
+/// From now on the allocator does nothing more, and the boxes that it retained are dropped. Call this while no other
+/// thread is working.
 pub(crate) fn act_no_more() {
     act_every(0);
     drop_all_kept();
 }
 
-/// Runs the work, and has the allocator do something in this thread's next call but so many. Returns also whether there was
-/// such a call.
+/// Runs the work, and makes the allocator perform an action in the nth call of this thread. Also returns whether there
+/// was such a call.
 pub(crate) fn acting_at<R>(call: usize, deed: Deed, work: impl FnOnce() -> R) -> (R, bool) {
     act_at(call, deed);
     let result = work();
@@ -111,7 +112,7 @@ pub(crate) fn deeds_done() -> usize {
     DONE.load(Ordering::Relaxed)
 }
 
-/// Has the allocator do something in this thread's next call but so many, whenever that comes.
+/// Makes the allocator perform an action in the nth call of this thread from now on.
 pub(crate) fn act_at(call: usize, deed: Deed) {
     PLAN.set(Plan::Once(call, deed));
 }

@@ -1,5 +1,4 @@
-//! What the tests of handles have in common: values that tell whether they were dropped, and whether
-//! slots were freed.
+//! Shared code of the tests of handles: values that record whether they were dropped, and whether slots were freed.
 
 #![allow(dead_code)] // each test file uses some of it
 

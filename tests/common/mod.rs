@@ -1,5 +1,5 @@
-//! What the tests share: random numbers, checked contents, workers that do what they are told, threads with large
-//! stacks, processes of their own, and the built examples.
+//! Shared code of the tests: random numbers, checked contents, workers that run closures, threads with large stacks,
+//! child processes, and the built examples.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
@@ -49,7 +49,7 @@ pub(crate) fn shuffled(end: usize, seed: u64) -> Vec<usize> {
     numbers
 }
 
-/// A value whose every word follows from a cookie. It checks itself when it is dropped.
+/// A value whose words are all computed from a cookie. It checks itself when it is dropped.
 ///
 /// The first word is the cookie beside its complement.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ fn word(cookie: u32, index: usize) -> u64 {
     first ^ (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// What the tests ask of a value when they have forgotten its type.
+/// The operations on a value whose type was erased.
 pub(crate) trait Parcel: Send {
     /// The cookie; panics if any word is another than it should be.
     fn verify(&self) -> u32;

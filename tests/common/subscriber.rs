@@ -1,4 +1,4 @@
-//! A `tracing` subscriber for all threads that panics at the events it is told to.
+//! A `tracing` subscriber for all threads that panics at selected events.
 //!
 //! Its payloads are the worst there are: they use a pool when they are dropped, and panic then. They pass the panic hook by,
 //! which would print each, or end the fuzzer.
@@ -16,7 +16,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 const NEVER: u32 = u32::MAX;
 
-/// On every thread the last of so many events panics, again and again.
+/// On every thread each nth event panics.
 static PERIOD: AtomicU32 = AtomicU32::new(NEVER);
 static PANICS: AtomicU32 = AtomicU32::new(0);
 
@@ -71,7 +71,7 @@ pub(crate) fn install() {
     ONCE.call_once(|| tracing::subscriber::set_global_default(Panicking).unwrap());
 }
 
-/// From now on one of so many events of each thread panics.
+/// From now on each nth event of every thread panics.
 pub(crate) fn panic_every(period: u32) {
     install();
     PERIOD.store(period, Relaxed);

@@ -84,7 +84,7 @@ enum Kind {
     Bytes9000,
     Mapped,
     Pooled,
-    /// In the pool that refuses when it has three segments.
+    /// In the pool with a limit of three segments.
     Limited,
     Slice(u16),
     Counted,
@@ -282,7 +282,7 @@ fn end(crew: &[Worker; WORKERS], model: Model, pool_first: bool) {
         pools.chain(pool.iter().map(SegmentPool::validate))
     };
     look().for_each(assert_adds_up);
-    // That sent home what heaps still had in their lists that were parked, and that nobody took back since.
+    // That returned the slots in the lists of heaps that were parked and not taken back since.
     for validation in look() {
         assert_adds_up(validation);
         assert_eq!((validation.live, validation.kept), (0, 0), "{validation}");

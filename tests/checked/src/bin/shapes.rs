@@ -27,7 +27,7 @@ const CALLS: usize = 97;
 
 const THREADS: usize = 4;
 
-/// A value whose size is known only at run time: a cookie and words that follow from it.
+/// A value whose size is known only at run time: a cookie and words that are computed from it.
 type Words = PoolBox<[u64]>;
 
 fn words(rng: &mut Rng) -> Words {
