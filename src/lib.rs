@@ -80,7 +80,7 @@
 //! static ORDERS: SegmentPool<[u64; 6]> = SegmentPool::builder().max_bytes(64 << 20).build();
 //!
 //! ORDERS.prefault(10_000)?; // segments and pages for the first ten thousand orders of this thread
-//! let order = ORDERS.try_alloc([0; 6]); // at the limit an error, with the order in it
+//! let order = ORDERS.try_alloc([0; 6]); // at the limit an error, which contains the order
 //! assert!(order.is_ok());
 //! # Ok::<(), segment_pool::AllocErrorKind>(())
 //! ```
@@ -91,7 +91,7 @@
 //! |---|---|
 //! | `serde` | `Serialize` and `Deserialize` for the handles |
 //! | `stable_deref_trait` | `StableDeref` for the handles, which yoke and other crates require of an owner |
-//! | `allocator-api2` | `Segments`: the default pool as an allocator for collections such as those of hashbrown, for allocator-api2 0.2 |
+//! | `allocator-api2` | `Segments`: the default pool as an allocator for collections (hashbrown), for allocator-api2 0.2 |
 //! | `allocator-api2-03`, `allocator-api2-04` | the same for versions 0.3 and 0.4 of that crate |
 //! | `unsize` | `CoerceUnsize`, for code that is generic over pointer types |
 //! | `metrics` | publishes the numbers of a report to the program's metrics recorder |
@@ -108,11 +108,11 @@
 //! use segment_pool::PoolBox;
 //!
 //! let boxes: Vec<_> = (0..1000_u64).map(PoolBox::new).collect();
-//! println!("{}", segment_pool::stats()); // a table: segments, bytes, allocations, frees, values that live
+//! println!("{}", segment_pool::stats()); // a table: segments, bytes, allocations, frees, live values
 //! assert!(segment_pool::stats().live() >= 1000);
 //!
 //! drop(boxes);
-//! segment_pool::trim(); // what is empty goes back
+//! segment_pool::trim(); // releases empty segments
 //! assert_eq!(segment_pool::stats().live(), 0);
 //! ```
 //!

@@ -64,7 +64,7 @@ impl<T: ?Sized> PoolArc<T> {
     /// use segment_pool::PoolArc;
     ///
     /// let pointer = PoolArc::into_raw(PoolArc::new(7));
-    /// // SAFETY: the pointer came from `into_raw`, and what was counted is given up.
+    /// // SAFETY: the pointer came from `into_raw`, and the incremented count is released.
     /// unsafe {
     ///     PoolArc::increment_strong_count(pointer);
     ///     PoolArc::decrement_strong_count(pointer);
@@ -91,7 +91,7 @@ impl<T: ?Sized> PoolArc<T> {
     /// let seven = PoolArc::new(7);
     /// let pointer = PoolArc::into_raw(PoolArc::clone(&seven));
     /// assert_eq!(PoolArc::strong_count(&seven), 2);
-    /// // SAFETY: the pointer came from `into_raw`, and its handle is given up.
+    /// // SAFETY: the pointer came from `into_raw`, and its handle is released.
     /// unsafe { PoolArc::decrement_strong_count(pointer) };
     /// assert_eq!(PoolArc::strong_count(&seven), 1);
     /// ```

@@ -83,7 +83,7 @@ impl<T: ?Sized> PoolBox<T> {
     /// use segment_pool::PoolBox;
     ///
     /// let word = String::from("pool");
-    /// let append = PoolBox::new(|end: &str| word + end); // a `FnOnce`: it gives `word` away
+    /// let append = PoolBox::new(|end: &str| word + end); // a `FnOnce`: it moves `word` out
     /// assert_eq!(PoolBox::call_once(append, ("ed",)), "pooled");
     /// ```
     pub fn call_once<Args>(this: Self, args: Args) -> T::Output

@@ -131,7 +131,7 @@ impl<T: ?Sized> PoolBox<T> {
     ///
     /// let mut boxed = PoolBox::new(7);
     /// let pointer = PoolBox::as_mut_ptr(&mut boxed);
-    /// // SAFETY: the box lives, and nobody else uses the value.
+    /// // SAFETY: the box lives, and no other code uses the value.
     /// unsafe { *pointer += 1 };
     /// assert_eq!(*boxed, 8);
     /// ```

@@ -305,7 +305,7 @@ impl<'a, T> IntoIterator for &'a PoolBox<[T]> {
 /// let mut words: segment_pool::IntoIter<String> = words.into_iter();
 /// assert_eq!(words.next_back().as_deref(), Some("c"));
 /// assert_eq!(words.as_slice(), ["a", "b"]);
-/// drop(words); // and with it "a" and "b"
+/// drop(words); // drops "a" and "b", too
 /// ```
 pub struct IntoIter<T> {
     elements: PoolBox<[MaybeUninit<T>]>,

@@ -9,7 +9,7 @@ fn a_failed_allocation_returns_the_value() {
     let thread = std::thread::spawn(|| {
         // Enough boxes that the heaps left by other tests cannot serve them all.
         let mut kept = Vec::new();
-        let refused = while_refused(|| {
+        let error = while_refused(|| {
             loop {
                 match PoolBox::try_new([7_u64; 100]) {
                     Ok(boxed) => kept.push(boxed),
@@ -17,8 +17,8 @@ fn a_failed_allocation_returns_the_value() {
                 }
             }
         });
-        assert_eq!(refused.kind(), AllocErrorKind::OutOfMemory);
-        assert_eq!(refused.into_inner(), [7; 100]);
+        assert_eq!(error.kind(), AllocErrorKind::OutOfMemory);
+        assert_eq!(error.into_inner(), [7; 100]);
         assert_eq!(
             *PoolBox::new([8_u64; 100]),
             [8; 100],

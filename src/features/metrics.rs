@@ -97,7 +97,7 @@ impl Report {
     /// ```
     /// let pool = segment_pool::SegmentPool::builder().name("packets").build();
     /// let _packet = pool.alloc([0_u8; 100]);
-    /// pool.report().publish(); // to the recorder that the program installed, if it did
+    /// pool.report().publish(); // to the recorder of the program, if one is installed
     /// ```
     pub fn publish(&self) {
         let pool = self.name;

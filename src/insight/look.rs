@@ -31,7 +31,7 @@ use crate::slot::SlotPtr;
 /// let _boxed = pool.alloc(1);
 /// let snapshot = pool.snapshot();
 /// let slots: usize = SlotState::ALL.map(|state| snapshot.count(state)).iter().sum();
-/// assert_eq!(slots as u64, pool.stats().capacity); // each is in one state
+/// assert_eq!(slots as u64, pool.stats().capacity); // each slot has one state
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -105,7 +105,7 @@ pub fn memory() -> Memory {
 /// let pool = segment_pool::SegmentPool::new();
 /// let _packets: Vec<_> = (0..1000).map(|n| pool.alloc([n; 100])).collect();
 /// let report = pool.report();
-/// assert_eq!(report.classes.len(), 1); // a pool of one type has one size
+/// assert_eq!(report.classes.len(), 1); // a pool of one type has one slot size
 /// assert_eq!(report.classes[0].live(), report.total.live());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

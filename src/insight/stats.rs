@@ -31,7 +31,7 @@ use crate::thread;
 /// let pool = segment_pool::SegmentPool::new();
 /// let boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
 /// std::thread::scope(|scope| scope.spawn(|| drop(boxes)).join().unwrap());
-/// assert_eq!(pool.stats().remote_frees, 0); // sent home, and not collected yet
+/// assert_eq!(pool.stats().remote_frees, 0); // pushed, and not collected yet
 /// pool.trim();
 /// let stats = pool.stats();
 /// println!("{stats}");

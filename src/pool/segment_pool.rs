@@ -126,14 +126,14 @@ impl<T> SegmentPool<T> {
     /// static SMALL: SegmentPool<[u64; 8]> = SegmentPool::builder().max_bytes(1 << 20).build();
     ///
     /// let mut boxes = Vec::new();
-    /// let refused = loop {
+    /// let error = loop {
     ///     match SMALL.try_alloc([boxes.len() as u64; 8]) {
     ///         Ok(boxed) => boxes.push(boxed),
-    ///         Err(refused) => break refused,
+    ///         Err(error) => break error,
     ///     }
     /// };
-    /// assert_eq!(refused.kind(), AllocErrorKind::LimitReached);
-    /// assert_eq!(refused.into_inner(), [boxes.len() as u64; 8]); // nothing is lost
+    /// assert_eq!(error.kind(), AllocErrorKind::LimitReached);
+    /// assert_eq!(error.into_inner(), [boxes.len() as u64; 8]); // the value is not lost
     /// boxes.pop();
     /// assert!(SMALL.try_alloc([0; 8]).is_ok());
     /// ```
@@ -319,7 +319,7 @@ impl<T> SegmentPool<T> {
     /// boxes.truncate(7);
     /// assert_eq!(pool.snapshot().count(SlotState::Live), 7);
     /// pool.trim();
-    /// assert_eq!(pool.snapshot().count(SlotState::AtHand), 0); // the free ones went home
+    /// assert_eq!(pool.snapshot().count(SlotState::AtHand), 0); // they were returned to their segment
     /// ```
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

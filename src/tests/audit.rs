@@ -3,10 +3,10 @@
 //! For tests in which all threads take turns: no operation is ever in progress, so all numbers must agree exactly.
 //!
 //! ```text
-//! slots ever handed out  ==  alive + in a list + on a remote list + in an remote-free buffer, each in one place
-//! segments with a list   ==  those in a pending list or out of one and pending, each once
-//! heaps                  ==  those that a thread holds + the abandoned ones
-//! references             ==  handle + segments + heaps that a thread holds, parked or owes a visit
+//! slots ever allocated   ==  live + in a list + in a remote list + in a remote-free buffer, each in one place
+//! segments with a list   ==  segments in a pending list, or taken from one and still to be collected, each once
+//! heaps                  ==  heaps that a thread holds + abandoned heaps
+//! references             ==  handle + segments + heaps that a thread holds, has parked or must visit again
 //! ```
 
 use std::collections::HashMap;

@@ -240,14 +240,14 @@ fn short_lists_and_small_slots_in_order_are_not_deferred() {
     for (stride, in_order) in [(16, false), (24, false), (32, true), (1024, true)] {
         let full = Full::new(stride);
         let [upwards, downwards, shuffled, ..] = orders(&full.slots, &mut dice);
-        for (order, marked) in [(upwards, in_order), (downwards, true), (shuffled, true)] {
+        for (order, deferrable) in [(upwards, in_order), (downwards, true), (shuffled, true)] {
             let freed = full.free(&order, batch_slots(stride));
             assert_eq!(
                 full.defer_and_pop(freed, &deferred).is_some(),
-                marked,
+                deferrable,
                 "{stride}"
             );
-            if !marked {
+            if !deferrable {
                 full.unpack(freed);
             }
             let few = full.free(&order[..MANY - 1], batch_slots(stride));

@@ -79,8 +79,8 @@ fn assert_reported(pool: RegistryRef, what: &str) {
     }];
     for look in looks {
         let panic = panic::catch_unwind(AssertUnwindSafe(look)).unwrap_err();
-        let said = panic.downcast::<String>().unwrap();
-        assert_eq!(*said, format!("a list is damaged: {what}"));
+        let message = panic.downcast::<String>().unwrap();
+        assert_eq!(*message, format!("a list is damaged: {what}"));
     }
 }
 

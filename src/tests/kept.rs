@@ -105,10 +105,10 @@ fn with_a_full_table(work: impl FnOnce(&SegmentPool<Large>)) {
     registry::tests::start_anew();
 }
 
-fn refuse_a_larger_table(pool: &SegmentPool<Large>) {
-    let (reserved, refused) = refused_after(1, || pool.reserve(1));
+fn fail_a_larger_table(pool: &SegmentPool<Large>) {
+    let (reserved, failed) = refused_after(1, || pool.reserve(1));
     assert_eq!(reserved, Err(AllocErrorKind::OutOfMemory));
-    assert!(refused.is_some());
+    assert!(failed.is_some());
 }
 
 fn let_another_thread_make_the_table_larger(pool: &SegmentPool<Large>) {
@@ -154,7 +154,7 @@ fn every_unmapping_may_fail() {
         keep_each(&mut places, cut_a_mapping);
         assert!(address_space() < before + (2 << 20), "nothing is lost");
         keep_each(&mut places, use_many_pools);
-        keep_each(&mut places, || with_a_full_table(refuse_a_larger_table));
+        keep_each(&mut places, || with_a_full_table(fail_a_larger_table));
         keep_each(&mut places, || {
             with_a_full_table(let_another_thread_make_the_table_larger);
         });

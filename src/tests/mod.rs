@@ -22,9 +22,9 @@ fn in_own_process(test: &str, body: impl FnOnce()) {
     let mut child = Command::new(env::current_exe().unwrap());
     child.args([test, "--exact", "--nocapture"]).env(CHILD, "1");
     let output = child.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    print!("{said}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    print!("{stdout}");
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{test}: {}", output.status);
-    assert!(said.contains("1 passed"), "there is no test named {test}");
+    assert!(stdout.contains("1 passed"), "there is no test named {test}");
 }

@@ -104,7 +104,7 @@ enum Op {
         count: usize,
     },
     /// As `Alloc`, but the system has no memory.
-    AllocRefused {
+    AllocWithoutMemory {
         by: usize,
         kind: Kind,
         count: usize,
@@ -127,11 +127,11 @@ enum Op {
     },
     /// The thread's thread-local values are dropped. Its later operations run as in their destructors.
     End {
-        who: usize,
+        thread: usize,
     },
     /// A new thread replaces it. It adopts abandoned heaps.
     Start {
-        who: usize,
+        thread: usize,
     },
     Idle {
         by: usize,
@@ -192,12 +192,12 @@ fn ops() -> impl Strategy<Value = Op> {
     let by = || 0..THREADS;
     prop_oneof![
         20 => (by(), kinds(), counts()).prop_map(|(by, kind, count)| Op::Alloc { by, kind, count }),
-        2 => (by(), kinds(), counts()).prop_map(|(by, kind, count)| Op::AllocRefused { by, kind, count }),
+        2 => (by(), kinds(), counts()).prop_map(|(by, kind, count)| Op::AllocWithoutMemory { by, kind, count }),
         20 => (by(), 0..1000_usize, counts()).prop_map(|(by, from, count)| Op::Drop { by, from, count }),
         4 => (by(), 1..5_usize).prop_map(|(by, nth)| Op::DropEvery { by, nth }),
         1 => (0..1000_usize).prop_map(|which| Op::Leak { which }),
-        4 => by().prop_map(|who| Op::End { who }),
-        4 => by().prop_map(|who| Op::Start { who }),
+        4 => by().prop_map(|thread| Op::End { thread }),
+        4 => by().prop_map(|thread| Op::Start { thread }),
         4 => by().prop_map(|by| Op::Idle { by }),
         4 => by().prop_map(|by| Op::Flush { by }),
         1 => by().prop_map(|by| Op::Trim { by }),
@@ -363,12 +363,14 @@ impl Model {
     fn step(&mut self, op: &Op) {
         match *op {
             Op::Alloc { by, kind, count } => self.alloc(by, kind, count),
-            Op::AllocRefused { by, kind, count } => self.alloc_refused(by, kind, count),
+            Op::AllocWithoutMemory { by, kind, count } => {
+                self.alloc_without_memory(by, kind, count)
+            }
             Op::Drop { by, from, count } => self.drop_some(by, from, count),
             Op::DropEvery { by, nth } => self.drop_every(by, nth),
             Op::Leak { which } => self.leak(which),
-            Op::End { who } => self.end(who),
-            Op::Start { who } => self.start(who),
+            Op::End { thread } => self.end(thread),
+            Op::Start { thread } => self.start(thread),
             Op::Idle { by } => self.threads[by].run(thread::idle),
             Op::Flush { by } => self.threads[by].run(thread::flush),
             Op::Trim { by } => self.threads[by].run(thread::trim),
@@ -391,7 +393,7 @@ impl Model {
             self.numbers += 1;
             match self.pools.try_alloc(kind, self.numbers) {
                 Ok(boxed) => self.made(kind, boxed),
-                Err(refusal) => return Some(refusal),
+                Err(error) => return Some(error),
             }
         }
         None
@@ -410,20 +412,17 @@ impl Model {
     }
 
     /// Runs `work` on the model as a thread.
-    fn by<R>(&mut self, who: usize, work: impl FnOnce(&mut Self) -> R) -> R {
-        let thread = mem::replace(&mut self.threads[who], Thread::start());
-        let result = thread.run(|| work(self));
-        self.threads[who] = thread;
+    fn by<R>(&mut self, thread: usize, work: impl FnOnce(&mut Self) -> R) -> R {
+        let current = mem::replace(&mut self.threads[thread], Thread::start());
+        let result = current.run(|| work(self));
+        self.threads[thread] = current;
         result
     }
 
     fn alloc(&mut self, by: usize, kind: Kind, count: usize) {
-        let refusal = self.by(by, |model| model.make(kind, count));
-        if let Some(refusal) = refusal {
-            assert_eq!(
-                (kind, refusal),
-                (Kind::Limited, AllocErrorKind::LimitReached)
-            );
+        let error = self.by(by, |model| model.make(kind, count));
+        if let Some(error) = error {
+            assert_eq!((kind, error), (Kind::Limited, AllocErrorKind::LimitReached));
             let pool = self
                 .pools
                 .registry(kind)
@@ -435,13 +434,13 @@ impl Model {
         }
     }
 
-    fn alloc_refused(&mut self, by: usize, kind: Kind, count: usize) {
-        let refusal = self.by(by, |model| while_refused(|| model.make(kind, count)));
-        let allowed = match refusal {
+    fn alloc_without_memory(&mut self, by: usize, kind: Kind, count: usize) {
+        let error = self.by(by, |model| while_refused(|| model.make(kind, count)));
+        let allowed = match error {
             Some(AllocErrorKind::LimitReached) => kind == Kind::Limited,
-            refusal => matches!(refusal, None | Some(AllocErrorKind::OutOfMemory)),
+            error => matches!(error, None | Some(AllocErrorKind::OutOfMemory)),
         };
-        assert!(allowed, "{refusal:?}");
+        assert!(allowed, "{error:?}");
     }
 
     fn drop_some(&mut self, by: usize, from: usize, count: usize) {
@@ -465,21 +464,21 @@ impl Model {
         }
     }
 
-    fn end(&self, who: usize) {
-        if !self.threads[who].has_ended() {
-            self.threads[who].end();
+    fn end(&self, thread: usize) {
+        if !self.threads[thread].has_ended() {
+            self.threads[thread].end();
         }
     }
 
-    fn start(&mut self, who: usize) {
-        self.end(who);
-        self.threads[who] = Thread::start();
+    fn start(&mut self, thread: usize) {
+        self.end(thread);
+        self.threads[thread] = Thread::start();
     }
 
     fn reserve(&self, by: usize, kind: Kind, slots: usize) {
         let reserved = self.threads[by].run(|| self.pools.reserve(kind, slots));
-        let refused = Err(AllocErrorKind::LimitReached);
-        assert!(reserved.is_ok() || (kind == Kind::Limited && reserved == refused));
+        let limit_reached = Err(AllocErrorKind::LimitReached);
+        assert!(reserved.is_ok() || (kind == Kind::Limited && reserved == limit_reached));
     }
 
     fn drop_pool(&mut self, by: usize, kind: Kind) {
@@ -531,9 +530,9 @@ impl Model {
 
     /// Ends all threads. Then another thread drops the rest, and no memory must remain.
     fn finish(mut self) {
-        (0..THREADS).for_each(|who| self.end(who));
+        (0..THREADS).for_each(|thread| self.end(thread));
         self.audit();
-        (0..THREADS).for_each(|who| self.start(who));
+        (0..THREADS).for_each(|thread| self.start(thread));
         self.alive.append(&mut self.leaked);
         self.drop_every(0, 1);
         self.audit();

@@ -209,7 +209,7 @@ fn ask(request: Request, granted: usize) -> (Outcome, Option<Place>) {
 pub(super) type Place = (String, usize);
 
 /// Makes each mapping of a request fail in turn.
-fn refuse_each(name: &str, request: Request, places: &mut BTreeSet<Place>) {
+fn fail_each_mapping(name: &str, request: Request, places: &mut BTreeSet<Place>) {
     let (clean, _) = ask(request, usize::MAX);
     for granted in 0.. {
         let (outcome, place) = ask(request, granted);
@@ -224,7 +224,7 @@ fn refuse_each(name: &str, request: Request, places: &mut BTreeSet<Place>) {
 }
 
 /// The table of arenas grows with the 129th arena of a span, once and for all.
-fn refuse_a_larger_table(places: &mut BTreeSet<Place>) {
+fn fail_a_larger_table(places: &mut BTreeSet<Place>) {
     let pool = SegmentPool::<[u8; 100_000]>::new();
     let in_a_segment = Span::Large.bytes() / 100_000;
     let thread = Thread::start();
@@ -250,7 +250,7 @@ fn refuse_a_larger_table(places: &mut BTreeSet<Place>) {
 }
 
 /// A thread's index of the heaps that it holds grows with the thirteenth heap.
-fn refuse_a_larger_index(places: &mut BTreeSet<Place>) {
+fn fail_a_larger_index(places: &mut BTreeSet<Place>) {
     let thread = Thread::start();
     thread.run(|| {
         let mut pools: Vec<SegmentPool<u64>> = Vec::new();
@@ -275,7 +275,7 @@ fn refuse_a_larger_index(places: &mut BTreeSet<Place>) {
 
 /// Reserves three arenas, with a value and a spare segment present, and each mapping fails in turn. After the failure
 /// nothing of the reservation remains, except for the one idle arena that stays mapped.
-fn refuse_a_reservation_half_way() {
+fn fail_a_reservation_half_way() {
     let pool = SegmentPool::<String>::new();
     let thread = Thread::start();
     thread.run(|| {
@@ -346,14 +346,14 @@ fn every_failed_allocation_is_reported_and_loses_nothing() {
         || {
             let mut places = BTreeSet::new();
             for (name, request) in requests() {
-                refuse_each(name, request, &mut places);
+                fail_each_mapping(name, request, &mut places);
             }
-            refuse_a_larger_table(&mut places);
-            refuse_a_larger_index(&mut places);
-            refuse_a_reservation_half_way();
-            println!("refused: {places:?}");
-            let asks = places_in_source("src", &["os::map(", "os::may_map("]);
-            assert_eq!(places, asks, "every mapping failed once");
+            fail_a_larger_table(&mut places);
+            fail_a_larger_index(&mut places);
+            fail_a_reservation_half_way();
+            println!("failed at: {places:?}");
+            let calls_in_source = places_in_source("src", &["os::map(", "os::may_map("]);
+            assert_eq!(places, calls_in_source, "every mapping failed once");
             assert_eq!(places.len(), 7);
         },
     );
@@ -361,7 +361,7 @@ fn every_failed_allocation_is_reported_and_loses_nothing() {
 
 /// Functions without an error abort, as `Box::new` does.
 #[test]
-fn what_cannot_fail_aborts() {
+fn functions_without_an_error_abort() {
     const CHILD: &str = "SEGMENT_POOL_REFUSED";
     if let Ok(which) = std::env::var(CHILD) {
         Thread::start().run(|| {
@@ -377,13 +377,16 @@ fn what_cannot_fail_aborts() {
     for which in ["new", "slice", "arc", "alloc"] {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args([
-            "tests::refusal::what_cannot_fail_aborts",
+            "tests::refusal::functions_without_an_error_abort",
             "--exact",
             "--nocapture",
         ]);
         let output = child.env(CHILD, which).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("memory allocation of"), "{which}: {output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            stderr.contains("memory allocation of"),
+            "{which}: {output:?}"
+        );
         assert!(
             !output.status.success() && output.status.code().is_none(),
             "{which}: {output:?}"
@@ -442,9 +445,9 @@ impl Drop for Value {
 fn unwinds<T>(what: &str, make: fn(&Alive) -> T, act: impl FnOnce(T)) {
     let (alive, before) = (Alive::default(), mappings());
     let made = make(&alive);
-    let refused =
+    let unwound =
         while_refused(|| while_it_panics(|| catch_unwind(AssertUnwindSafe(|| act(made)))));
-    assert!(refused.is_err(), "{what} needs memory");
+    assert!(unwound.is_err(), "{what} needs memory");
     assert_eq!(alive.0.get(), 0, "{what} loses a value");
     assert_eq!(mappings(), before, "{what} loses storage");
 }

@@ -134,7 +134,7 @@ unsafe fn free_uncached(segment: SegmentRef, slot: SlotPtr, span: Span, class: u
 /// let boxes: Vec<_> = (0..10).map(PoolBox::new).collect();
 /// std::thread::spawn(move || {
 ///     drop(boxes);
-///     segment_pool::flush(); // the ten slots are back with the first thread from here on
+///     segment_pool::flush(); // from now on the first thread can collect the ten slots
 ///     // ... wait for more work
 /// })
 /// .join()
@@ -188,7 +188,7 @@ pub(crate) fn held_by_others(pool: RegistryRef) -> usize {
 ///
 /// let boxed = PoolBox::new(7);
 /// segment_pool::idle(); // before waiting for work
-/// assert_eq!(*boxed, 7); // boxes stay valid, as ever
+/// assert_eq!(*boxed, 7); // boxes stay valid
 /// drop(boxed);
 /// ```
 pub fn idle() {
