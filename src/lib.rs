@@ -164,8 +164,8 @@
 //!
 //! # How it works
 //!
-//! The [`design`] page shows the parts and the memory layout, describes the protocols, and lists the alternatives that
-//! were tried and rejected.
+//! The [`design`] page shows the parts and the memory layout, and describes the protocols. `benches/NOTES.md` in the
+//! repository lists the alternatives that were tried, with figures.
 
 #![cfg_attr(docsrs, feature(doc_cfg))] // each item shows the feature that it needs
 #![cfg_attr(

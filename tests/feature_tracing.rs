@@ -227,7 +227,7 @@ fn make_use_of_pools() {
 }
 
 #[test]
-fn a_subscriber_may_use_the_pool_it_is_emitted_of() {
+fn a_subscriber_may_use_the_pool_of_its_event() {
     let listener = Listener::new(make_use_of_pools);
     let events = listener.record("shared", || {
         for round in 0..10 {

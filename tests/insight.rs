@@ -206,8 +206,8 @@ fn resident_memory_is_what_was_touched() {
 
 #[cfg(all(target_os = "linux", not(miri)))]
 #[test]
-fn free_segments_that_kept_their_pages_are_emitted() {
-    in_own_process("free_segments_that_kept_their_pages_are_emitted", || {
+fn free_segments_with_pages_are_reported() {
+    in_own_process("free_segments_with_pages_are_reported", || {
         let pool = SegmentPool::new();
         let keep = pool.alloc([7; KILOBYTE]);
         let fill_and_end = || drop(fill(&pool, 20 * IN_A_SEGMENT));

@@ -452,7 +452,7 @@ misuses! {
 // --- The end --------------------------------------------------------------------------------------------------------
 
 misuses! {
-    a_hook_is_emitted_instead: "found: DoubleFree\n", || {
+    the_hook_is_called_instead: "found: DoubleFree\n", || {
         set_misuse_hook(|misuse| eprintln!("found: {misuse:?}"));
         double_free(Here);
     };

@@ -71,7 +71,7 @@ fn a_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn wrong_arguments_are_emitted_apart_from_folders() {
+fn wrong_arguments_are_distinguished_from_folders() {
     let folder = folder("wrong");
     for (arguments, problem) in [
         (&["--frame"][..], "unknown option --frame"),
