@@ -1,5 +1,5 @@
-//! Features `allocator-api2`, `allocator-api2-03`, `allocator-api2-04`: `Segments` works for collections with each version of that
-//! crate, at any layout.
+//! Features `allocator-api2`, `allocator-api2-03`, `allocator-api2-04`: `Segments` works for collections with each
+//! version of that crate, at any layout.
 
 #![cfg(not(segment_pool_loom))]
 #![allow(

@@ -1,5 +1,5 @@
-//! The program's global allocator is foreign code. It may use pools in any way during any allocation of this crate: nothing is lost,
-//! all counters are right, and every call ends.
+//! The program's global allocator is foreign code. It may use pools in any way during any allocation of this crate:
+//! nothing is lost, all counters are right, and every call ends.
 //!
 //! Each test repeats its work, and the allocator acts in the first, the second, the third call, and so on, until the work has no
 //! further call.

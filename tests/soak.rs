@@ -2,9 +2,10 @@
 //! and end, pools are dropped while their boxes live, and threads idle, trim, flush, reserve, leak and run into limits. With the
 //! feature `tracing`, a subscriber panics now and then.
 //!
-//! The run consists of rounds. After each round, when all its threads have ended, every slot is counted. After every fourth round,
-//! all values are dropped and their memory must be returned. The resident memory is bounded by the live values: the bound is
-//! computed below from the maximum of live values and from the table "What can be held back" of the design page.
+//! The run consists of rounds. After each round, when all its threads have ended, every slot is counted. After every
+//! fourth round, all values are dropped and their memory must be returned. The resident memory is bounded by the live
+//! values: the bound is computed below from the maximum of live values and from the table "What can be held back" of
+//! the design page.
 //!
 //! ```sh
 //! SOAK_SECONDS=1800 cargo test --release --test soak -- --ignored --nocapture

@@ -1,5 +1,5 @@
-//! The fast paths make no system call: a child that may only call `read`, `write` and `exit` (strict seccomp) completes them, and is
-//! killed where a slow path makes another call.
+//! The fast paths make no system call: a child that may only call `read`, `write` and `exit` (strict seccomp) completes
+//! them, and is killed where a slow path makes another call.
 //!
 //! This is a program, not a libtest test: libtest runs its own threads, and a child of `fork` has only one.
 
