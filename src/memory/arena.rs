@@ -1,18 +1,18 @@
-//! Where segments come from and go: claim and release by bitmap, spare arenas.
+//! Arenas: the source of segments. Segments are claimed and released by bitmap, and spare arenas stay mapped.
 //!
-//! An arena is a mapping of 4 MiB, as much aligned, sliced into segments of one span. Its entry in the table says by
-//! one bit per segment which are free:
+//! An arena is a 4 MiB mapping, aligned to its size and sliced into segments of one span. Its table entry has
+//! one bit per segment that says whether the segment is free:
 //!
 //! ```text
-//! free == 0          every segment is in use, or the entry is vacant (base is null)
-//! free == all        the arena is idle; at most one idle arena per span stays mapped
-//! dirty              free segments that still have their pages; never more than 512 KiB of them per span
+//! free == 0      every segment is in use, or the entry is vacant (base is null)
+//! free == all    the arena is idle; at most one idle arena per span stays mapped
+//! dirty          free segments whose pages are still resident; at most 512 KiB of them per span
 //! ```
 //!
-//! The table is out of line and never freed, so looking at an entry is always safe. What orders everything is the
-//! bitmap, changed by read-modify-writes alone: a claimer reads the base only after it won a bit, and who wants to
-//! unmap first moves the bitmap from "all free" to "none free". An entry can therefore be given another arena without
-//! anybody holding on to the old base.
+//! Any thread may touch any entry. The table is out of line and never freed, so reading an entry is always
+//! safe. The bitmap orders all accesses and changes only by read-modify-writes. A claiming thread reads the
+//! base only after it won a bit. A thread that unmaps an arena first moves the bitmap from "all free" to
+//! "none free". So an entry can be reused for another arena, and no thread still uses the old base.
 
 use core::ptr::{self, NonNull};
 
@@ -23,14 +23,14 @@ use crate::ground::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Guess, Order
 use crate::hardened;
 use crate::memory::segment::{ArenaId, Claimed};
 
-/// Entries that are added to a table at a time: a page of them.
+/// Entries added to a table at a time: one page of them.
 const BLOCK_ENTRIES: usize = if cfg!(segment_pool_loom) { 1 } else { 128 };
-/// Pages that the free segments of one span may keep, in bytes.
+/// Bytes of resident pages that the free segments of one span may keep.
 const DIRTY_BYTES: usize = 512 << 10;
 /// Idle arenas of one span that stay mapped.
 const SPARE_ARENAS: isize = if cfg!(segment_pool_loom) { 0 } else { 1 };
 
-/// What stands in the place of a pool's name for free segments, which are no pool's.
+/// Stands in for the pool's name in events about free segments, which belong to no pool.
 const ARENAS: &str = "arenas";
 
 /// The arenas of every span.
@@ -39,7 +39,8 @@ pub(crate) struct Arenas {
     small: Table,
     medium: Table,
     large: Table,
-    /// Pools that take their segments here, and their heaps, in the models, which check that none is left.
+    /// Pools that take their segments here, and their heaps. Only in the models, which check that none is
+    /// left.
     #[cfg(segment_pool_loom)]
     users: crate::ground::sync::Counter,
 }
@@ -49,9 +50,9 @@ pub(crate) struct Arenas {
 struct Table {
     span: Span,
     first: Block,
-    /// Idle arenas. It lags behind the bitmaps and so may be off, even below zero, for a moment.
+    /// Idle arenas. The count lags behind the bitmaps, so it may be off, even below zero, for a moment.
     idle: AtomicUsize,
-    /// Free segments that still have their pages; lags likewise.
+    /// Free segments whose pages are still resident. This count lags too.
     dirty: AtomicUsize,
 }
 
@@ -65,7 +66,8 @@ struct Block {
 /// One arena, or room for one.
 #[derive(Debug)]
 struct Entry {
-    /// Whether the arena is; ends when it is unmapped, and another begins.
+    /// The lifetime of the mapped arena. It ends with the unmapping, and the next arena of the entry begins
+    /// another.
     alive: Alive,
     free: AtomicU64,
     dirty: AtomicU64,
@@ -85,13 +87,14 @@ impl Arenas {
         }
     }
 
-    /// Memory for a segment; `None` when the operating system refuses.
+    /// Claims memory for one segment. `None` if the operating system has no memory.
     pub(crate) fn claim(&self, span: Span) -> Option<Claimed> {
         self.table(span).claim()
     }
 
-    /// Memory for so many segments, each given to `claimed`, until the operating system refuses. Returns how many there
-    /// were: none if the system would not map as much as is missing.
+    /// Claims memory for `segments` segments and passes each to `claimed`, until the operating system has no
+    /// more memory. Returns how many were claimed. Claims none if the system would not map all of the missing
+    /// memory.
     pub(crate) fn claim_many(
         &self,
         span: Span,
@@ -105,11 +108,11 @@ impl Arenas {
         memory.take(segments).map(claimed).count()
     }
 
-    /// Takes a segment's memory back.
+    /// Releases a segment's memory.
     ///
     /// # Safety
     ///
-    /// It came from [`claim`](Self::claim) with this span and is not used again.
+    /// The memory came from [`claim`](Self::claim) with this span and is not used again.
     pub(crate) unsafe fn release(&self, span: Span, claimed: Claimed) {
         // SAFETY: guaranteed by the caller.
         unsafe { self.table(span).release(claimed) }
@@ -122,7 +125,7 @@ impl Arenas {
         self.large.trim();
     }
 
-    /// Arenas mapped now, and what of them nobody uses. The numbers may lag.
+    /// The arenas mapped now and their unused bytes. The numbers may lag.
     #[cfg(not(segment_pool_loom))]
     pub(crate) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
@@ -133,7 +136,7 @@ impl Arenas {
         usage
     }
 
-    /// Counts a pool or a heap that was made.
+    /// Counts a pool or a heap that was created.
     #[cfg(segment_pool_loom)]
     pub(crate) fn count_user(&self) {
         self.users.add(1);
@@ -150,7 +153,7 @@ impl Arenas {
         self.users.get()
     }
 
-    /// Arenas mapped now, of all spans. May lag.
+    /// Arenas mapped now, of all spans. The number may lag.
     pub(crate) fn mapped(&self) -> usize {
         self.small.mapped() + self.medium.mapped() + self.large.mapped()
     }
@@ -164,17 +167,17 @@ impl Arenas {
     }
 }
 
-/// What arenas take.
+/// The memory that arenas take.
 #[cfg(not(segment_pool_loom))]
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
-    /// Addresses of the arenas. They may be unmapped at any time.
+    /// Addresses of the arenas. Each may be unmapped at any time.
     pub(crate) bases: Vec<usize>,
-    /// Bytes of segments that nobody uses.
+    /// Bytes of free segments.
     pub(crate) free_bytes: usize,
-    /// Those of them that still have their pages.
+    /// Those bytes of free segments whose pages are still resident.
     pub(crate) dirty_bytes: usize,
-    /// Bytes that have a page, if the system says so.
+    /// Resident bytes, if the system reports them.
     pub(crate) resident_bytes: Option<usize>,
 }
 
@@ -200,7 +203,8 @@ impl Table {
         u64::MAX >> (64 - segments)
     }
 
-    /// The first free segment of the first arena that has one, so that the last arenas get a chance to become idle.
+    /// Claims the first free segment of the first arena that has one. So the last arenas have a chance to
+    /// become idle.
     fn claim(&self) -> Option<Claimed> {
         self.entries()
             .find_map(|entry| self.claim_from(entry))
@@ -215,8 +219,8 @@ impl Table {
         };
         while free != 0 {
             let bit = free & free.wrapping_neg();
-            // Acquire: from the `release` of the segment, and from `publish` the base. Relaxed on failure:
-            // only another guess.
+            // Acquire: the memory, from the `release` of the segment; and the base, from the Release in
+            // `map`. Relaxed on failure: the value is only another guess.
             match entry.free.compare_exchange_weak(
                 free,
                 free & !bit,
@@ -226,7 +230,8 @@ impl Table {
                 Ok(_) => {
                     entry.alive.used();
                     self.count_claimed(entry, free, bit);
-                    // Relaxed: published before the bit that was won, and fixed while a bit is held.
+                    // Relaxed: the base was published before the bit that was won, and is constant while a
+                    // bit is held.
                     let base = entry.base.load(Ordering::Relaxed);
                     return Some(self.slice(entry, base, bit.trailing_zeros()));
                 }
@@ -246,33 +251,34 @@ impl Table {
 
     fn count_claimed(&self, entry: &Entry, free_before: u64, bit: u64) {
         if free_before == self.all() {
-            // Relaxed: a count that decides nothing but how soon memory goes back.
+            // Relaxed: the count decides only how soon memory is returned to the system.
             self.idle.fetch_sub(1, Ordering::Relaxed);
         }
-        // Relaxed: the bit of a segment is changed only by who holds the segment.
+        // Relaxed: only the thread that holds a segment changes its bit.
         if entry.dirty.fetch_and(!bit, Ordering::Relaxed) & bit != 0 {
-            // Relaxed: as `idle`.
+            // Relaxed: as for `idle`.
             self.dirty.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Whether there are so many free segments, or the system maps what is missing at this moment. One arena need not be
-    /// asked for twice.
+    /// Whether there are `segments` free segments, or the system would map the missing memory now. The check
+    /// is skipped if one arena is enough.
     ///
-    /// More would be refused arena by arena, when the headers of the segments before have taken the machine's memory.
+    /// Without it, the system would run out of memory one arena at a time, after the headers of the earlier
+    /// segments have taken the machine's memory.
     fn has_or_may_map(&self, segments: usize) -> bool {
         let in_an_arena = self.span.per_arena();
         if segments <= in_an_arena {
             return true;
         }
-        // Relaxed: a guess of what need not be mapped.
+        // Relaxed: an estimate of what need not be mapped.
         let free = |entry: &Entry| entry.free.load(Ordering::Relaxed).count_ones() as usize;
         let free: usize = self.entries().map(free).sum();
         let arenas = segments.saturating_sub(free).div_ceil(in_an_arena);
         arenas <= 1 || os::may_map(arenas * ARENA_BYTES)
     }
 
-    /// Maps an arena, keeps its first segment and publishes the others.
+    /// Maps an arena, claims its first segment for the caller and publishes the others.
     fn map(&self) -> Option<Claimed> {
         let base = os::map(ARENA_BYTES, ARENA_BYTES)?;
         let known = hardened::arena_mapped(base, self.span);
@@ -287,7 +293,7 @@ impl Table {
         Some(self.slice(entry, base.as_ptr(), 0))
     }
 
-    /// Puts a base into a vacant entry.
+    /// Stores a base in a vacant entry.
     fn file(&self, base: NonNull<u8>) -> Option<&Entry> {
         let mut block = &self.first;
         loop {
@@ -300,33 +306,39 @@ impl Table {
     }
 
     unsafe fn release(&self, claimed: Claimed) {
-        // SAFETY: the arena is that of a claimed segment, filed in this table, which is never freed.
+        // SAFETY: the arena is that of a claimed segment, so its entry is in this table, which is never
+        // freed.
         let entry = unsafe { claimed.arena.cast::<Entry>().as_ref() };
         let index = (claimed.memory.addr().get() & (ARENA_BYTES - 1)) >> self.span.shift();
         let bit = 1 << index;
-        // SAFETY: the caller gives the segment up.
+        // SAFETY: the caller gives up the segment.
         unsafe { self.purge_or_keep(entry, claimed.memory, bit) };
         entry.alive.used();
         self.publish_free(entry, bit);
     }
 
-    /// Frees a segment that the caller held, and the arena if it is idle and one too many.
+    /// Frees a segment that the caller held, and unmaps the arena if it is idle and enough idle arenas are
+    /// mapped.
     fn publish_free(&self, entry: &Entry, bit: u64) {
-        // Release: the memory, to the next claimer and to `retire`. Who finds the arena idle here acquires in `retire`.
+        // Release: the memory, to the next claim and to `retire`. If this makes the arena idle, `retire`
+        // performs the Acquire.
         let free = entry.free.fetch_or(bit, Ordering::Release) | bit;
         if free == self.all() {
             // Relaxed: as in `count_claimed`.
             let idle_before = self.idle.fetch_add(1, Ordering::Relaxed) as isize;
             if idle_before >= SPARE_ARENAS && !self.retire(entry) {
-                // Somebody claimed from this one, and another's release may have counted on it to go.
+                // Another thread claimed a segment of this arena first. A concurrent release may have kept
+                // its own idle arena because it expected this one to be unmapped.
                 self.entries().any(|entry| self.retire(entry));
             }
         }
     }
 
+    /// Keeps the pages of a segment if the dirty limit allows it, else purges them.
+    ///
     /// # Safety
     ///
-    /// The caller holds the segment, and nobody uses its memory.
+    /// The caller holds the segment, and no thread uses its memory.
     unsafe fn purge_or_keep(&self, entry: &Entry, memory: NonNull<u8>, bit: u64) {
         // Relaxed: as in `count_claimed`.
         let dirty_before = self.dirty.fetch_add(1, Ordering::Relaxed);
@@ -337,14 +349,16 @@ impl Table {
         }
         // Relaxed: as in `count_claimed`.
         self.dirty.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: guaranteed by the caller; a segment is whole pages.
+        // SAFETY: guaranteed by the caller; a segment consists of whole pages.
         unsafe { os::purge(memory, self.span.bytes()) };
         events::note(Happened::Purged, ARENAS, self.span.bytes());
     }
 
-    /// Gives an idle arena back to the operating system; false if it is not idle, or somebody claims from it first.
+    /// Unmaps an idle arena. Returns false if it is not idle, or if another thread claims a segment of it
+    /// first.
     fn retire(&self, entry: &Entry) -> bool {
-        // Acquire: from every `release` in this arena, before its memory goes. Relaxed on failure: nothing was read.
+        // Acquire: from every `release` in this arena, before its memory is unmapped. Relaxed on failure:
+        // nothing was read.
         let won = entry
             .free
             .compare_exchange(self.all(), 0, Ordering::Acquire, Ordering::Relaxed);
@@ -352,7 +366,7 @@ impl Table {
             return false;
         }
         entry.alive.ended();
-        // Relaxed (four times): every bit is held here, and the counts are as in `count_claimed`.
+        // Relaxed (four times): this thread holds every bit, and the counts are as in `count_claimed`.
         self.idle.fetch_sub(1, Ordering::Relaxed);
         let dirty = entry.dirty.swap(0, Ordering::Relaxed).count_ones() as usize;
         self.dirty.fetch_sub(dirty, Ordering::Relaxed);
@@ -369,7 +383,7 @@ impl Table {
 
     fn trim(&self) {
         for entry in self.entries() {
-            // Relaxed: a hint which segments are worth claiming.
+            // Relaxed: a hint at the segments worth claiming.
             let mut dirty = entry.dirty.load(Ordering::Relaxed);
             while dirty != 0 {
                 self.purge_free(entry, dirty & dirty.wrapping_neg());
@@ -379,7 +393,7 @@ impl Table {
         }
     }
 
-    /// Claims this segment, if it is free, to purge it.
+    /// Claims a segment, if it is free, purges it and frees it again.
     fn purge_free(&self, entry: &Entry, bit: u64) {
         // Acquire: as in `claim_from`.
         let free = entry.free.fetch_and(!bit, Ordering::Acquire);
@@ -391,17 +405,18 @@ impl Table {
         // Relaxed: as in `claim_from`.
         let base = entry.base.load(Ordering::Relaxed);
         let claimed = self.slice(entry, base, bit.trailing_zeros());
-        // SAFETY: claimed above; a segment is whole pages.
+        // SAFETY: claimed above; a segment consists of whole pages.
         unsafe { os::purge(claimed.memory, self.span.bytes()) };
         events::note(Happened::Purged, ARENAS, self.span.bytes());
         self.publish_free(entry, bit);
     }
 
-    /// The vector may run foreign code, which maps and retires arenas like another thread: entries are never freed.
+    /// Adds the arenas of this table. The vector may run foreign code, which maps and unmaps arenas like
+    /// another thread. Entries are never freed.
     #[cfg(not(segment_pool_loom))]
     fn add_usage(&self, usage: &mut Usage) {
         for entry in self.entries() {
-            // Relaxed (three times): numbers to look at, the base too.
+            // Relaxed (three times): numbers for display; the base too.
             let base = entry.base.load(Ordering::Relaxed).addr();
             let free = entry.free.load(Ordering::Relaxed).count_ones() as usize;
             let dirty = entry.dirty.load(Ordering::Relaxed).count_ones() as usize;
@@ -414,7 +429,7 @@ impl Table {
     }
 
     fn mapped(&self) -> usize {
-        // Relaxed: a number to look at.
+        // Relaxed: a number for display.
         self.entries()
             .filter(|entry| !entry.base.load(Ordering::Relaxed).is_null())
             .count()
@@ -437,7 +452,7 @@ impl Block {
     }
 
     fn next(&self) -> Option<&Self> {
-        // Acquire: from the Release in `next_or_new`, the block's contents.
+        // Acquire: the block's contents, from the Release in `next_or_new`.
         let next = NonNull::new(self.next.load(Ordering::Acquire))?;
         // SAFETY: blocks are never freed while the table is in use.
         Some(unsafe { next.as_ref() })
@@ -448,10 +463,10 @@ impl Block {
             return Some(next);
         }
         let new = os::map(size_of::<Self>(), align_of::<Self>())?.cast::<Self>();
-        // SAFETY: mapped above, large enough.
+        // SAFETY: mapped above, and large enough.
         unsafe { new.write(Self::new()) };
         let null = ptr::null_mut();
-        // Release: publishes the block. Relaxed on failure: `next` acquires the other thread's.
+        // Release: publishes the block. Relaxed on failure: `next` acquires the other thread's block.
         let won =
             self.next
                 .compare_exchange(null, new.as_ptr(), Ordering::Release, Ordering::Relaxed);
@@ -485,7 +500,7 @@ impl Entry {
         }
     }
 
-    /// Files an arena here if there is none.
+    /// Stores an arena in this entry if it is vacant.
     fn occupy(&self, base: NonNull<u8>) -> bool {
         // Acquire: from `retire`, whose changes of this entry come before those of its next arena. Relaxed on
         // failure: nothing was read.

@@ -1,12 +1,12 @@
-//! Segments: where their memory comes from, what their headers say, and the word to which remote threads push.
+//! Segments: the source of their memory, their headers, and the words that remote threads push to.
 //!
-//! | file | what it owns | who touches it |
+//! | file | what it owns | which thread touches it |
 //! |---|---|---|
-//! | `remote` | a segment's remote word and a heap's pending word | any thread, by read-modify-writes |
-//! | `segment` | the header, and the slots that were never handed out or came home | the owner of the heap, but for the remote word and the identity |
-//! | `arena` | mappings of 4 MiB, sliced into segments, and which of these are free | any thread, by read-modify-writes on bitmaps |
+//! | `remote` | a segment's remote word and a heap's pending list | any thread, by read-modify-writes |
+//! | `segment` | the header; slots returned to the segment or never handed out | see the file: owner part and remote part |
+//! | `arena` | mappings of 4 MiB, sliced into segments, and their bitmaps | any thread, by read-modify-writes |
 //!
-//! Uses `slot`, `hardened` and `ground`. A heap is an opaque id here.
+//! This folder uses `slot`, `hardened` and `ground`. A heap is an opaque id here.
 
 pub(crate) mod arena;
 pub(crate) mod remote;

@@ -1,24 +1,28 @@
-//! The two words that other threads write: a segment's remote list and a heap's pending list.
+//! The two words that remote threads write: the remote list of a segment and the pending list of a heap.
 //!
 //! ```text
-//! RemoteWord   | head: 16 | count: 16 | batches: 16 | QUEUED PURGING PURGED |      of a segment
-//! PendingList        | first segment                         | SIGNALLED ABANDONED |      of a heap
+//! RemoteWord   | head: 16 | count: 16 | batches: 16 | QUEUED PURGING PURGED |      one per segment
+//! PendingList  | first segment                      | SIGNALLED ABANDONED   |      one per heap
 //! ```
 //!
-//! * Anybody who holds live slots of a segment pushes them with one compare-and-swap. Whoever turns QUEUED on, and
-//!   nobody else, puts the segment in its heap's pending list; only the segment's owner turns QUEUED off, by taking the list.
-//! * After a push that did not turn QUEUED on, the segment may be gone: touch nothing more.
-//! * A push that makes the list as long as the segment knows that nobody holds a slot. It may then, by the same
-//!   compare-and-swap, drop the list and go PURGING: give the slots' pages back, say PURGED, and queue the segment
-//!   unless it still waits in a pending list. An owner that takes PURGING does nothing, for the segment will come again.
-//! * A pending list belongs to the thread that owns the heap, or to nobody: ABANDONED. A pusher that meets ABANDONED takes
-//!   the heap over with the same compare-and-swap that adds its segment, so a push is never left unseen.
-//! * Nobody leaves a pending list that is SIGNALLED, and so nobody leaves without having seen that the pool was closed. Who
-//!   leaves one with a list in it has to see to it that somebody comes back.
+//! * Any thread that holds live slots of a segment pushes them with one compare-and-swap. Only the push that
+//!   turns QUEUED on puts the segment in its heap's pending list. Only the segment's owner turns QUEUED off,
+//!   by taking the list.
+//! * After a push that did not turn QUEUED on, the segment may be unmapped. The pushing thread touches
+//!   nothing of it.
+//! * A push that makes the list as long as the segment proves that no slot is live. The same compare-and-swap
+//!   may then drop the list and set PURGING. The pushing thread returns the pages of the slots to the system,
+//!   sets PURGED, and queues the segment unless it is still in a pending list. An owner that takes PURGING
+//!   does nothing: the segment is queued again.
+//! * A heap has one owning thread, or none: ABANDONED. A push that finds ABANDONED acquires the heap with the
+//!   same compare-and-swap that adds its segment. So every push is seen by an owner.
+//! * No thread abandons a heap whose pending list is SIGNALLED. So every owner learns that the pool was
+//!   closed. A thread that abandons a heap with a non-empty pending list must arrange another visit.
 //!
-//! Both lists are pushed to by many and taken whole by one, so there is no ABA. Pushes *and* takes are AcqRel: the
-//! push reads what the last take wrote (QUEUED off) and so is ordered behind the owner's reading of the pending list link;
-//! with Release and Acquire alone, the second pusher's write of that link races with it.
+//! Many threads push to each list, and one thread takes the whole list. So there is no ABA problem. Pushes
+//! *and* takes of the remote word are AcqRel. The push reads what the last take wrote (QUEUED off), so it is
+//! ordered after the owner's read of the pending link. With Release and Acquire alone, the write of that link
+//! by the next push would race with that read.
 
 use core::ptr::{self, NonNull};
 
@@ -32,30 +36,30 @@ const QUEUED: u64 = 1 << 48;
 const PURGING: u64 = 1 << 49;
 const PURGED: u64 = 1 << 50;
 
-/// A segment's list of remotely freed slots: the newest batch node, how many slots in how many batches, and whether the
-/// segment is in a pending list.
+/// A segment's list of remotely freed slots: the newest batch node, the number of slots and of batches, and
+/// whether the segment is in a pending list.
 #[derive(Debug)]
 pub(crate) struct RemoteWord(AtomicU64);
 
-/// Slots on a remote list.
+/// The slots on a remote list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Listed {
     /// The newest batch node.
     pub(crate) head: Option<Offset>,
     /// Slots on the list.
     pub(crate) count: usize,
-    /// Pushes that made the list.
+    /// Pushes that built the list.
     pub(crate) batches: usize,
 }
 
-/// What the owner took.
+/// What the owner took from a remote word.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Taken {
     /// A list to unpack.
     List(Listed),
-    /// Nothing yet: every slot is free, and whoever freed the last is giving the pages back.
+    /// Nothing yet. Every slot is free, and the thread that freed the last one is purging the pages.
     Purging,
-    /// Every slot, all free, with no contents.
+    /// Every slot of the segment. All are free and have no contents.
     Purged {
         /// Pushes that freed them.
         batches: usize,
@@ -81,19 +85,19 @@ impl Taken {
     }
 }
 
-/// What a pusher must do next.
+/// What the pushing thread must do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a segment that was queued must be put in an pending"]
+#[must_use = "a segment that was queued must be put in a pending list"]
 pub(crate) enum Pushed {
-    /// Nothing; the segment may be gone already.
+    /// Nothing. The segment may be unmapped already.
     Joined,
     /// Put the segment in the pending list of its heap.
     Queued,
-    /// Give the pages of the slots back, then [`RemoteWord::finish_purge`].
+    /// Purge the pages of the slots, then call [`RemoteWord::finish_purge`].
     Purging(Purge),
 }
 
-/// A purge that was begun.
+/// A purge that has begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Purge {
     turned_queued_on: bool,
@@ -109,8 +113,8 @@ impl RemoteWord {
 
     /// Pushes a batch of `count` slots whose newest batch node is `head`.
     ///
-    /// Before each attempt `purges` is asked, with the length the list will have, whether to purge instead, and if
-    /// not, `link_tail` is told the batch node that the batch's oldest one must point to.
+    /// Each attempt calls `purges` with the length that the list will have. If it returns false, the attempt
+    /// calls `link_tail` with the batch node that the oldest node of this batch must point to.
     #[inline]
     pub(crate) fn push(
         &self,
@@ -129,9 +133,10 @@ impl RemoteWord {
                 link_tail(Offset::from_raw(old as u16));
                 sum & !0xffff | u64::from(Offset::to_raw(Some(head))) | QUEUED
             };
-            // AcqRel: releases the batch nodes to the owner's `take`, or acquires those of others before their pages go;
-            // and acquires from the `take` that turned QUEUED off the owner's reading of the pending list link, which the
-            // caller overwrites next. Relaxed on failure: only another guess.
+            // AcqRel. Release: the batch nodes, to the owner's `take`. Acquire: the batch nodes of other
+            // threads, before their pages are purged; and from the `take` that turned QUEUED off, the owner's
+            // read of the pending link, which the caller overwrites next. Relaxed on failure: the value is
+            // only another guess.
             let swapped =
                 self.0
                     .compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Relaxed);
@@ -150,9 +155,10 @@ impl RemoteWord {
         }
     }
 
-    /// Says that the pages are gone.
+    /// Marks the segment as purged.
     pub(crate) fn finish_purge(&self, purge: Purge) -> Pushed {
-        // AcqRel: releases the purge to the owner's `take`; acquires from a `take` meanwhile, as in `push`.
+        // AcqRel. Release: the purge, to the owner's `take`. Acquire: from a `take` that came meanwhile, as
+        // in `push`.
         let old = self
             .0
             .swap(purge.batches | PURGED | QUEUED, Ordering::AcqRel);
@@ -164,71 +170,76 @@ impl RemoteWord {
         }
     }
 
-    /// Takes the whole list and turns QUEUED off. Owner only, after the segment came out of the pending list.
+    /// Takes the whole list and turns QUEUED off. Owner only, after the segment left the pending list.
     #[inline]
     pub(crate) fn take(&self) -> Taken {
-        // AcqRel: acquires the batch nodes from every `push`, and releases the pending list link, read before this, to the next
-        // `push` that turns QUEUED on.
+        // AcqRel. Acquire: the batch nodes, from every `push`. Release: the read of the pending link, which
+        // came before, to the next `push` that turns QUEUED on.
         Taken::decode(self.0.swap(0, Ordering::AcqRel))
     }
 
-    /// What `take` would take, to be counted.
+    /// Returns what `take` would take, for counting.
     pub(crate) fn peek(&self) -> Taken {
-        // Relaxed: a number; nothing on the list is looked at.
+        // Relaxed: only a number; nothing on the list is read.
         Taken::decode(self.0.load(Ordering::Relaxed))
     }
 
-    /// Whether nothing is on the list and the segment is in no pending list. Owner only: what it sees is final when no slot
-    /// of the segment is alive.
+    /// Whether the list is empty and the segment is in no pending list. Owner only. The answer is final if no
+    /// slot of the segment is live.
     pub(crate) fn is_idle(&self) -> bool {
-        // Relaxed: the owner asks when every slot is home, so the last change was its own `take`.
+        // Relaxed: the owner calls this when every slot was returned to the segment, so its own `take` was
+        // the last change.
         self.0.load(Ordering::Relaxed) == 0
     }
 }
 
-/// Something that waits in a pending list, linked through itself.
+/// A node of a pending list, linked through a field of its own.
 ///
 /// # Safety
 ///
-/// The link is a field of the node's own that only `set_pending_link` writes; nodes are at least 4-aligned.
+/// Only `set_pending_link` writes the link. Nodes are at least 4-aligned.
 pub(crate) unsafe trait PendingNode {
+    /// Writes the link.
+    ///
     /// # Safety
     ///
-    /// The caller turned QUEUED on and has not yet pushed, so no other thread touches the link.
+    /// The caller turned QUEUED on and has not pushed the node yet, so no other thread touches the link.
     unsafe fn set_pending_link(this: NonNull<Self>, next: *mut Self);
 
+    /// Reads the link.
+    ///
     /// # Safety
     ///
-    /// The caller took the node out of the pending list and has not yet taken its remote list.
+    /// The caller took the node out of the pending list and has not taken its remote list yet.
     unsafe fn pending_link(this: NonNull<Self>) -> *mut Self;
 }
 
-/// A heap's list of segments whose remote list went from empty to not empty, and whether a thread owns the heap.
+/// A heap's list of segments whose remote list became non-empty, and whether a thread owns the heap.
 #[derive(Debug)]
 pub(crate) struct PendingList<N>(AtomicPtr<N>);
 
-/// Who serves the pending list after a push.
+/// Which thread serves the pending list after a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "an acquired heap must be served and abandoned"]
 pub(crate) enum Delivered {
     /// The thread that owns the heap.
     ToOwner,
-    /// The pusher: the heap was abandoned, and now is its own until it abandons it again.
+    /// The pushing thread. The heap was abandoned, and the pushing thread owns it until it abandons it again.
     Acquired,
 }
 
 /// What the owner took out of a pending list.
 #[derive(Debug)]
 pub(crate) struct TakenPending<N> {
-    /// The segment that came last, linked to those before it.
+    /// The segment pushed last, linked to those pushed before it.
     pub(crate) first: *mut N,
-    /// Whether the heap must be collected and released before it is abandoned.
+    /// Whether the owner must collect and release before it abandons the heap.
     pub(crate) signalled: bool,
 }
 
-/// Nobody owns the heap.
+/// No thread owns the heap.
 const ABANDONED: usize = 1;
-/// The heap has an owner, who must take before it can leave.
+/// The heap has an owner, which must take the list before it can abandon the heap.
 const SIGNALLED: usize = 2;
 
 fn has<N>(word: *mut N, bit: usize) -> bool {
@@ -245,7 +256,7 @@ fn with<N>(word: *mut N, bits: usize) -> *mut N {
 
 impl<N: PendingNode> PendingList<N> {
     const_fn! {
-        /// An empty pending list of a heap that the maker owns.
+        /// An empty pending list of a heap that the caller owns.
         pub(crate) fn new() -> Self {
             Self(AtomicPtr::new(ptr::null_mut()))
         }
@@ -255,15 +266,16 @@ impl<N: PendingNode> PendingList<N> {
     ///
     /// # Safety
     ///
-    /// The caller holds the segment, whose QUEUED is on and which is in no pending list, and its heap is or was this one.
+    /// The caller holds the segment, whose QUEUED is on and which is in no pending list. The segment belongs,
+    /// or once belonged, to this heap.
     pub(crate) unsafe fn push(&self, node: NonNull<N>) -> Delivered {
         let mut old = self.0.guess();
         loop {
             // SAFETY: guaranteed by the caller; the node is not published yet.
             unsafe { N::set_pending_link(node, first(old)) };
             let new = with(node.as_ptr(), old.addr() & SIGNALLED);
-            // AcqRel: releases the link to `take`; acquires, when the heap was abandoned, what its last owner left.
-            // Relaxed on failure: only another guess.
+            // AcqRel. Release: the link, to `take`. Acquire: if the heap was abandoned, everything that its
+            // last owner wrote. Relaxed on failure: the value is only another guess.
             let swapped =
                 self.0
                     .compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Relaxed);
@@ -275,20 +287,21 @@ impl<N: PendingNode> PendingList<N> {
         }
     }
 
-    /// Whether there is nothing to take. Owner only; a push may follow at once.
+    /// Whether the list is empty and no signal is set. Owner only; a push may follow at once.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         // Relaxed: a hint; `take` acquires.
         self.0.load(Ordering::Relaxed).is_null()
     }
 
-    /// Takes everything. Owner only.
+    /// Takes the whole list. Owner only.
     pub(crate) fn take(&self) -> TakenPending<N> {
         let nothing = ptr::null_mut();
         let word = if !cfg!(segment_pool_loom) && self.is_empty() {
             nothing
         } else {
-            // Acquire: the links, from every `push`, each a read-modify-write that carries the releases before it on.
+            // Acquire: the links, from every `push`. Each push is a read-modify-write, so the release
+            // sequence continues through it.
             self.0.swap(nothing, Ordering::Acquire)
         };
         TakenPending {
@@ -297,10 +310,12 @@ impl<N: PendingNode> PendingList<N> {
         }
     }
 
-    /// Gives the heap up if there is nothing to take; false, and still the caller's, if there is. Owner only.
+    /// Abandons the heap if the pending list is empty and no signal is set. Otherwise returns false, and the
+    /// caller still owns the heap. Owner only.
     pub(crate) fn try_abandon(&self) -> bool {
         let empty = ptr::null_mut();
-        // Release: hands everything the owner did to whoever acquires the heap. Relaxed on failure: nothing was read.
+        // Release: everything the owner wrote, to the next thread that acquires the heap. Relaxed on failure:
+        // nothing was read.
         self.0
             .compare_exchange(
                 empty,
@@ -311,11 +326,12 @@ impl<N: PendingNode> PendingList<N> {
             .is_ok()
     }
 
-    /// Gives the heap up with whatever waits, unless there is a signal; false then, and still the caller's. Owner only.
+    /// Abandons the heap with its pending list as it is, unless a signal is set. In that case returns false,
+    /// and the caller still owns the heap. Owner only.
     pub(crate) fn try_abandon_with_list(&self) -> bool {
         let mut old = self.0.guess();
         while !has(old, SIGNALLED) {
-            // Release: as in `try_abandon`. Relaxed on failure: only another guess.
+            // Release: as in `try_abandon`. Relaxed on failure: the value is only another guess.
             let swapped = self.0.compare_exchange_weak(
                 old,
                 with(old, ABANDONED),
@@ -330,15 +346,16 @@ impl<N: PendingNode> PendingList<N> {
         false
     }
 
-    /// Makes the caller the owner of an abandoned heap; false if it has one or another was faster.
+    /// Acquires an abandoned heap for the caller. Returns false if the heap has an owner.
     pub(crate) fn adopt(&self) -> bool {
         let mut old = match self.0.guess() {
             guess if cfg!(segment_pool_loom) => with(guess, ABANDONED),
             guess => guess,
         };
         while has(old, ABANDONED) {
-            // Acquire: from the Release of the abandoning thread, everything it did to the heap; pushes since are
-            // read-modify-writes and so carry that release on. Relaxed on failure: only another guess.
+            // Acquire: everything the abandoning thread wrote to the heap, from its Release. Later pushes are
+            // read-modify-writes, so the release sequence continues through them. Relaxed on failure: the
+            // value is only another guess.
             let swapped =
                 self.0
                     .compare_exchange_weak(old, first(old), Ordering::Acquire, Ordering::Relaxed);
@@ -350,7 +367,8 @@ impl<N: PendingNode> PendingList<N> {
         false
     }
 
-    /// As [`adopt`](Self::adopt), but if the heap has an owner, leaves it a signal to collect and release before it leaves.
+    /// Acquires the heap as [`adopt`](Self::adopt) does. If the heap has an owner, sets the signal instead:
+    /// the owner must then collect and release before it abandons the heap.
     pub(crate) fn adopt_or_signal(&self) -> bool {
         let mut old = self.0.guess();
         loop {
@@ -360,7 +378,8 @@ impl<N: PendingNode> PendingList<N> {
             } else {
                 with(old, SIGNALLED)
             };
-            // Acquire: as in `adopt`; the signal publishes nothing. Relaxed on failure: only another guess.
+            // Acquire: as in `adopt`; the signal publishes nothing. Relaxed on failure: the value is only
+            // another guess.
             let swapped =
                 self.0
                     .compare_exchange_weak(old, new, Ordering::Acquire, Ordering::Relaxed);

@@ -1,22 +1,26 @@
-//! The header of a segment: identity, owner's part, remote part, each on cache lines of its own.
+//! The header of a segment: identity, owner part and remote part, each on cache lines of its own.
 //!
 //! ```text
-//! line 0    identity   span, stride, bin, capacity, arena      written by the claimer, then fixed; read by any thread
-//!           owners     which heap owns it, and which pool      written by an owner, read by any thread
-//! line 1    owner      slots on the list of its segment, bump position, links     owner only
-//! line 2-3  remote     RemoteWord, pending list link                  any thread
-//! then the slots, the first one aligned for every layout of the stride
+//! line 0    identity   span, stride, bin, capacity, arena     written when claimed, then constant; read by any thread
+//!           owners     the heap and the pool of the segment   written by an owner, read by any thread
+//! line 1    owner      returned slots, bump position, links   owning thread only
+//! line 2-3  remote     RemoteWord, pending link               any thread
+//! then the slots; the first one is aligned for every layout of the stride
 //!
-//! With the feature `hardened` a line before these is the shield, and a byte per slot lies before the first one.
+//! The feature `hardened` adds the shield on a line before these, and a byte per slot before the first slot.
 //! ```
 //!
-//! A segment is as large as it is aligned, so masking a slot's address finds its header. The pointer that is masked
-//! comes from the arena's mapping, never from a reference to a value, and so may reach the header.
+//! The size of a segment equals its alignment. So masking a slot's address yields its header. The masked
+//! pointer has the provenance of the arena's mapping and never comes from a reference to a value. So it may
+//! reach the header.
 //!
-//! A slot is *on the list of its segment* when it is on its segment's own list. Always holds, for the owner:
-//! `returned <= bumped <= capacity`; slots neither on the list of its segment nor beyond the bump position are alive, in one of the bin's
-//! lists, in an remote-free buffer, or on the remote list; when `returned == bumped` there are none of these, and the segment is
-//! empty.
+//! A slot is *returned to its segment* when it is on the `returned` list of the segment. The owner part
+//! always satisfies:
+//!
+//! * `returned_len <= bumped <= capacity`.
+//! * A slot below the bump position that is not on the returned list is live, in a list of a bin (of this heap,
+//!   or of another that caches it), in a remote-free buffer, or on the remote list.
+//! * If `returned_len == bumped`, no such slot exists and the segment is empty.
 
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
@@ -31,36 +35,37 @@ use crate::memory::remote::{PendingNode, Purge, Pushed, RemoteWord, Taken};
 use crate::slot::free_list;
 use crate::slot::{self, Offset, SlotPtr};
 
-/// A heap or a pool, as far as a segment knows its owners: an address.
+/// A heap or a pool as the header of a segment names it: an address.
 #[derive(Debug)]
 pub(crate) struct OwnerId(());
 
-/// The segments of one heap, or, if it is `pool_wide`, of all heaps of one pool. Null is of none.
+/// The segments whose slots a bin may cache: those of one heap or, if `pool_wide`, of all heaps of one pool.
+/// With a null `owner` it contains no segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CacheScope {
     pub(crate) pool_wide: bool,
     pub(crate) owner: *mut OwnerId,
 }
 
-/// The arena that a segment was claimed from, as far as a segment knows it: an address.
+/// The arena of a segment as its header names it: an address.
 #[derive(Debug)]
 pub(crate) struct ArenaId(());
 
 /// Memory claimed for a segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claimed {
-    /// As large and as aligned as the span; contents arbitrary.
+    /// The memory. Its size and alignment are those of the span; its contents are arbitrary.
     pub(crate) memory: NonNull<u8>,
-    /// Where to release it.
+    /// The arena to release it to.
     pub(crate) arena: NonNull<ArenaId>,
 }
 
-/// The header.
+/// The header of a segment.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Segment {
     shield: Shield,
-    /// Its heap and its pool, as a [`CacheScope`] asks.
+    /// The heap and the pool, in the order that [`Segment::is_in`] indexes.
     owners: [AtomicPtr<OwnerId>; 2],
     alive: Alive,
     identity: Identity,
@@ -68,49 +73,50 @@ pub(crate) struct Segment {
     remote: CachePadded<RemotePart>,
 }
 
-/// What a segment is while it is in use.
+/// The constants of a segment in use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity {
-    /// Its size and alignment.
+    /// The size and alignment of the segment.
     pub(crate) span: Span,
     /// Bytes from one slot to the next.
     pub(crate) stride: usize,
-    /// Which bin of its heap it serves.
+    /// Index of the bin that the segment serves in its heap.
     pub(crate) bin: usize,
-    /// Slots in it.
+    /// Slots in the segment.
     pub(crate) capacity: usize,
     /// Bytes from the header to the first slot.
     first: usize,
     arena: NonNull<ArenaId>,
 }
 
-/// Owner only.
+/// The part that only the owning thread touches.
 #[derive(Debug)]
 #[repr(align(64))]
 struct OwnerPart {
-    /// Neighbours in the bin's list; `next` also links loose segments on their way to the arena.
+    /// The neighbours in the bin's list. `next` also links loose segments on their way to the arena.
     prev: Cell<Option<SegmentRef>>,
     next: Cell<Option<SegmentRef>>,
-    /// Slots on the list of its segment.
+    /// The slots returned to the segment.
     returned: Cell<Option<SlotPtr>>,
     returned_len: Cell<usize>,
-    /// Slots ever handed out: those beyond were never touched.
+    /// Slots that were ever handed out. Those beyond were never touched.
     bumped: Cell<usize>,
 }
 
-/// Any thread.
+/// The part that any thread touches.
 #[derive(Debug)]
 struct RemotePart {
     word: RemoteWord,
-    /// The next segment in the pending list: written by whoever turned QUEUED on, read by the owner before it takes.
+    /// The next segment in the pending list. The thread that turned QUEUED on writes it; the owner reads it
+    /// before it takes the remote list.
     pending_link: UnsafeCell<*mut Segment>,
 }
 
 /// Bytes of the header.
 const HEADER_BYTES: usize = size_of::<Segment>();
 
-/// A segment in use. Whoever makes one promises that the segment is in use for as long as the copy is used; the
-/// header it leads to is written through cells and atomics only.
+/// A segment in use. The code that creates one guarantees that the segment stays in use while the copy is
+/// used. All writes to the header go through cells and atomics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub(crate) struct SegmentRef(NonNull<Segment>);
@@ -120,15 +126,15 @@ impl Deref for SegmentRef {
 
     #[inline(always)]
     fn deref(&self) -> &Segment {
-        // SAFETY: the maker promised that the segment is in use, so its header is initialised, and every field that
-        // changes meanwhile is a cell or an atomic.
+        // SAFETY: `SegmentRef` guarantees that the segment is in use, so the header is initialised; every
+        // field that changes meanwhile is a cell or an atomic, so a shared reference is sound.
         let segment = unsafe { self.0.as_ref() };
         segment.alive.used();
         segment
     }
 }
 
-/// Bytes from a segment's start to its first slot: the header, and what the shield keeps for each slot.
+/// Bytes from a segment's start to its first slot: the header and the shield's bytes for each slot.
 const fn head_bytes(stride: usize) -> usize {
     let room = Span::of(stride).bytes() - HEADER_BYTES;
     first_slot(HEADER_BYTES + Shield::states_bytes(room, stride), stride)
@@ -147,11 +153,11 @@ impl SegmentRef {
     ///
     /// # Safety
     ///
-    /// `slot` is a slot of a segment of this span that is in use, with the provenance of the arena.
+    /// `slot` is a slot of a segment in use of this span, and has the provenance of the arena.
     #[inline(always)]
     pub(crate) unsafe fn of(slot: SlotPtr, span: Span) -> Self {
         let header = slot.as_ptr().map_addr(|addr| addr & !(span.bytes() - 1));
-        // SAFETY: a segment never starts at address zero.
+        // SAFETY: no segment starts at address zero.
         Self(unsafe { NonNull::new_unchecked(header.cast()) })
     }
 
@@ -180,17 +186,17 @@ impl SegmentRef {
             first, capacity, ..
         } = identity;
         let memory = claimed.memory;
-        // SAFETY: the caller owns the memory; what the shield keeps lies between the header and the first slot.
+        // SAFETY: the caller owns the memory; the shield's bytes lie between the header and the first slot.
         let shield = unsafe { Shield::new(memory, HEADER_BYTES, first, stride, capacity, bin) };
-        // SAFETY: the caller owns the memory, which is larger than a header.
+        // SAFETY: the caller owns the memory, which is larger than a header and aligned for one.
         unsafe { header.write(Segment::new([heap, pool], identity, shield)) };
-        // SAFETY: the slots begin behind the header.
+        // SAFETY: the slots begin behind the header, within the same mapping.
         let slots = unsafe { claimed.memory.add(HEADER_BYTES) };
         checker::shut(slots, identity.span.bytes() - HEADER_BYTES);
         Self(header)
     }
 
-    /// Ends the segment: the memory it was made in, to be released or made a segment again.
+    /// Ends the segment. Returns its memory, to be released or reused for another segment.
     pub(crate) fn end(self) -> Claimed {
         self.alive.ended();
         self.shield.end();
@@ -207,37 +213,38 @@ impl SegmentRef {
 
     #[inline(always)]
     fn at(self, bytes: usize) -> SlotPtr {
-        // SAFETY: the callers stay within the segment, whose mapping the header pointer may reach as a whole.
+        // SAFETY: the callers stay within the segment, and the header pointer has the provenance of the whole
+        // mapping.
         unsafe { self.0.byte_add(bytes).cast() }
     }
 
-    /// The slot's place in its segment.
+    /// The offset of a slot in its segment.
     #[inline(always)]
     pub(crate) fn offset_of(slot: SlotPtr, span: Span) -> Offset {
         Offset::new((slot.addr().get() & (span.bytes() - 1)) >> span.offset_shift())
     }
 
-    /// The slot at a place.
+    /// The slot at an offset.
     #[inline]
     pub(crate) fn slot_at(self, offset: Offset) -> SlotPtr {
         self.slots()(offset)
     }
 
-    /// Finds the slots at many places.
+    /// Returns a function from offsets to slots, for many offsets.
     #[inline]
     pub(crate) fn slots(self) -> impl Fn(Offset) -> SlotPtr {
         let shift = self.identity.span.offset_shift();
         move |offset| self.at(offset.units() << shift)
     }
 
-    /// The number of a slot, for checks.
+    /// The index of a slot, for checks. `None` if no slot starts there.
     pub(crate) fn index_of(self, slot: SlotPtr) -> Option<usize> {
         let bytes = (slot.addr().get() - self.0.addr().get()).checked_sub(self.identity.first)?;
         let exact = bytes % self.identity.stride == 0;
         exact.then_some(bytes / self.identity.stride)
     }
 
-    /// Puts a slot on the list of its segment; true when the segment is now empty.
+    /// Returns a slot to its segment. True if the segment is now empty.
     ///
     /// # Safety
     ///
@@ -245,15 +252,15 @@ impl SegmentRef {
     #[inline]
     pub(crate) unsafe fn return_slot(self, slot: SlotPtr) -> bool {
         let owner = &self.owner;
-        // SAFETY: the caller gives the slot up.
+        // SAFETY: the caller gives up the slot, so no other thread touches its bytes.
         unsafe { slot::set_link(slot, owner.returned.get()) };
         owner.returned.set(Some(slot));
         owner.returned_len.set(owner.returned_len.get() + 1);
         owner.returned_len.get() == owner.bumped.get()
     }
 
-    /// Takes at most `most` linked slots, from home or else from beyond the bump position, where a run of them is
-    /// linked in the order of addresses. Owner only.
+    /// Takes at most `most` linked slots: from the returned list or, if that is empty, from beyond the bump
+    /// position. The latter are linked in the order of addresses. Owner only.
     pub(crate) fn pop_chain(self, most: usize) -> Option<(SlotPtr, usize)> {
         match self.owner.returned.get() {
             Some(head) => Some(self.pop_returned(head, most)),
@@ -269,7 +276,8 @@ impl SegmentRef {
         let rest = if all {
             None
         } else {
-            // SAFETY: the owner's list has more than `len` slots, and `len` is not 0, for the list has a head.
+            // SAFETY: the owner's list has more than `len` slots, and `len` is not 0 because the list has a
+            // head.
             unsafe { free_list::cut(head, len) }
         };
         owner.returned.set(rest);
@@ -305,12 +313,13 @@ impl SegmentRef {
         (slot(0), len)
     }
 
-    /// Frees a chain of slots to the segment's owner, or begins a purge if these are the last ones and `purges` says
-    /// so.
+    /// Pushes a chain of slots on the remote list. If these are the last live slots and `purges` returns
+    /// true, begins a purge instead.
     ///
     /// # Safety
     ///
-    /// The chain's batch nodes hold `count` slots of this segment that the caller gives up, `tail` is the oldest.
+    /// The caller gives up `count` slots of this segment. The batch nodes of the chain name all of them, and
+    /// `tail` is the oldest batch node.
     pub(crate) unsafe fn push_remote(
         self,
         head: Offset,
@@ -319,28 +328,28 @@ impl SegmentRef {
         purges: impl FnMut(usize) -> bool,
     ) -> Pushed {
         self.remote.word.push(head, count, purges, |next| {
-            // SAFETY: until the push succeeds the batch nodes are the caller's.
+            // SAFETY: until the push succeeds, the caller owns the batch nodes.
             unsafe { slot::set_node_next(tail, self.identity.stride, next) }
         })
     }
 
-    /// Says that the pages of the slots are gone.
+    /// Marks the pages of the slots as purged.
     ///
     /// # Safety
     ///
-    /// The caller's push began the purge, and it gave the pages back.
+    /// The caller's push began the purge, and the caller has purged the pages.
     pub(crate) unsafe fn finish_purge(self, purge: Purge) -> Pushed {
         self.remote.word.finish_purge(purge)
     }
 
-    /// The whole pages, of so many bytes, that hold nothing but slots; possibly none.
+    /// The whole pages, of `page` bytes each, that contain only slots. There may be none.
     fn slot_pages(self, page: usize) -> (NonNull<u8>, usize) {
         let before = self.identity.first.next_multiple_of(page);
         let before = before.min(self.identity.span.bytes());
         (self.at(before).cast(), self.identity.span.bytes() - before)
     }
 
-    /// Makes a segment whose slots were purged one whose slots were never handed out.
+    /// Resets a purged segment: it is as if no slot was ever handed out.
     ///
     /// # Safety
     ///
@@ -354,19 +363,19 @@ impl SegmentRef {
         self.each_slot(slot::erase);
     }
 
-    /// Gives the whole pages of the slots, of so many bytes each, back; what they held is lost.
+    /// Purges the whole pages of the slots, of `page` bytes each. Their contents are lost.
     ///
     /// # Safety
     ///
-    /// Every slot is free, and nobody else may touch any of them.
+    /// Every slot is free, and no other thread touches any of them.
     pub(crate) unsafe fn purge(self, page: usize, purge: unsafe fn(NonNull<u8>, usize)) {
         let (pages, bytes) = self.slot_pages(page);
         self.each_slot(slot::erase);
-        // SAFETY: guaranteed by the caller; the range is whole pages of the segment's.
+        // SAFETY: guaranteed by the caller; the range consists of whole pages of the segment.
         unsafe { purge(pages, bytes) };
     }
 
-    /// Has the whole pages of the slots, of so many bytes each, provided now.
+    /// Makes the whole pages of the slots, of `page` bytes each, resident now.
     ///
     /// # Safety
     ///
@@ -374,12 +383,12 @@ impl SegmentRef {
     pub(crate) unsafe fn touch(self, page: usize, touch: unsafe fn(NonNull<u8>, usize)) {
         let (pages, bytes) = self.slot_pages(page);
         checker::open(pages, bytes);
-        // SAFETY: guaranteed by the caller; the range is whole pages of the segment's.
+        // SAFETY: guaranteed by the caller; the range consists of whole pages of the segment.
         unsafe { touch(pages, bytes) };
         checker::shut(pages, bytes);
     }
 
-    /// In the models only, where slots are few and watched.
+    /// Visits each slot, in the models only, where slots are few and watched.
     fn each_slot(self, visit: impl Fn(SlotPtr)) {
         if cfg!(segment_pool_loom) {
             let Identity {
@@ -428,15 +437,17 @@ impl Segment {
         &self.identity
     }
 
-    /// Whether it is one of the cache scope's, which is the asker's own heap or pool, or null.
+    /// Whether the segment is in the cache scope, whose owner is the calling thread's heap, its pool, or
+    /// null.
     #[inline(always)]
     pub(crate) fn is_in(&self, cache_scope: CacheScope) -> bool {
-        // Relaxed: a thread finds its own heap here only if it, or the heap's owner before it, wrote that; any other
-        // value only says "not mine". The pool was written before any slot was handed out.
+        // Relaxed: a thread finds its own heap here only if it, or an earlier owner of the heap, wrote that
+        // value. Any other value only means "not this heap". The pool was written before any slot was handed
+        // out.
         self.owners[usize::from(cache_scope.pool_wide)].load(Ordering::Relaxed) == cache_scope.owner
     }
 
-    /// The heap, for the question whether it is the asker's own.
+    /// The heap, only for comparison with the caller's own.
     #[inline(always)]
     pub(crate) fn heap(&self) -> *mut OwnerId {
         self.owners[0].load(Ordering::Relaxed) // Relaxed: as in `is_in`
@@ -447,35 +458,37 @@ impl Segment {
         self.owners[1].load(Ordering::Relaxed) // Relaxed: as in `is_in`
     }
 
-    /// The heap, to be used. The caller holds a slot of the segment, or the segment out of a pending list.
+    /// The heap, for access to it. The caller holds a slot of the segment, or holds the segment itself after
+    /// it left a pending list.
     pub(crate) fn heap_to_enter(&self) -> *mut OwnerId {
-        // Acquire: from the Release in `set_heap`, the making of that heap; and after a push, a heap that owned the
-        // segment then or later.
+        // Acquire: the initialisation of that heap, from the Release in `set_heap`. After a push, the value
+        // is a heap that owned the segment then or later.
         self.owners[0].load(Ordering::Acquire)
     }
 
-    /// The segment before it in a list, if the list has two ends. Owner only.
+    /// The previous segment in a doubly linked list. Owner only.
     pub(crate) fn prev(&self) -> &Cell<Option<SegmentRef>> {
         &self.owner.prev
     }
 
-    /// The segment after it in a list. Owner only.
+    /// The next segment in a list. Owner only.
     pub(crate) fn next(&self) -> &Cell<Option<SegmentRef>> {
         &self.owner.next
     }
 
-    /// Moves the segment to another heap. By an owner of both.
+    /// Moves the segment to another heap. The caller owns both heaps.
     pub(crate) fn set_heap(&self, heap: *mut OwnerId) {
         // Release: to `heap_to_enter`.
         self.owners[0].store(heap, Ordering::Release);
     }
 
-    /// Whether there is a slot to take without asking anybody. Owner only.
+    /// Whether `pop_chain` would return slots: some were returned to the segment or never handed out. Owner
+    /// only.
     pub(crate) fn has_room(&self) -> bool {
         self.owner.returned.get().is_some() || self.owner.bumped.get() < self.identity.capacity
     }
 
-    /// Whether no slot is anywhere but on the list of its segment. Owner only.
+    /// Whether every slot below the bump position was returned to the segment. Owner only.
     pub(crate) fn is_empty(&self) -> bool {
         self.owner.returned_len.get() == self.owner.bumped.get()
     }
@@ -484,7 +497,8 @@ impl Segment {
         self.owner.bumped.get()
     }
 
-    /// The slots on the list of its segment, as many as the list says it has, for a damaged one may have no end. Owner only.
+    /// The slots returned to the segment. The iterator stops at the recorded length, because a damaged list
+    /// may have no end. Owner only.
     pub(crate) fn returned(&self) -> impl Iterator<Item = SlotPtr> {
         free_list::chain(self.owner.returned.get()).take(self.owner.returned_len.get())
     }
@@ -494,25 +508,26 @@ impl Segment {
     }
 }
 
-// SAFETY: the link is in the remote part, written below only; headers are aligned far beyond 4.
+// SAFETY: the link is a field of the remote part that only `set_pending_link` writes; headers are aligned far
+// beyond 4.
 unsafe impl PendingNode for Segment {
     unsafe fn set_pending_link(this: NonNull<Self>, next: *mut Self) {
         // SAFETY: the caller turned QUEUED on, so the segment is in use.
         let link = unsafe { &this.as_ref().remote.pending_link };
-        // SAFETY: whoever turned QUEUED on has the link to itself.
+        // SAFETY: the thread that turned QUEUED on has exclusive access to the link.
         link.with_mut(|link| unsafe { link.write(next) });
     }
 
     unsafe fn pending_link(this: NonNull<Self>) -> *mut Self {
         // SAFETY: QUEUED is on, so the segment is in use.
         let link = unsafe { &this.as_ref().remote.pending_link };
-        // SAFETY: the caller took the node and has not turned QUEUED off, so nobody writes the link.
+        // SAFETY: the caller took the node and has not turned QUEUED off, so no thread writes the link.
         link.with(|link| unsafe { link.read() })
     }
 }
 
 impl From<NonNull<Segment>> for SegmentRef {
-    /// As for any maker of a reference: the segment is in use as long as the copy is used.
+    /// The caller guarantees that the segment is in use while the copy is used.
     fn from(segment: NonNull<Segment>) -> Self {
         Self(segment)
     }

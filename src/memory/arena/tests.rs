@@ -4,7 +4,8 @@ use super::{Arenas, Entry};
 use crate::ground::sync::Ordering;
 
 impl Arenas {
-    /// Forgets all arenas and what was added to the tables. For a process in which no other thread uses any.
+    /// Forgets all arenas and the blocks added to the tables. For a process in which no other thread uses any
+    /// of them.
     pub(crate) fn start_anew(&self) {
         // Relaxed (all): no other thread runs.
         for table in [&self.small, &self.medium, &self.large] {
