@@ -1,18 +1,24 @@
-//! A batch of freed slots: how it is collected, written into some of these slots, and read back.
+//! A batch of freed slots: it is collected, written into some of these slots, and read back by the segment's
+//! owner.
 //!
-//! A batch is a list of places in one segment, in the order in which they were freed. What is freed in the order of
-//! addresses, as what was made in that order often is, makes one *run*: the first place, and how many follow. When the
-//! batch is sent the runs go into a *batch node*: the slot freed last, or, when it cannot hold all of them, one more for
-//! each that overflows, whose first slot it is. So most of a batch is never touched by the thread that frees it.
+//! A batch is a list of offsets in one segment, in the order of the frees. Adjacent slots freed in the order
+//! of addresses form one *run*: the first offset and a length. Objects are often freed in the order in which
+//! they were allocated, so runs are common. When the batch is sent, its runs are written into a *batch node*:
+//! the slot freed last. If that slot cannot hold all runs, the first slot of each run that overflows becomes
+//! one more batch node. So the freeing thread never touches most slots of a batch.
 //!
 //! ```text
-//! freed:     a a+1 a+2 | c c+1 | d     if a batch node had room for one run:
+//! freed:        a a+1 a+2 | c c+1 | d     if a batch node had room for one run:
 //! batch nodes:  [c] holds (a, 3)
-//!            [d] holds (c+1, 1)        the newest is the head of the list: [d] -> [c] -> older batches
+//!               [d] holds (c+1, 1)        the newest is the head of the list: [d] -> [c] -> older batches
 //! ```
 //!
-//! Who may touch a batch node: the freeing thread until its compare-and-swap publishes the chain, the segment's owner after
-//! taking it.
+//! An [`OpenBatch`] belongs to one thread. A batch node belongs to the freeing thread until its
+//! compare-and-swap publishes the chain. After that it belongs to the segment's owner, which reads it after
+//! taking the list.
+//!
+//! Always holds: all slots of a batch are in one segment, no slot is in it twice, and `room` plus the number
+//! of its slots is the batch size of the stride.
 
 use core::cell::Cell;
 
@@ -21,27 +27,27 @@ use crate::memory::remote::Listed;
 use crate::memory::segment::{Identity, SegmentRef};
 use crate::slot::{self, MOST_RUNS, Offset, Run, SlotPtr};
 
-/// Slots of one segment that are collected to be sent home. One thread's.
+/// Freed slots of one segment that will be sent together. Used by one thread.
 #[derive(Debug)]
 pub(crate) struct OpenBatch {
-    /// The slot freed last, which is in no run: it will be the newest batch node.
+    /// The slot freed last. It is in no run: it becomes the newest batch node.
     last: Cell<Option<Offset>>,
-    /// The run that may still get longer.
+    /// The run that may still grow.
     tail: Cell<Option<Run>>,
-    /// Where the slot would be that makes it longer; 0, where none is, before there is one.
+    /// The offset that would extend the tail. It is 0, which is no slot's offset, before there is a tail.
     next: Cell<u16>,
-    /// Units from one slot to the next.
+    /// Offset units from one slot to the next.
     step: Cell<u16>,
-    /// Slots that fit before the batch must be sent.
+    /// Slots that still fit before the batch must be sent.
     room: Cell<u8>,
     /// Runs before the tail.
     len: Cell<u8>,
-    /// The slots freed before those.
+    /// The runs before the tail. They hold the slots freed earlier.
     runs: [Cell<Option<Run>>; BATCH_SLOTS - 1],
 }
 
 impl OpenBatch {
-    /// One that is to be opened.
+    /// An unopened batch.
     pub(crate) const fn new() -> Self {
         Self {
             last: Cell::new(None),
@@ -54,7 +60,7 @@ impl OpenBatch {
         }
     }
 
-    /// Begins an empty batch for slots of this segment.
+    /// Starts an empty batch for slots of this segment.
     pub(crate) fn open(&self, segment: SegmentRef) {
         let Identity { span, stride, .. } = *segment.identity();
         self.last.set(None);
@@ -65,13 +71,13 @@ impl OpenBatch {
         self.len.set(0);
     }
 
-    /// Slots that fit before the batch must be sent.
+    /// Slots that still fit before the batch must be sent.
     #[inline(always)]
     pub(crate) fn room(&self) -> usize {
         usize::from(self.room.get())
     }
 
-    /// Adds a slot. There must be room.
+    /// Adds a slot. The batch must have room.
     #[inline(always)]
     pub(crate) fn push(&self, offset: Offset) {
         self.room.set(self.room.get() - 1);
@@ -80,7 +86,7 @@ impl OpenBatch {
         }
     }
 
-    /// Makes the tail longer by a slot, or begins another.
+    /// Extends the tail by a slot, or starts a new tail.
     #[inline(always)]
     fn add(&self, offset: Offset) {
         let units = offset.units() as u16;
@@ -102,12 +108,12 @@ impl OpenBatch {
         }
     }
 
-    /// How many slots there are, all of this segment.
+    /// The number of slots. The segment is that of the batch.
     pub(crate) fn slots(&self, segment: SegmentRef) -> usize {
         batch_slots(segment.identity().stride) - self.room()
     }
 
-    /// The slots' places, in no particular order.
+    /// The offsets of the slots, in no particular order.
     pub(crate) fn offsets(&self) -> impl Iterator<Item = Offset> {
         let step = usize::from(self.step.get());
         let runs = self.runs().iter().filter_map(Cell::get);
@@ -117,48 +123,49 @@ impl OpenBatch {
         self.last.get().into_iter().chain(behind)
     }
 
-    /// Those before the tail.
+    /// The runs before the tail.
     fn runs(&self) -> &[Cell<Option<Run>>] {
         &self.runs[..usize::from(self.len.get())]
     }
 
-    /// Writes the batch into its slots, and must be opened anew after; `None` if it has none.
+    /// Writes the batch into its slots. `None` if it is empty. The batch must be opened again before the next
+    /// use.
     ///
     /// # Safety
     ///
-    /// The caller owns the slots, all of them of this segment.
+    /// The caller owns the slots, and all of them are in this segment.
     pub(crate) unsafe fn write(&self, segment: SegmentRef) -> Option<Written> {
         let most = slot::runs_per_node(segment.identity().stride);
         self.end_tail();
         let (last, mut runs) = (self.last.get()?, self.runs());
         let mut written = None;
         while let Some(overflow) = runs.get(most).and_then(Cell::get) {
-            // SAFETY: the slots are the caller's, and so many runs fit.
-            written = Some(unsafe { carry(segment, overflow.first(), &runs[..most], written) });
+            // SAFETY: the caller owns the slots, and `most` runs fit in a batch node.
+            written = Some(unsafe { add_node(segment, overflow.first(), &runs[..most], written) });
             let rest = overflow.behind_first(self.step.get());
             runs[most].set(rest);
             runs = &runs[most + usize::from(rest.is_none())..];
         }
-        // SAFETY: as above.
-        Some(unsafe { carry(segment, last, runs, written) })
+        // SAFETY: as above; at most `most` runs are left.
+        Some(unsafe { add_node(segment, last, runs, written) })
     }
 }
 
-/// A batch as its slots say it.
+/// A batch that was written into its slots.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Written {
     /// The batch node written last: the head of the chain.
     pub(crate) newest: Offset,
-    /// The batch node written first, which is to point to what was freed before.
+    /// The batch node written first. The push links it to the older batches.
     pub(crate) oldest: SlotPtr,
 }
 
-/// Makes a slot the batch node of these runs, in front of those that were written before.
+/// Turns a slot into the batch node of these runs, in front of the nodes written before.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, which is of this segment, and the runs fit.
-unsafe fn carry(
+/// The caller owns the slot, which is in this segment, and the runs fit.
+unsafe fn add_node(
     segment: SegmentRef,
     node: Offset,
     runs: &[Cell<Option<Run>>],
@@ -174,10 +181,10 @@ unsafe fn carry(
     }
 }
 
-/// Slots in a run, on average, below which a list is scattered.
+/// A list counts as scattered if its runs have fewer slots than this on average.
 const SCATTERED: usize = 6;
 
-/// Whether the newest batch node's runs are short ones.
+/// Whether the runs of the newest batch node are short.
 ///
 /// # Safety
 ///
@@ -188,54 +195,54 @@ pub(crate) unsafe fn is_scattered(segment: SegmentRef, list: Listed) -> bool {
     };
     let stride = segment.identity().stride;
     let mut runs = [None; MOST_RUNS];
-    // SAFETY: the slot is a batch node on the list.
+    // SAFETY: the slot is a batch node on the list, which the caller took.
     let len = unsafe { slot::read_runs(node, stride, &mut runs) };
-    // SAFETY: it was read.
+    // SAFETY: the batch node was read, so it is open.
     unsafe { slot::close_node(node, stride) };
     let slots: usize = runs[..len].iter().flatten().map(|run| run.len()).sum();
     slots < len * SCATTERED
 }
 
-/// Calls `receive` with every slot of a list, the one freed first last: pushed on a free list, they come out in the order
-/// in which they were freed.
+/// Calls `receive` with every slot of a list. The slot freed first comes last, so slots pushed on a free list
+/// are popped in the order of the frees.
 ///
 /// # Safety
 ///
-/// The caller took the list of this segment, and may do with the slots what `receive` does.
+/// The caller took the list of this segment, so it owns the slots and may do with them what `receive` does.
 #[inline]
 pub(crate) unsafe fn each(segment: SegmentRef, list: Listed, mut receive: impl FnMut(SlotPtr)) {
     let slot_at = segment.slots();
     // SAFETY: guaranteed by the caller.
-    unsafe { each_place(segment, list, |offset| receive(slot_at(offset))) }
+    unsafe { each_offset(segment, list, |offset| receive(slot_at(offset))) }
 }
 
-/// As [`each`], with the slots' places.
+/// As [`each`], with the offsets of the slots.
 ///
 /// # Safety
 ///
 /// As for [`each`].
 #[inline]
-pub(crate) unsafe fn each_place(segment: SegmentRef, list: Listed, receive: impl FnMut(Offset)) {
-    // SAFETY: a batch node is the caller's, and was read.
+pub(crate) unsafe fn each_offset(segment: SegmentRef, list: Listed, receive: impl FnMut(Offset)) {
+    // SAFETY: the caller owns the batch node, which was read.
     let end = |node, stride| unsafe { slot::end_node(node, stride) };
     // SAFETY: guaranteed by the caller.
     unsafe { walk(segment, list, end, receive) }
 }
 
-/// As [`each_place`], of a list that stays.
+/// As [`each_offset`], of a list that stays where it is.
 ///
 /// # Safety
 ///
 /// The caller keeps the segment's owner from taking the list, and does not write to its slots.
 #[cfg(all(test, not(segment_pool_loom)))]
 pub(crate) unsafe fn peek(segment: SegmentRef, list: Listed, receive: impl FnMut(Offset)) {
-    // SAFETY: a batch node was read, and nobody else does.
+    // SAFETY: the batch node was read, and no other thread reads it.
     let close = |node, stride| unsafe { slot::close_node(node, stride) };
     // SAFETY: guaranteed by the caller.
     unsafe { walk(segment, list, close, receive) }
 }
 
-/// As [`each_place`], but for what `leave` does with each batch node that was read.
+/// As [`each_offset`]. Calls `finish` with each batch node that was read.
 ///
 /// # Safety
 ///
@@ -244,7 +251,7 @@ pub(crate) unsafe fn peek(segment: SegmentRef, list: Listed, receive: impl FnMut
 unsafe fn walk(
     segment: SegmentRef,
     list: Listed,
-    leave: impl Fn(SlotPtr, usize),
+    finish: impl Fn(SlotPtr, usize),
     mut receive: impl FnMut(Offset),
 ) {
     let Identity { span, stride, .. } = *segment.identity();
@@ -254,15 +261,15 @@ unsafe fn walk(
     while let Some(offset) = next {
         let node = slot_at(offset);
         let mut runs = [None; MOST_RUNS];
-        // SAFETY: the slot is a batch node on the list; `receive` gets it after this.
+        // SAFETY: the slot is a batch node on the list; `receive` gets it only after this.
         let len = unsafe { slot::read_runs(node, stride, &mut runs) };
         // SAFETY: as above.
         next = unsafe { slot::node_next(node) };
-        leave(node, stride);
+        finish(node, stride);
         receive(offset);
         for run in runs[..len].iter().rev().flatten() {
             for offset in run.offsets(step).rev() {
-                // SAFETY: the slot came with the list.
+                // SAFETY: the slot came with the list, so the caller owns it.
                 unsafe { slot::expect_untouched(slot_at(offset)) };
                 receive(offset);
             }

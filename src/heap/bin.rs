@@ -1,25 +1,30 @@
-//! One heap's slots of one stride: take and give back a slot; refill, spill, distribute.
+//! One heap's slots of one stride: allocate and free a slot; refill, spill, distribute.
 //!
 //! ```text
-//!   pop/push        spill (a full magazine, O(1))         distribute (slot by slot, only to release memory)
-//!  free list  <------------------------------>  full magazines  ------------------------------>  home lists of the segments
-//!      ^                                                                                            |
-//!      +------------------------------------- refill: a run of one segment -------------------------+
-//!      +---- some slots at a time ---- marks <---------- receive: a long remote list
+//!               spill (a full magazine, O(1))           distribute (slot by slot, only to release memory)
+//!   free list  <----------------------------->  full magazines  --------->  returned lists of the segments
+//!    ^  ^  ^                                                                              |
+//!    |  |  +------------------- refill: a run of slots of one segment --------------------+
+//!    |  +---- refill: some slots at a time ---- deferred list  <---- collect: a long remote list
+//!   pop/push
 //! ```
 //!
-//! Owner only, but for the counters. The free list mixes slots of all the bin's segments, because the slot freed last
-//! is in the cache, whichever segment it is in. Only when the full magazines holds more than half of the bin's slots are
-//! magazines taken apart and their slots brought home, two for each that is spilled; that goes on until an allocation wants
-//! a magazine back.
+//! Only the heap's owner touches a bin; any thread may read the counters. The free list mixes slots of all
+//! segments of the bin, because the slot freed last is in the cache whichever segment it belongs to. If the
+//! full magazines hold more than half of the bin's slots, spilling starts to drain them: each spill takes two
+//! magazines apart and returns their slots to the segments. Draining ends when an allocation takes a
+//! magazine.
 //!
-//! The lists may hold *foreign* slots: of another heap's segments of the same pool and stride, which this thread freed and
-//! kept. To their segments these are alive. Distributing notices them and sets them aside to be sent home. A thread begins
-//! to keep when it has sent many home, freed few of its own meanwhile, and has an empty full magazines. It ends with the second
-//! magazine that it hangs there, or when slots are brought home. So cached remote slots are at most three magazines.
+//! The lists may contain *cached remote slots*. These are slots of other heaps' segments, of the same pool
+//! and stride, which this thread freed and kept. To their segments they are live. `distribute` detects them
+//! and sets them aside to be sent to their segments. A thread starts to cache remote slots after it sent
+//! many, freed few of its own meanwhile, and has no full magazine. It stops with the second magazine that it
+//! spills, or when slots are returned to the segments. So a bin caches at most three magazines of remote
+//! slots.
 //!
-//! Held back at most: one magazine and an eighth in the free list, and in the full magazines half of the bin's slots or 2 MiB, whichever
-//! is more; marked, the slots of one remote list. The list `segments` keeps those with room in front.
+//! Free slots that a bin holds: at most one magazine and an eighth in the free list, half of the bin's slots
+//! or 2 MiB (whichever is more) in the full magazines, and the slots of one remote list in the deferred list.
+//! `segments` lists those with room first.
 
 use core::ptr::NonNull;
 
@@ -33,28 +38,30 @@ use crate::memory::segment::{CacheScope, OwnerId, SegmentRef};
 use crate::slot::free_list::{self, FreeList, FullMagazines};
 use crate::slot::{self, SlotPtr};
 
-/// Bytes of free slots in the full magazines below which nothing is brought home: what a second-level cache holds.
+/// Bytes of free slots in the full magazines below which no slot is returned to its segment: the size of a
+/// second-level cache.
 const FULL_BYTES: usize = 2 << 20;
 
-/// Slots that a thread sends home before it may begin to keep such. Few where operations are
-/// random, in the crate's own tests and the fuzzer: they would not come to more.
+/// Remote slots that a thread sends before it may start to cache them. Small in the crate's own tests and the
+/// fuzzer, whose random operations would not reach more.
 const WINDOW: usize = if cfg!(all(any(test, fuzzing), not(segment_pool_loom))) {
     64
 } else {
     8192
 };
-/// What the smallest batch counts as, in slots: its compare-and-swap and the owner's cold look are to be saved.
+/// The least that a batch counts for, in slots: caching saves its compare-and-swap and the owner's cold
+/// reads.
 const BATCH_COST: usize = 16;
 
-/// See the module. All zero bytes are a bin that was never used.
+/// See the module documentation. A bin of all zero bytes was never used.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Bin {
     free: FreeList,
-    /// The segments whose slots it takes while the free list is short.
+    /// The segments whose slots it caches while the free list is short.
     cache_scope: Cell<CacheScope>,
     full: FullMagazines,
-    /// A remote list that waits to be linked.
+    /// A remote list that is linked bit by bit.
     deferred: DeferredList,
     segments: SegmentList,
     stride: Cell<usize>,
@@ -65,21 +72,21 @@ pub(crate) struct Bin {
     retained: Cell<usize>,
     /// Slots in its segments, handed out or not.
     slots: Cell<usize>,
-    /// Whether the full magazines is being emptied.
+    /// Whether spilling returns full magazines to the segments.
     draining: Cell<bool>,
-    /// What the thread sent home to other heaps in the present window.
+    /// Slots that the thread sent to other heaps in the current window, small batches rounded up.
     sent: Cell<usize>,
-    /// Slots that had been freed here when the window began.
+    /// The number of slots freed here when the window began.
     window: Cell<u64>,
     counts: Counts,
 }
 
-/// What the bin's cold paths leave to the heap.
+/// What the bin's cold paths leave for the heap to handle.
 #[derive(Debug)]
 pub(crate) struct Leftovers {
     /// Segments that became empty.
     pub(crate) empty: Loose,
-    /// Slots that were found to be of other heaps' segments.
+    /// Slots found in the bin's lists that belong to other heaps' segments.
     pub(crate) remote: RemoteSlots,
 }
 
@@ -94,7 +101,7 @@ impl Leftovers {
     }
 }
 
-/// For the statistics: written by the owner, read by any thread.
+/// Statistics. The owner writes them; any thread reads them.
 #[derive(Debug)]
 pub(crate) struct Counts {
     pub(crate) segments: Counter,
@@ -102,9 +109,9 @@ pub(crate) struct Counts {
     pub(crate) batches: Counter,
     /// Remote lists that were taken.
     pub(crate) collects: Counter,
-    /// Slots freed here that were of other heaps' segments and went on to those, to be counted there.
+    /// Slots freed here that were sent on to other heaps' segments. Those heaps count their frees.
     sent_on: Counter,
-    /// One below the slots of a full free list: part of the equation for the allocations.
+    /// One less than the slots of a full free list. The number of allocations is computed from it.
     border: Counter,
 }
 
@@ -137,7 +144,7 @@ impl Bin {
         }
     }
 
-    /// Sets the stride and the heap of a bin that was never used, and where it may mark slots.
+    /// Sets the stride, the heap and the deferred list's bitmap of a bin that was never used.
     ///
     /// # Safety
     ///
@@ -164,25 +171,25 @@ impl Bin {
         }
     }
 
-    /// A free slot, if one is at hand.
+    /// Allocates a slot from the free list.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<SlotPtr> {
         self.free.pop()
     }
 
-    /// Frees a slot of a segment of the bin's cache scope, if the free list is short.
+    /// Frees a slot into the free list, if its segment is in the cache scope and the free list is short.
     ///
     /// # Safety
     ///
-    /// The caller owns the heap, and if the answer is true gives the slot up: if it is of this pool, it is of a bin with
-    /// this index.
+    /// The caller owns the heap and, if the answer is true, gives up the slot. If the slot is of this pool,
+    /// it is of a bin with this index.
     #[inline(always)]
     pub(crate) unsafe fn try_cache(&self, segment: SegmentRef, slot: SlotPtr) -> bool {
         // SAFETY: guaranteed by the caller.
         segment.is_in(self.cache_scope.get()) && unsafe { self.free.push_if_short(slot) }
     }
 
-    /// Notes that the thread is sending a batch of so many slots home, to another heap of the same pool.
+    /// Notes that the thread is sending a batch of `slots` slots to another heap of the same pool.
     pub(crate) fn note_sent(&self, slots: usize, pool: *mut OwnerId) {
         if self.heap.get().is_null() {
             return;
@@ -201,7 +208,7 @@ impl Bin {
         self.begin_window();
     }
 
-    /// Makes the heap's own segments the cache scope, until the next window says otherwise.
+    /// Narrows the cache scope to the heap's own segments and starts a new window.
     fn narrow_scope(&self) {
         self.cache_scope.set(CacheScope {
             pool_wide: false,
@@ -215,7 +222,7 @@ impl Bin {
         self.window.set(self.free.pushes());
     }
 
-    /// Frees a slot; true when the free list must be spilled.
+    /// Frees a slot. True if the free list must be spilled.
     ///
     /// # Safety
     ///
@@ -232,7 +239,7 @@ impl Bin {
         !self.free.is_empty()
     }
 
-    /// Fills the empty free list from the deferred slots. As with the full magazines, draining ends.
+    /// Fills the empty free list from the deferred list. Draining ends, as in `refill_from_magazines`.
     pub(crate) fn refill_from_deferred(&self) -> bool {
         let chain = self.deferred.pop_chain();
         if let Some((slots, len)) = chain {
@@ -242,7 +249,7 @@ impl Bin {
         chain.is_some()
     }
 
-    /// A slot of those that are marked, if the free list is empty.
+    /// Allocates a slot from the deferred list. The free list must be empty.
     #[inline(always)]
     pub(crate) fn pop_deferred(&self) -> Option<SlotPtr> {
         if self.refill_from_deferred() {
@@ -252,7 +259,7 @@ impl Bin {
         }
     }
 
-    /// Fills the empty free list from the full magazines. A thread that asks is not tearing down: draining ends.
+    /// Fills the empty free list with a full magazine. Draining ends, because the thread allocates.
     pub(crate) fn refill_from_magazines(&self) -> bool {
         let magazine = self.full.pop();
         self.draining.set(false);
@@ -292,8 +299,8 @@ impl Bin {
         self.counts.segments.sub(1);
     }
 
-    /// Puts a magazine of the full free list into the full magazines. Segments that become empty, as they may from then on, go
-    /// to `left`.
+    /// Moves a magazine from the full free list to the full magazines. Segments may become empty from then
+    /// on; they go to `left`.
     pub(crate) fn spill(&self, left: &Leftovers) {
         if self.cache_scope.get().pool_wide && self.full.magazines() > 0 {
             self.narrow_scope();
@@ -303,7 +310,7 @@ impl Bin {
             return;
         };
         if len == self.magazine.get() && slot::holds_magazine_link(self.stride.get()) {
-            // SAFETY: the free list's slots are given to the full magazines.
+            // SAFETY: the caller gives the slots of the free list to the full magazines.
             unsafe { self.full.push(slots) };
             self.drain(left);
         } else {
@@ -311,7 +318,8 @@ impl Bin {
         }
     }
 
-    /// Brings two magazines home if the full magazines has more than its share; deferred slots, when it has no more.
+    /// Returns the slots of two magazines to the segments if the full magazines hold more than their limit.
+    /// Returns deferred slots if no magazine is left.
     fn drain(&self, left: &Leftovers) {
         let held = self.full.magazines() * self.magazine.get();
         let small = FULL_BYTES / self.stride.get();
@@ -329,7 +337,7 @@ impl Bin {
         }
     }
 
-    /// Brings every slot of the free list and the full magazines home, and takes out the segments that are empty, those too of
+    /// Returns every slot of the bin's lists to its segment. Removes the empty segments, including those of
     /// which no slot was ever handed out.
     pub(crate) fn distribute_all(&self, left: &Leftovers) {
         self.narrow_scope();
@@ -353,19 +361,20 @@ impl Bin {
         }
     }
 
-    /// Brings at most so many deferred slots home, and returns how many these were.
+    /// Returns at most `most` deferred slots to their segment. Returns how many there were.
     fn return_deferred(&self, most: usize, left: &Leftovers) -> usize {
         let deferred = core::iter::from_fn(|| self.deferred.pop()).take(most);
         let return_slot = |(segment, slot)| {
-            // SAFETY: the slot was marked until now.
+            // SAFETY: the slot was in the deferred list until now, so the owner owns it.
             unsafe { slot::expect_untouched(slot) };
-            // SAFETY: as above, and its segment is the bin's while it has one.
+            // SAFETY: as above; the segment of the deferred list belongs to this bin while the list is not
+            // empty.
             unsafe { self.return_slot(segment, slot, left) };
         };
         deferred.map(return_slot).count()
     }
 
-    /// One below the slots of a full free list.
+    /// One less than the slots of a full free list.
     fn border(&self) -> usize {
         self.counts.border.get() as usize
     }
@@ -374,12 +383,13 @@ impl Bin {
         let span = Span::of(self.stride.get());
         let mut rest = Some(slots);
         while let Some(slot) = rest {
-            // SAFETY: the chain is the bin's own.
+            // SAFETY: the bin owns the chain.
             rest = unsafe { slot::link(slot) };
-            // SAFETY: the bin's slots are in segments of its stride, in use while a slot is not on the list of its segment.
+            // SAFETY: the bin's slots are in segments of its stride. A segment is in use while one of its
+            // slots is not returned to it.
             let segment = unsafe { SegmentRef::of(slot, span) };
             if segment.heap() == self.heap.get() {
-                // SAFETY: the slot just left the bin's lists, and the segment is the heap's own.
+                // SAFETY: the slot just left the bin's lists, and the segment belongs to this heap.
                 unsafe { self.return_slot(segment, slot, left) };
             } else {
                 self.counts.sent_on.add(1);
@@ -389,9 +399,12 @@ impl Bin {
         }
     }
 
+    /// Returns a slot to its segment and moves the segment within the bin's list, or out of it if it is empty
+    /// now.
+    ///
     /// # Safety
     ///
-    /// The segment is one of the bin's, and the caller gives up the slot, which is one of the segment's.
+    /// The segment belongs to this bin, and the caller gives up the slot, which is in that segment.
     #[inline]
     pub(crate) unsafe fn return_slot(&self, segment: SegmentRef, slot: SlotPtr, left: &Leftovers) {
         let had_room = segment.has_room();
@@ -404,8 +417,9 @@ impl Bin {
         }
     }
 
-    /// Takes the remote list of one of the bin's segments: if the free list is empty and the list is long, it is marked, and
-    /// else goes into the free list and, a magazine at a time, the full magazines. Returns how many slots these were.
+    /// Takes the remote list of one of the bin's segments. If the free list is empty and the list is long,
+    /// the list is deferred. Otherwise its slots go to the free list and, one magazine at a time, to the full
+    /// magazines. Returns the number of slots.
     ///
     /// # Safety
     ///
@@ -417,14 +431,14 @@ impl Bin {
         };
         // SAFETY: the list was taken above.
         if !self.has_free() && unsafe { self.deferred.suit(segment, list) } {
-            // SAFETY: as above.
+            // SAFETY: as above; `suit` returned true for the list.
             unsafe { self.deferred.defer(segment, list) };
             self.refill_from_deferred();
             return list.count;
         }
         let mut load = self.free.load();
         let receive = |slot| {
-            // SAFETY: the slots were on the list that was taken.
+            // SAFETY: the slots were on the list that was taken, so the owner owns them.
             if unsafe { load.push(slot) } {
                 load.store();
                 self.spill(left);
@@ -437,11 +451,12 @@ impl Bin {
         list.count
     }
 
-    /// Takes the remote list of one of the bin's segments straight home. Returns how many slots these were.
+    /// Takes the remote list of one of the bin's segments and returns its slots to the segment. Returns the
+    /// number of slots.
     ///
     /// # Safety
     ///
-    /// As for [`receive`](Self::receive).
+    /// As for [`collect_list`](Self::collect_list).
     pub(crate) unsafe fn collect_into_segment(
         &self,
         segment: SegmentRef,
@@ -451,16 +466,19 @@ impl Bin {
         let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
-        // SAFETY: the slots were on the list that was taken.
+        // SAFETY: the slots were on the list that was taken, so the owner owns them.
         let return_slot = |slot| unsafe { self.return_slot(segment, slot, left) };
         // SAFETY: the list was taken above.
         unsafe { batch::each(segment, list, return_slot) };
         list.count
     }
 
+    /// Takes the remote list of one of the bin's segments and counts it. `None` if there is no list to
+    /// unpack; a purged segment is removed from the bin here.
+    ///
     /// # Safety
     ///
-    /// As for [`receive`](Self::receive).
+    /// As for [`collect_list`](Self::collect_list).
     unsafe fn take_remote(&self, segment: SegmentRef, left: &Leftovers) -> Option<Listed> {
         // SAFETY: guaranteed by the caller.
         match unsafe { segment.take_remote() } {
@@ -471,7 +489,7 @@ impl Bin {
             Taken::Purging => None,
             Taken::Purged { batches } => {
                 self.count_remote(segment.identity().capacity, batches);
-                // SAFETY: PURGED was taken just now.
+                // SAFETY: the caller owns the segment, and PURGED was taken just now.
                 unsafe { segment.reset() };
                 self.remove(segment);
                 left.empty.push(segment);
@@ -486,7 +504,7 @@ impl Bin {
         self.counts.collects.add(1);
     }
 
-    /// Brings at most `most` magazines home; true when none is left in the bin's lists.
+    /// Returns at most `most` magazines of slots to their segments. True if the bin's lists are empty.
     pub(crate) fn distribute_some(&self, most: usize, left: &Leftovers) -> bool {
         for _ in 0..most {
             if self.return_deferred(self.magazine.get(), left) > 0 {
@@ -503,7 +521,7 @@ impl Bin {
         false
     }
 
-    /// Takes a segment with room out of a bin whose lists are empty.
+    /// Removes a segment with room from a bin whose lists are empty, and returns it.
     pub(crate) fn detach_segments(&self) -> Option<SegmentRef> {
         let segment = self.segments.front().filter(|segment| segment.has_room())?;
         self.remove(segment);
@@ -514,9 +532,9 @@ impl Bin {
         &self.counts
     }
 
-    /// Slots handed out, ever. Any thread may ask; the answer may lag.
+    /// Slots ever allocated. Any thread may call this; the answer may lag.
     pub(crate) fn allocations(&self) -> u64 {
-        // Its parts are read one after the other, so while they change the sum may fall below zero.
+        // The terms are read one after the other. While they change, the sum may fall below zero.
         let allocations = self.free.pops(self.counts.border.get());
         if allocations > u64::MAX / 2 {
             0
@@ -525,12 +543,14 @@ impl Bin {
         }
     }
 
-    /// Slots freed by the owner, ever, but for those it sent home since. Any thread may ask; the answer may lag.
+    /// Slots ever freed by the owner, without those sent on to other heaps. Any thread may call this; the
+    /// answer may lag.
     pub(crate) fn local_frees(&self) -> u64 {
         self.free.pushes().saturating_sub(self.counts.sent_on.get())
     }
 
-    /// The slots in the bin's own lists, as many as each says it has, for a damaged list may have no end. Owner only.
+    /// The slots in the bin's lists. Each list stops at its recorded length, because a damaged list may have
+    /// no end. Owner only.
     pub(crate) fn stock(&self) -> impl Iterator<Item = SlotPtr> {
         let free = self.free.iter().take(self.free.len(self.border()));
         let magazines = self.full.iter().take(self.full.magazines());
@@ -541,12 +561,12 @@ impl Bin {
         free.chain(self.deferred.iter()).chain(full)
     }
 
-    /// Owner only.
+    /// The stride, or 0 if the bin was never used. Owner only.
     pub(crate) fn stride(&self) -> usize {
         self.stride.get()
     }
 
-    /// Owner only.
+    /// The segments of the bin, those with room first. Owner only.
     pub(crate) fn segments(&self) -> impl Iterator<Item = SegmentRef> {
         self.segments.iter()
     }

@@ -1,21 +1,23 @@
-//! A remote list on its way into a free list: its slots marked in a bitmap, and linked some at a time, in the order of
-//! addresses.
+//! The deferred list of a bin: a remote list whose slots are marked in a bitmap and linked bit by bit, in the
+//! order of addresses.
 //!
 //! ```text
-//! remote list  --mark-->  1 1 0 1 1 1 0 1 1 1 1 1 0 1 ...        a bit for each place in the segment
-//!                         ^ taken: linked so far    ^ ahead: lines that were asked for
+//! remote list  --defer-->  1 1 0 1 1 1 0 1 1 1 1 1 0 1 ...       one bit per slot offset in the segment
+//!                          ^ taken: linked so far    ^ ahead: cache lines prefetched so far
 //! ```
 //!
-//! The lines of what another thread freed lie in that thread's caches. To link a long list at once is to wait for all of
-//! them before the first is used. Linked as they are needed, the slots would be waited for one by one. So a few are linked, and the
-//! lines of those that follow are asked for, for writing, which takes no time of the program. And what was freed in
-//! scattered runs, by several threads maybe, comes out in order, instead of ever more at random with a cache line for
-//! each object though four would fit.
+//! The cache lines of slots that another thread freed are in that core's caches. Linking a long list at once
+//! waits for all lines before the first slot can be used. Linking each slot on demand waits for each line in
+//! turn. So `pop_chain` links a few slots and prefetches, for writing, the lines of the slots that follow.
+//! The prefetches overlap with the program's own work. Slots freed in scattered runs, by several threads
+//! perhaps, come out in the order of addresses. Without this, their order would get more random with every
+//! round, until each object needs a cache line of its own where four would fit.
 //!
-//! Where more than two slots share a line and were freed in order, linking at once is faster, and is what the bin does.
+//! If more than two slots share a line and were freed in order, linking at once is faster. The bin does that.
 //!
-//! One thread's, the heap's owner. All zero bytes are marks that were never used. Always holds: every marked slot that was
-//! not taken is of `segment`, free, and in no other list. So the segment is in use until the last is taken.
+//! Only the heap's owner touches a `DeferredList`. A list of all zero bytes was never used. Always holds:
+//! every marked slot that was not taken is in `segment`, is free, and is in no other list. So the segment
+//! stays in use until the last slot is taken.
 
 use core::iter;
 use core::ptr::NonNull;
@@ -27,8 +29,8 @@ use crate::memory::remote::Listed;
 use crate::memory::segment::SegmentRef;
 use crate::slot::{self, Offset, Run, SlotPtr};
 
-/// Slots of a list from which on it is worth while to mark them. Few where lists are short: in the crate's own tests, the
-/// fuzzer and the models.
+/// Length from which a list is deferred. Small in the crate's own tests, the fuzzer and the models, where
+/// lists are short.
 pub(crate) const MANY: usize = if cfg!(segment_pool_loom) {
     2
 } else if cfg!(any(test, fuzzing)) {
@@ -36,23 +38,23 @@ pub(crate) const MANY: usize = if cfg!(segment_pool_loom) {
 } else {
     64
 };
-/// Stride from which on a slot has a cache line, or half of one, of its own.
+/// Stride from which each slot takes at least half of a cache line.
 const HALF_LINE: usize = 32;
-/// Slots whose lines are asked for before they are linked. As many as a core can wait for at once, about (Intel's since
-/// Skylake-X: 48 at the second-level cache).
+/// Slots whose lines are prefetched before they are linked. About the number of misses a core can have in
+/// flight (Intel since Skylake-X: 48 at the second-level cache).
 const AHEAD: usize = 32;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub(crate) struct DeferredList {
-    /// None before [`prepare`](Self::prepare).
+    /// The bitmap. `None` before [`prepare`](Self::prepare).
     places: Cell<Option<NonNull<Places>>>,
     segment: Cell<Option<SegmentRef>>,
     taken: Cell<Scan>,
     ahead: Cell<Scan>,
 }
 
-/// The places of a segment that batches of several slots can name, a bit each.
+/// One bit for each offset that a batch of several slots can name in a segment.
 #[derive(Debug)]
 pub(crate) struct Places([core::cell::Cell<u64>; Self::WORDS]);
 
@@ -76,12 +78,12 @@ impl Places {
     }
 }
 
-/// A walk over places in their order.
+/// An iteration over set bits, in the order of offsets.
 #[derive(Debug, Clone, Copy)]
 struct Scan {
-    /// The word to look at next.
+    /// Index of the next word to read.
     word: usize,
-    /// What is left of the one before.
+    /// The bits of the previous word that are still to visit.
     rest: u64,
 }
 
@@ -112,16 +114,16 @@ impl DeferredList {
         }
     }
 
-    /// Says where the bits are to be. Once, before anything is marked.
+    /// Sets the memory of the bitmap. Called once, before any list is deferred.
     ///
     /// # Safety
     ///
-    /// The memory lives as long as this, and is this one's alone. Any contents will do.
+    /// The memory lives as long as this list, and only this list uses it. Its contents are arbitrary.
     pub(crate) unsafe fn prepare(&self, places: NonNull<Places>) {
         self.places.set(Some(places));
     }
 
-    /// Whether a list should be marked here.
+    /// Whether a list should be deferred here.
     ///
     /// # Safety
     ///
@@ -139,19 +141,20 @@ impl DeferredList {
     ///
     /// # Safety
     ///
-    /// As for [`batch::each`]; the list [suits](Self::suit), and its slots are given up.
+    /// As for [`batch::each`]. [`suit`](Self::suit) returned true for the list, and the caller gives up its
+    /// slots.
     pub(crate) unsafe fn defer(&self, segment: SegmentRef, list: Listed) {
         let places = self.places();
         places.clear();
         // SAFETY: guaranteed by the caller.
-        unsafe { batch::each_place(segment, list, |place| places.add(place)) };
+        unsafe { batch::each_offset(segment, list, |offset| places.add(offset)) };
         self.segment.set(Some(segment));
         self.taken.set(Scan::START);
         self.ahead.set(Scan::START);
-        self.ask_for(segment, AHEAD);
+        self.prefetch(segment, AHEAD);
     }
 
-    /// The next slot.
+    /// Takes the next slot.
     pub(crate) fn pop(&self) -> Option<(SegmentRef, SlotPtr)> {
         let segment = self.segment.get()?;
         let mut taken = self.taken.get();
@@ -163,7 +166,7 @@ impl DeferredList {
         next.map(|offset| (segment, segment.slot_at(offset)))
     }
 
-    /// The next slots, linked, and how many they are.
+    /// Takes the next slots, linked. Returns the first one and their number.
     pub(crate) fn pop_chain(&self) -> Option<(SlotPtr, usize)> {
         let (segment, first) = self.pop()?;
         let chunk = chunk_slots(segment.identity().stride);
@@ -171,7 +174,8 @@ impl DeferredList {
         let (slot_at, places, mut taken) = (segment.slots(), self.places(), self.taken.get());
         for offset in iter::from_fn(|| taken.next(places)).take(chunk - 1) {
             let slot = slot_at(offset);
-            // SAFETY: the slot was marked, and is on its way to the caller.
+            // SAFETY: the slot was marked, so it is free and only this list named it; the caller gets it
+            // next.
             unsafe { link(last, Some(slot)) };
             last = slot;
             len += 1;
@@ -179,19 +183,19 @@ impl DeferredList {
         self.taken.set(taken);
         // SAFETY: as above.
         unsafe { link(last, None) };
-        self.ask_for(segment, len);
+        self.prefetch(segment, len);
         Some((first, len))
     }
 
-    /// Asks for the lines of some more slots.
-    fn ask_for(&self, segment: SegmentRef, slots: usize) {
+    /// Prefetches the lines of the next `slots` slots that were not prefetched yet.
+    fn prefetch(&self, segment: SegmentRef, slots: usize) {
         let (slot_at, places, mut ahead) = (segment.slots(), self.places(), self.ahead.get());
         let more = iter::from_fn(|| ahead.next(places)).take(slots);
-        more.for_each(|offset| slot::ask_for(slot_at(offset)));
+        more.for_each(|offset| slot::prefetch(slot_at(offset)));
         self.ahead.set(ahead);
     }
 
-    /// The slots that were not taken.
+    /// The marked slots that were not taken.
     pub(crate) fn iter(&self) -> impl Iterator<Item = SlotPtr> {
         let mut rest = self.taken.get();
         let segment = self.segment.get().into_iter();
@@ -205,12 +209,12 @@ impl DeferredList {
 
     fn places(&self) -> &Places {
         let places = self.places.get().expect("prepared with the bin");
-        // SAFETY: they live as long as this, and anything is bits.
+        // SAFETY: the memory lives as long as this list and belongs to it alone; any bytes are valid bits.
         unsafe { places.as_ref() }
     }
 }
 
-/// Slots that are linked at a time: 512 bytes, and eight at least, but no more than a free list may have.
+/// Slots linked at a time: 512 bytes, at least eight slots, and at most one magazine.
 fn chunk_slots(stride: usize) -> usize {
     if cfg!(segment_pool_loom) {
         return 1;
@@ -218,9 +222,11 @@ fn chunk_slots(stride: usize) -> usize {
     (512 / stride).max(8).min(magazine_slots(stride))
 }
 
+/// Links a marked slot.
+///
 /// # Safety
 ///
-/// The caller owns the slot, which was in no list since it was freed but for the remote one.
+/// The caller owns the slot, which was in no list but the remote list since it was freed.
 unsafe fn link(slot: SlotPtr, next: Option<SlotPtr>) {
     // SAFETY: guaranteed by the caller.
     unsafe { slot::expect_untouched(slot) };

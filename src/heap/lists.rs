@@ -1,13 +1,14 @@
-//! Lists of segments, and of slots, on their way from one place to another.
+//! Lists of segments and of slots in transit.
 //!
-//! | list | of what | linked by |
+//! | list | elements | linked by |
 //! |---|---|---|
 //! | [`SegmentList`] | a bin's segments, those with room in front | `prev` and `next` |
 //! | [`Loose`] | empty segments, spares, segments that change heaps | `next` |
-//! | [`Queued`] | segments whose QUEUED is on and that are in no pending list | the pending list link |
+//! | [`Queued`] | segments whose QUEUED is on and that are in no pending list | the pending link |
 //! | [`RemoteSlots`] | free slots of other heaps' segments | the slots themselves |
 //!
-//! Each belongs to one thread, which owns what is in it.
+//! Each list belongs to one thread, which owns the elements too. Always holds: an element is in one list
+//! only.
 
 use core::ptr::{self, NonNull};
 
@@ -18,7 +19,8 @@ use crate::memory::remote::PendingNode;
 use crate::memory::segment::{Segment, SegmentRef};
 use crate::slot::{self, SlotPtr};
 
-/// Loose segments, linked through themselves: taken from a pending list, or empty and on their way to the arena.
+/// Segments that are in no bin, linked through `next`: empty ones on their way to the arena, spares, and
+/// segments that change heaps.
 #[derive(Debug)]
 pub(crate) struct Loose {
     first: Cell<Option<SegmentRef>>,
@@ -51,8 +53,9 @@ impl Loose {
     }
 }
 
-/// Segments whose QUEUED is on and that are in no pending list, linked as they were there: until their remote list is taken
-/// or they are put in a pending list, the links belong to who holds them.
+/// Segments whose QUEUED is on and that are in no pending list, linked by their pending links. The owner of
+/// this list owns these links until the segment's remote list is taken or the segment is put in a pending
+/// list.
 #[derive(Debug)]
 pub(crate) struct Queued {
     first: Cell<Option<SegmentRef>>,
@@ -65,9 +68,12 @@ impl Queued {
         }
     }
 
+    /// Adds a segment.
+    ///
     /// # Safety
     ///
-    /// The caller turned QUEUED on, or took the segment out of a pending list, and has not done with it.
+    /// The caller turned QUEUED on, or took the segment out of a pending list, and has neither taken its
+    /// remote list nor pushed it since.
     pub(crate) unsafe fn push(&self, segment: SegmentRef) {
         let next = self.first.replace(Some(segment));
         let next = next.map_or(ptr::null_mut(), |segment| NonNull::from(segment).as_ptr());
@@ -77,13 +83,14 @@ impl Queued {
 
     pub(crate) fn pop(&self) -> Option<SegmentRef> {
         let segment = self.first.get()?;
-        // SAFETY: the list holds the segment.
+        // SAFETY: the segment is in this list, so this thread owns its link.
         let next = unsafe { Segment::pending_link(segment.into()) };
         self.first.set(NonNull::new(next).map(SegmentRef::from));
         Some(segment)
     }
 
-    /// Takes over a list out of a pending list, the newest there first, so that the oldest is popped first.
+    /// Adds all segments of a list taken from a pending list. The newest comes first there, so the oldest is
+    /// popped first.
     ///
     /// # Safety
     ///
@@ -102,7 +109,7 @@ impl Queued {
     }
 }
 
-/// Free slots of other heaps' segments, by span, on their way home. Owned like a free list.
+/// Free slots of other heaps' segments, by span, that will be sent to their segments. Owned like a free list.
 #[derive(Debug)]
 pub(crate) struct RemoteSlots {
     first: [Cell<Option<SlotPtr>>; 3],
@@ -117,6 +124,8 @@ impl RemoteSlots {
         }
     }
 
+    /// Adds a slot.
+    ///
     /// # Safety
     ///
     /// The caller gives up a slot of a segment of this span.
@@ -127,13 +136,13 @@ impl RemoteSlots {
         first.set(Some(slot));
     }
 
-    /// A slot and its segment.
+    /// Takes a slot. Returns it and its segment.
     pub(crate) fn pop(&self) -> Option<(SegmentRef, SlotPtr)> {
         let mut spans = Span::ALL.into_iter();
         spans.find_map(|span| self.pop_if(span, |_| true))
     }
 
-    /// The first slot of a span, if its segment `fits`.
+    /// Takes the first slot of a span if `fits` returns true for its segment.
     fn pop_if(
         &self,
         span: Span,
@@ -141,19 +150,20 @@ impl RemoteSlots {
     ) -> Option<(SegmentRef, SlotPtr)> {
         let first = &self.first[span.index()];
         let slot = first.get()?;
-        // SAFETY: the slot is one of a segment of this span, in use while the slot is not on the list of its segment.
+        // SAFETY: the slot is in a segment of this span; the segment stays in use while the slot is not
+        // returned to it.
         let segment = unsafe { SegmentRef::of(slot, span) };
         if !fits(segment) {
             return None;
         }
-        // SAFETY: the list owns its slots.
+        // SAFETY: this list owns its slots.
         first.set(unsafe { slot::link(slot) });
         // SAFETY: as above.
         unsafe { slot::clear_link(slot) };
         Some((segment, slot))
     }
 
-    /// Slots of one segment, as many as lie side by side in front and fit a batch.
+    /// Takes a batch of slots of one segment: the slots at the front that share it, as many as a batch holds.
     pub(crate) fn pop_batch(&self) -> Option<(SegmentRef, OpenBatch)> {
         let (segment, slot) = self.pop()?;
         let span = segment.identity().span;
@@ -170,10 +180,10 @@ impl RemoteSlots {
     }
 }
 
-/// What an owner has to pass on to other heaps when it is done with its own.
+/// The segments and slots that an owner must send to other heaps after its work on its own heap.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    /// Segments that came to the pending list of a heap they no longer belong to.
+    /// Segments found in the pending list of a heap to which they no longer belong.
     pub(crate) misrouted: Queued,
     /// Slots of other heaps' segments.
     pub(crate) remote: RemoteSlots,
@@ -193,14 +203,14 @@ impl Outgoing {
         self.misrouted.is_empty() && self.remote.first.iter().all(|first| first.get().is_none())
     }
 
-    /// Takes all that another one holds.
+    /// Moves all elements of `other` to this list.
     pub(crate) fn take_from(&self, other: &Self) {
         while let Some(misrouted) = other.misrouted.pop() {
-            // SAFETY: held by the other list until now.
+            // SAFETY: the segment was in the other list until now, so this thread owns its link.
             unsafe { self.misrouted.push(misrouted) };
         }
         while let Some((segment, slot)) = other.remote.pop() {
-            // SAFETY: as above.
+            // SAFETY: the slot was in the other list until now, so this thread owns it.
             unsafe { self.remote.push(slot, segment.identity().span) };
         }
     }
@@ -243,13 +253,13 @@ impl SegmentList {
         self.link(segment.prev().get(), segment.next().get());
     }
 
-    /// To the place for segments that have room again.
+    /// Moves a segment that has room again to the front.
     pub(crate) fn move_to_front(&self, segment: SegmentRef) {
         self.remove(segment);
         self.push_front(segment);
     }
 
-    /// To the place for segments without room.
+    /// Moves a segment without room to the back.
     pub(crate) fn move_to_back(&self, segment: SegmentRef) {
         self.remove(segment);
         self.push_back(segment);
@@ -263,7 +273,7 @@ impl SegmentList {
         core::iter::successors(self.front.get(), |&segment| self.after(segment))
     }
 
-    /// Makes the two neighbours; `None` stands for the end of the list on that side.
+    /// Makes two segments neighbours. `None` stands for the end of the list on that side.
     fn link(&self, left: Option<SegmentRef>, right: Option<SegmentRef>) {
         match left {
             Some(left) => left.next().set(right),

@@ -1,20 +1,22 @@
-//! Heaps: what one thread owns at a time, how it is used, and how slots, segments and heaps change hands.
+//! Heaps: the unit of ownership. A thread owns a heap and allocates from it; slots, segments and heaps move
+//! between threads.
 //!
-//! | file | what it owns | who touches it |
+//! | file | what it owns | which thread touches it |
 //! |---|---|---|
 //! | `batch` | freed slots of one segment, collected and written into some of them | one thread, then the segment's owner |
 //! | `deferred` | a long remote list, as a bitmap | the owner of the heap |
-//! | `lists` | lists of segments, and of slots, on their way | who holds the list |
+//! | `lists` | lists of segments and of slots in transit | the thread that owns the list |
 //! | `bin` | one heap's slots of one stride | the owner of the heap |
 //! | `pool_core` | what the heaps of one pool share | any thread |
 //! | `fields` | the parts of a heap | as marked there |
-//! | `owner` | what a heap's owner does | the owner of the heap |
+//! | `owner` | the operations of a heap's owner | the owner of the heap |
 //! | `registry` | the heaps of a pool, and the end of the pool | any thread |
-//! | `handover` | send, serve, abandon, adopt, steal, pass on | the owner of a heap, if only for a moment |
+//! | `handover` | send, serve, abandon, adopt, steal, reroute | the owner of a heap, also a temporary one |
 //! | `remote_buffer` | a thread's open batches of remote frees | that thread |
-//! | `bounded` | pools with a bound, of which no thread keeps a heap | any thread |
+//! | `bounded` | pools with a limit, whose heaps no thread keeps | any thread |
 //!
-//! Uses `memory`, `slot`, `hardened` and `ground`. Threads are tokens here, and values are strides.
+//! This folder uses `memory`, `slot`, `hardened` and `ground`. A thread is a token here, and a value is a
+//! stride.
 
 pub(crate) mod batch;
 pub(crate) mod bin;

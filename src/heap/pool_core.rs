@@ -1,6 +1,9 @@
-//! What the heaps of one pool have in common: where segments come from, how many there may be, and the references that keep the pool.
+//! The state shared by the heaps of one pool: the source of segments, the limit on their number, and the
+//! references that keep the pool alive.
 //!
-//! Any thread reads and counts, by read-modify-writes. It lives as long as the pool: whoever counts a reference keeps it.
+//! Any thread reads it, and changes it by read-modify-writes. It lives as long as the pool; a thread that
+//! holds a reference keeps the pool alive. Always holds: `in_use` counts at least the segments and dedicated
+//! mappings that the pool has, and never exceeds `limit`.
 
 use core::ptr::NonNull;
 
@@ -8,29 +11,30 @@ use crate::ground::layout::{CLASSES, stride_of};
 use crate::ground::sync::{AtomicUsize, Ordering, const_fn};
 use crate::memory::arena::Arenas;
 
-/// What the heaps of one pool have in common.
+/// The state shared by the heaps of one pool.
 #[derive(Debug)]
 pub(crate) struct PoolCore {
-    /// Where the segments come from.
+    /// The source of the segments.
     pub(crate) arenas: NonNull<Arenas>,
-    /// The stride of a pool of one type; 0 in the default pool, where each bin has that of its class.
+    /// The stride of a pool of one type. 0 in the default pool, where each bin has the stride of its class.
     pub(crate) stride: usize,
-    /// Segments in use, plus heaps held by threads, plus one for the pool's handle.
+    /// One reference for each segment in use, each heap held by a thread, and the pool's handle.
     pub(crate) refs: AtomicUsize,
-    /// Segments, or values with a dedicated mapping, that the pool may have.
+    /// Segments and dedicated mappings that the pool may have.
     pub(crate) limit: usize,
-    /// Those it has, and those that a thread is asking the system for.
+    /// Those that it has, and those that a thread is requesting from the system.
     pub(crate) in_use: AtomicUsize,
-    /// Whether the system ever refused memory for the pool; if not, its limit did.
+    /// 1 if the system ever failed to provide memory for the pool. If it is 0, failed allocations met the
+    /// limit.
     pub(crate) starved: AtomicUsize,
-    /// Frees of a bounded pool whose segment may not have reached the pending list yet.
+    /// Frees to a bounded pool whose segment may not be in the pending list yet.
     pub(crate) frees_under_way: AtomicUsize,
-    /// What reports call the pool: the name it was given, or its type's.
+    /// The pool's name in reports: the name given to it, or the name of its type.
     pub(crate) name: &'static str,
     pub(crate) large: Large,
 }
 
-/// Values with a dedicated mapping, for the statistics.
+/// Statistics of values with a dedicated mapping.
 #[derive(Debug)]
 pub(crate) struct Large {
     values: AtomicUsize,
@@ -49,26 +53,26 @@ impl Large {
 
     /// Counts a value and its mapping.
     pub(crate) fn add(&self, bytes: usize) {
-        // Relaxed (twice): numbers.
+        // Relaxed (twice): only numbers.
         self.values.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Takes a value that is gone off the count.
+    /// Uncounts a value that was freed, and its mapping.
     pub(crate) fn remove(&self, bytes: usize) {
-        // Relaxed (twice): numbers.
+        // Relaxed (twice): only numbers.
         self.values.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Values there are now.
+    /// Values with a dedicated mapping now.
     pub(crate) fn values(&self) -> usize {
-        self.values.load(Ordering::Relaxed) // Relaxed: a number
+        self.values.load(Ordering::Relaxed) // Relaxed: only a number
     }
 
-    /// Bytes that they take.
+    /// Bytes of their mappings.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed) // Relaxed: a number
+        self.bytes.load(Ordering::Relaxed) // Relaxed: only a number
     }
 }
 
@@ -85,15 +89,16 @@ impl PoolCore {
         }
     }
 
-    /// Counts so many segments and the references for them, unless that exceeds the limit. By a holder of a reference.
+    /// Counts `segments` segments and adds their references, unless that exceeds the limit. The caller holds
+    /// a reference.
     pub(crate) fn admit(&self, segments: usize) -> bool {
         let more = |in_use: usize| {
             in_use
                 .checked_add(segments)
                 .filter(|sum| *sum <= self.limit)
         };
-        // Release: the heap that the segments are for, which was listed before. Acquire: from that of other threads, so that who
-        // finds no room finds their heaps.
+        // Release: the heap that the segments are for, which was listed before. Acquire: the same from other
+        // threads, so a thread that finds the limit reached finds their heaps.
         let counted = self
             .in_use
             .fetch_update(Ordering::Release, Ordering::Acquire, more);
@@ -104,50 +109,51 @@ impl PoolCore {
         counted.is_ok()
     }
 
-    /// Takes segments off the count; the references for them are given up later, by whoever released them.
+    /// Uncounts segments. The thread that released them releases their references later.
     pub(crate) fn dismiss(&self, segments: usize) {
-        // Relaxed: a number.
+        // Relaxed: only a number.
         self.in_use.fetch_sub(segments, Ordering::Relaxed);
     }
 
-    /// Notes that the system refused memory.
+    /// Notes that the system failed to provide memory.
     pub(crate) fn note_starved(&self) {
-        self.starved.store(1, Ordering::Relaxed); // Relaxed: read where it was stored, or a hint
+        self.starved.store(1, Ordering::Relaxed); // Relaxed: read by the thread that stored it, or a hint
     }
 
-    /// Whether an allocation that was just refused met the limit. There may be room below it again by now.
+    /// Whether an allocation that just failed met the limit. There may be room below the limit again by now.
     pub(crate) fn limit_was_reached(&self) -> bool {
         // Relaxed: as in `note_starved`.
         self.is_full() || (self.limit != usize::MAX && self.starved.load(Ordering::Relaxed) == 0)
     }
 
-    /// Whether there is a limit.
+    /// Whether the pool has a limit.
     pub(crate) fn is_bounded(&self) -> bool {
         self.limit != usize::MAX
     }
 
     /// Counts a remote free, before its push.
     pub(crate) fn begin_free(&self) {
-        // Relaxed: the push that follows releases it to other frees to the segment, and these to the requests after them.
+        // Relaxed: the push that follows releases the count to other frees to the segment. Those frees
+        // release it to the allocations that come after them.
         self.frees_under_way.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes a remote free off the count, when its segment is in the pending list.
+    /// Uncounts a remote free, after its segment was put in the pending list.
     pub(crate) fn end_free(&self) {
         // Release: the push, to `has_frees_under_way`.
         self.frees_under_way.fetch_sub(1, Ordering::Release);
     }
 
-    /// Whether slots that were freed may be out of reach still.
+    /// Whether freed slots may not be reachable yet.
     pub(crate) fn has_frees_under_way(&self) -> bool {
-        // Acquire: from `end_free`. Asked by who has the heaps: a free that it does not see is in the pending list, or no free that
-        // returned before relies on it.
+        // Acquire: from `end_free`. The caller owns the heaps. A free whose count it does not see is in the
+        // pending list, or no free that returned before this call relies on it.
         self.frees_under_way.load(Ordering::Acquire) != 0
     }
 
-    /// Whether there is a limit, and no room below it.
+    /// Whether the pool has a limit and the limit is reached.
     pub(crate) fn is_full(&self) -> bool {
-        // Relaxed: a number.
+        // Relaxed: only a number.
         self.in_use.load(Ordering::Relaxed) >= self.limit
     }
 

@@ -357,7 +357,7 @@ pub(crate) unsafe fn set_node_next(slot: SlotPtr, stride: usize, next: Option<Of
 
 /// Asks for a slot's first cache line, to be written soon; does nothing to it, and nothing at all on other processors.
 #[inline(always)]
-pub(crate) fn ask_for(slot: SlotPtr) {
+pub(crate) fn prefetch(slot: SlotPtr) {
     // Not `_mm_prefetch`: below x86-64-v3 LLVM makes a prefetch for *reading* of it, and a line that comes to be read must be
     // asked for once more. Processors without PREFETCHW take it as no operation (Intel SDM, volume 2).
     #[cfg(all(target_arch = "x86_64", not(any(segment_pool_loom, miri))))]

@@ -13,7 +13,7 @@ pub(crate) mod free_list;
 #[cfg(not(segment_pool_loom))] // by `thread`, which the models do without
 pub(crate) use self::bytes::make_free;
 pub(crate) use self::bytes::{
-    MOST_RUNS, Offset, Run, SlotPtr, ask_for, clear_link, close_node, end_node, erase,
-    expect_untouched, holds_magazine_link, link, node_next, prepare, read_runs, runs_per_node,
-    set_link, set_node_next, write_node,
+    MOST_RUNS, Offset, Run, SlotPtr, clear_link, close_node, end_node, erase, expect_untouched,
+    holds_magazine_link, link, node_next, prefetch, prepare, read_runs, runs_per_node, set_link,
+    set_node_next, write_node,
 };

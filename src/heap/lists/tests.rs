@@ -11,10 +11,10 @@ impl Queued {
     }
 }
 
-/// The segments of a list linked as in a pending list. For tests in which no other thread runs.
+/// The segments of a list that is linked like a pending list. For tests in which no other thread runs.
 pub(crate) fn queued(first: Option<SegmentRef>) -> impl Iterator<Item = SegmentRef> {
     iter::successors(first, |&segment| {
-        // SAFETY: the segment is in the list, which nobody changes meanwhile.
+        // SAFETY: the segment is in the list, and no thread changes the list meanwhile.
         let next = unsafe { Segment::pending_link(segment.into()) };
         NonNull::new(next).map(SegmentRef::from)
     })
