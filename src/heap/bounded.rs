@@ -1,22 +1,28 @@
-//! Pools with a bound: a thread has a heap of such a pool for one operation at a time.
+//! Bounded pools: a thread owns a heap of such a pool for one operation at a time.
 //!
-//! Free slots in the lists of a thread's own heap are out of reach for every other thread, also while that thread sleeps. A
-//! bound would then refuse a value although slots are free. So no thread keeps a heap of a bounded pool: it adopts one, takes
-//! or frees a slot, and abandons it again. Most such pools have one heap. They get another only if two threads are the first at the
-//! same time, or all they have stay busy for [`BUSY_LOOKS`] looks; an allocation looks through all of them.
+//! No other thread can reach free slots in the lists of a thread's own heap, even while that thread sleeps.
+//! With a limit, an allocation would then fail although slots are free. So no thread holds a heap of a
+//! bounded pool. Each operation adopts a heap, allocates or frees a slot, and abandons the heap again. Most
+//! such pools have one heap. A pool gets another only if two threads are its first users at the same time, or
+//! if all its heaps stay busy for [`BUSY_LOOKS`] searches. An allocation searches all of them.
 //!
 //! ```text
-//! take    adopt, pop or refill, abandon     two read-modify-writes while no other thread uses the heap
-//! give    adopt, push, abandon              likewise; while another does: a batch of one slot to the remote list
+//! alloc    adopt, pop or refill, abandon     two read-modify-writes while no other thread uses the heap
+//! free     adopt, push, abandon              likewise; if another thread uses the heap: a remote batch of one slot
 //! ```
 //!
-//! An allocation fails only after a look for which it had every heap of the pool at once, found neither a free slot nor room for a
-//! segment, and saw, when it had them, that no remote free was under way. That is one whose segment may be missing from the
-//! pending list still: other frees to the same segment have returned by then, and rely on it. Heaps looked into one after the
-//! other would not do: a slot may be freed in the first behind the look, and one taken from the second before it.
+//! An allocation fails only after a search that owned every heap of the pool at once and found neither a free
+//! slot nor room for a segment. While it owned them, it must also have seen that no remote free was under
+//! way. The segment of such a free may not be in the pending list yet. Other frees to the same segment may
+//! have returned by then, and rely on it. Searching one heap after the other is not enough: a slot may be
+//! freed in the first heap after the search of it, and another allocated from the second heap before the
+//! search of that.
 //!
-//! So an allocation may wait for operations of other threads that are under way. The wait ends after [`PATIENCE`]: a thread that
-//! was stopped in the middle of an operation, or that a child of `fork` lacks, stops no other for ever. A free never waits.
+//! So an allocation may wait for operations of other threads. The wait ends after [`PATIENCE`]: a thread that
+//! was stopped in the middle of an operation, or that does not exist in a child of `fork`, does not block
+//! another for ever. A free never waits.
+//!
+//! Any thread may call these functions; the owner of a heap is the thread of the current operation.
 
 use core::time::Duration;
 
@@ -28,17 +34,17 @@ use crate::heap::registry::{RegistryRef, registry_of};
 use crate::memory::segment::SegmentRef;
 use crate::slot::{Offset, SlotPtr};
 
-/// Looks, with pauses between them, at heaps that are busy before the pool gets another one.
+/// Searches, with pauses between them, that find all heaps busy before the pool gets another heap.
 const BUSY_LOOKS: usize = if cfg!(segment_pool_loom) { 2 } else { 64 };
-/// How long an allocation looks before it fails although no look saw everything.
+/// How long an allocation searches before it fails although no search was conclusive.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The token of no thread: the heap has no owning thread, but for an operation.
+/// The token of no thread: no thread holds the heap.
 const NOBODY: u64 = 0;
 
-/// What one look at all heaps of a pool says.
+/// The result of one search of all heaps of a pool.
 pub(crate) enum Look {
-    /// A slot, which is the caller's.
+    /// A slot, which the caller owns.
     Found(SlotPtr),
     /// No slot is free, and there is no memory for more.
     Exhausted,
@@ -46,7 +52,8 @@ pub(crate) enum Look {
     Unsure,
 }
 
-/// A free slot; `None` when there is none, and the bound or the system refuses memory for more. The caller keeps the pool alive.
+/// Allocates a slot. `None` if none is free and the limit is reached or the system has no memory. The caller
+/// keeps the pool alive.
 pub(crate) fn alloc(pool: RegistryRef, reclaims: &DeferredReclaims) -> Option<SlotPtr> {
     for look in sync::looks(PATIENCE) {
         match look_through(pool, reclaims) {
@@ -64,7 +71,8 @@ pub(crate) fn alloc(pool: RegistryRef, reclaims: &DeferredReclaims) -> Option<Sl
     None
 }
 
-/// Runs `work` with a heap of the pool, which the caller keeps alive. `None` when the system refuses memory for a heap.
+/// Runs `work` with a heap of the pool, which the caller keeps alive. `None` if the system has no memory for
+/// a heap.
 pub(crate) fn with_heap<R>(
     pool: RegistryRef,
     reclaims: &DeferredReclaims,
@@ -83,7 +91,7 @@ pub(crate) fn with_heap<R>(
 ///
 /// # Safety
 ///
-/// The caller gives up the slot, which is at this offset of the segment, and that is of this heap.
+/// The caller gives up the slot, which is at this offset of the segment. The segment belongs to this heap.
 pub(crate) unsafe fn free(
     heap: HeapRef,
     segment: SegmentRef,
@@ -93,7 +101,7 @@ pub(crate) unsafe fn free(
 ) {
     let pool = registry_of(heap);
     if pool.adopt_temporarily(heap) {
-        // SAFETY: adopted just now; guaranteed by the caller.
+        // SAFETY: adopted just now; the rest is guaranteed by the caller.
         let released = unsafe { free_into(heap, pool, slot) };
         handover::abandon_adopted(heap, released, reclaims);
     } else {
@@ -102,8 +110,8 @@ pub(crate) unsafe fn free(
     }
 }
 
-/// Looks into all heaps at one moment. If there are several, it looks into one after the other before, which is enough for a
-/// request that finds a slot, and leaves the others to other threads.
+/// Searches all heaps at one moment. If there are several, first searches one after the other. That suffices
+/// for an allocation that finds a slot, and leaves the other heaps to other threads.
 fn look_through(pool: RegistryRef, reclaims: &DeferredReclaims) -> Look {
     if pool.heaps().nth(1).is_some() {
         let mut adopted = pool.heaps().filter(|heap| pool.adopt_temporarily(*heap));
@@ -115,8 +123,8 @@ fn look_through(pool: RegistryRef, reclaims: &DeferredReclaims) -> Look {
     look_at_once(pool, reclaims)
 }
 
-/// Looks into all heaps while this thread has all of them. Slots are freed meanwhile, and none is taken: so if none is found, there
-/// was a moment at which none was free.
+/// Searches all heaps while this thread owns all of them. Meanwhile other threads may free slots, but none is
+/// allocated. So if the search finds none, there was a moment at which no slot was free.
 pub(crate) fn look_at_once(pool: RegistryRef, reclaims: &DeferredReclaims) -> Look {
     let adopted = pool
         .heaps()
@@ -124,7 +132,7 @@ pub(crate) fn look_at_once(pool: RegistryRef, reclaims: &DeferredReclaims) -> Lo
         .count();
     let sure = adopted > 0 && !pool.core().has_frees_under_way();
     let slot = pool.heaps().take(adopted).find_map(pop_or_refill);
-    // After the look: if the limit was reached by a segment of a new heap, that is listed now.
+    // After the search: if a segment of a new heap reached the limit, that heap is listed now.
     let all = pool.heaps().nth(adopted).is_none();
     let heaps = pool.heaps().take(adopted);
     heaps.for_each(|heap| handover::abandon_adopted(heap, 0, reclaims));
@@ -135,10 +143,10 @@ pub(crate) fn look_at_once(pool: RegistryRef, reclaims: &DeferredReclaims) -> Lo
     }
 }
 
-/// One more heap, adopted by the caller.
+/// Creates another heap, which the caller owns.
 fn create_heap(pool: RegistryRef) -> Option<HeapRef> {
     let heap = pool.create_heap(NOBODY)?;
-    pool.count_abandoned(); // as it will be
+    pool.count_abandoned(); // counted before `use_and_abandon` abandons it
     Some(heap)
 }
 
@@ -147,7 +155,7 @@ fn needs_another_heap(pool: RegistryRef, look: usize) -> bool {
     busy || pool.heaps().next().is_none()
 }
 
-/// A free slot of a heap that the caller adopted, out of a new segment if need be.
+/// Allocates a slot from a heap that the caller adopted, from a new segment if necessary.
 fn pop_or_refill(heap: HeapRef) -> Option<SlotPtr> {
     let bin = heap.bin(0);
     let slot = bin.pop();
@@ -157,7 +165,7 @@ fn pop_or_refill(heap: HeapRef) -> Option<SlotPtr> {
     slot
 }
 
-/// Uses a heap that the caller adopted, of a pool that it keeps alive, and abandons it.
+/// Runs `work` with a heap that the caller adopted, of a pool that it keeps alive, and abandons the heap.
 fn use_and_abandon<R>(
     heap: HeapRef,
     reclaims: &DeferredReclaims,
@@ -168,21 +176,22 @@ fn use_and_abandon<R>(
     done
 }
 
-/// Frees a slot into the lists of a heap that the caller adopted. Returns how many references to the pool are to be given up.
+/// Frees a slot into the lists of a heap that the caller adopted. Returns the number of references to the
+/// pool to release.
 ///
 /// # Safety
 ///
-/// The caller gives up the slot, which is of one of the heap's segments.
+/// The caller gives up the slot, which is in one of the heap's segments.
 unsafe fn free_into(heap: HeapRef, pool: RegistryRef, slot: SlotPtr) -> usize {
     // SAFETY: guaranteed by the caller.
     let full = unsafe { heap.bin(0).push(slot) };
     if pool.is_closed() {
-        return heap.collect_and_release(); // no allocation comes that would use the lists
+        return heap.collect_and_release(); // no later allocation would use the lists
     }
     if !full {
         return 0;
     }
-    pool.add_ref(); // segments may be released, and with the last of them their references
+    pool.add_ref(); // segments may be released, and their references with them
     heap.spill(0);
     1
 }
@@ -201,7 +210,7 @@ unsafe fn free_remotely(
     let batch = OpenBatch::new();
     batch.open(segment);
     batch.push(offset);
-    pool.add_ref(); // the slot keeps the pool only until it is sent
+    pool.add_ref(); // the slot keeps the pool alive only until it is sent
     pool.core().begin_free();
     // SAFETY: guaranteed by the caller.
     unsafe { handover::send_batch(segment, &batch, reclaims) };

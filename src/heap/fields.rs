@@ -1,22 +1,27 @@
-//! What a heap is made of, and who may touch which part.
+//! The parts of a heap, and which thread may touch which part.
 //!
 //! ```text
-//! shared   owner token, pool, next heap of the pool            written rarely, read by every thread
-//! mail     segments with remote frees | ABANDONED, completed   written by any thread
-//! own      pending, misrouted segment and spare segments, bins in use      owner only, but for the counters
-//! bins     one per class, or the only one of a SegmentPool     owner only, but for the counters
+//! shared   owner token, pool, next heap of the pool                        rarely written, read by any thread
+//! remote   pending list, bytes of fully freed segments                     written by any thread
+//! own      segments being collected, outgoing, spares, bins in use         owner only; counters are read by any thread
+//! bins     one per class, or the only one of a SegmentPool                 owner only; counters are read by any thread
 //! ```
 //!
-//! A heap has at most one owner: the thread that made or adopted it, or, for a moment, a pusher that met ABANDONED.
-//! The pending word says whether there is one; the owner's token only lets a thread recognise its own heap, and is
-//! cleared before the heap is abandoned, so that no thread ever sees its own token in a heap it does not own.
+//! A heap has at most one owner. It is the thread that *holds* the heap, which created or adopted it and
+//! keeps it, or a temporary owner: a thread that adopted it for one operation, or whose push found ABANDONED.
+//! The word of the pending list says whether there is an owner. The owner token only lets a thread recognise
+//! a heap that it holds. The token is cleared before the heap is abandoned, so no thread finds its own token
+//! in a heap that it does not own.
 //!
-//! A segment may leave a heap for another (`detach_segments`) while a push is under way, and then arrives in the pending list of a
-//! heap that it no longer belongs to: a *misrouted segment*. Its `heap` says so exactly, for only the heap's owner can change it.
-//! Misrouted segments keep QUEUED and are put aside for whoever called to be forwarded when this heap is left or done with.
+//! `detach_segments` may move a segment to another heap while a push to the segment is under way. The push
+//! then puts the segment in the pending list of its former heap: it is a *misrouted segment*. The segment's
+//! `heap` word identifies it reliably, because only the owner of that heap changes the word. Misrouted
+//! segments keep QUEUED. The caller reroutes them after its work on this heap, or after it abandoned the
+//! heap.
 //!
-//! A segment is *completed* when every slot was handed out and freed remotely. Pushers count, per heap, the bytes of
-//! such segments that nobody took yet; the count is a hint and starts anew whenever the owner finds its pending list empty.
+//! A segment is *fully freed* when every slot was handed out and freed remotely. Pushing threads count, per
+//! heap, the bytes of such segments that no owner took yet. The count is a hint; the owner resets it whenever
+//! it finds the pending list empty.
 //!
 //! Heaps lie in dedicated mappings, whose untouched pages cost nothing, and live as long as their pool.
 
@@ -39,10 +44,11 @@ use crate::heap::pool_core::PoolCore;
 use crate::memory::remote::PendingList;
 use crate::memory::segment::{OwnerId, Segment};
 
-/// Fully freed segments, in bytes, beyond which those who free the last slots of another give its pages back.
+/// Bytes of fully freed segments of a heap beyond which a push that fully frees another segment purges it.
 const FULLY_FREED_BYTES: usize = if cfg!(segment_pool_loom) { 1 } else { 1 << 20 };
 
-/// See the module. Its bins follow it in memory, as aligned as it is, whatever a cache line is on the target.
+/// See the module documentation. The bins follow it in memory. Its alignment is that of a bin, on every
+/// target.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Heap {
@@ -51,51 +57,51 @@ pub(crate) struct Heap {
     pub(super) own: CachePadded<Own>,
 }
 
-/// Any thread reads.
+/// The part that any thread reads.
 #[derive(Debug)]
 struct Shared {
     alive: Alive,
-    /// The token of the thread that owns the heap, or 0.
+    /// The token of the thread that holds the heap, or 0.
     owner: AtomicU64,
     pool: NonNull<PoolCore>,
     /// The next heap of the pool.
     next: AtomicPtr<Heap>,
 }
 
-/// Any thread writes.
+/// The part that any thread writes.
 #[derive(Debug)]
 pub(super) struct RemotePart {
     pub(super) pending: PendingList<Segment>,
-    /// Bytes of fully freed segments that nobody took yet.
+    /// Bytes of fully freed segments that no owner took yet.
     pub(super) fully_freed: AtomicUsize,
 }
 
-/// Owner only, but for the counters.
+/// The part that only the owner touches. Any thread reads the counters.
 #[derive(Debug)]
 pub(super) struct Own {
-    /// Out of the pending list, not yet served, the one that waited longest first.
+    /// Segments out of the pending list that were not served yet, the oldest first.
     pub(super) collecting: Queued,
-    /// Segments and slots of other heaps that were found here.
+    /// Misrouted segments and cached remote slots that were found here.
     pub(super) outgoing: Outgoing,
     /// Empty segments, by span.
     pub(super) spares: [Loose; 3],
     pub(super) spare_bytes: Counter,
-    /// Times that a thread took the heap over from nobody, to keep it.
+    /// Times that a thread adopted the heap to hold it.
     pub(super) adoptions: Counter,
-    /// Times that a thread left it to nobody.
+    /// Times that a thread that held the heap abandoned it.
     pub(super) abandonments: Counter,
     /// One bit per bin that was ever used.
     pub(super) used: Cell<u128>,
-    /// Whether the heap must be collected and released before it is abandoned, because its pool was closed.
+    /// Whether the owner must collect and release before it abandons the heap, because the pool was closed.
     pub(super) closing: Cell<bool>,
     /// The heaps before and after this one in the list of those that the same thread holds.
     pub(super) previous_held: Cell<Option<HeapRef>>,
     pub(super) next_held: Cell<Option<HeapRef>>,
-    /// The heap of the pool to look at first for segments to steal.
+    /// The heap of the pool at which the next steal starts.
     pub(super) victim: Cell<Option<HeapRef>>,
 }
 
-/// A heap that is alive. Whoever makes one promises that the pool lives while the copy is used.
+/// A heap that is alive. The code that creates one guarantees that the pool lives while the copy is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct HeapRef(NonNull<Heap>);
@@ -105,14 +111,15 @@ impl Deref for HeapRef {
 
     #[inline(always)]
     fn deref(&self) -> &Heap {
-        // SAFETY: the maker promised that the heap is alive; every field that changes is a cell or an atomic.
+        // SAFETY: `HeapRef` guarantees that the heap is alive; every field that changes is a cell or an
+        // atomic, so a shared reference is sound.
         let heap = unsafe { self.0.as_ref() };
         heap.shared.alive.used();
         heap
     }
 }
 
-/// A bin of a heap that is alive, as promised by whoever keeps it.
+/// A bin of a heap that is alive. The code that stores one guarantees it.
 #[cfg(not(segment_pool_loom))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
@@ -120,7 +127,7 @@ pub(crate) struct BinRef(NonNull<Bin>);
 
 #[cfg(not(segment_pool_loom))]
 impl BinRef {
-    /// One of the [placeholder's](HeapRef::EMPTY).
+    /// A bin of the [placeholder](HeapRef::EMPTY).
     pub(crate) const EMPTY: Self = Self(HeapRef::EMPTY.bin_ptr(0));
 }
 
@@ -130,7 +137,8 @@ impl Deref for BinRef {
 
     #[inline(always)]
     fn deref(&self) -> &Bin {
-        // SAFETY: the keeper promised that the heap is alive; every field that changes is a cell or an atomic.
+        // SAFETY: `BinRef` guarantees that the heap is alive; every field that changes is a cell or an
+        // atomic, so a shared reference is sound.
         unsafe { self.0.as_ref() }
     }
 }
@@ -175,12 +183,12 @@ impl Heap {
         self.shared.pool
     }
 
-    /// Whether no thread keeps the heap: see `bounded`.
+    /// Whether no thread holds the heap for longer than one operation. See `bounded`.
     pub(crate) fn is_of_bounded_pool(&self) -> bool {
         self.pool().is_bounded()
     }
 
-    /// How segments name the pool.
+    /// The pool as the header of a segment names it.
     pub(crate) fn pool_id(&self) -> *mut OwnerId {
         self.pool_ptr().as_ptr().cast()
     }
@@ -198,23 +206,24 @@ impl Heap {
         &self.own.previous_held
     }
 
-    /// The heap after this one in the same list. Owner only.
+    /// The heap after this one in that list. Owner only.
     pub(crate) fn next_held(&self) -> &Cell<Option<HeapRef>> {
         &self.own.next_held
     }
 
-    /// The heap of the pool to look at first for segments to steal. Owner only.
+    /// The heap of the pool at which the next steal starts. Owner only.
     pub(crate) fn victim(&self) -> &Cell<Option<HeapRef>> {
         &self.own.victim
     }
 
-    /// What is to be passed on to other heaps. Owner only.
+    /// The segments and slots to send to other heaps. Owner only.
     pub(crate) fn outgoing(&self) -> &Outgoing {
         &self.own.outgoing
     }
 
-    /// Counts a segment that the caller is about to complete; false if it should purge the segment instead. In a bounded pool it
-    /// should not: a purge hides slots whose frees have returned, and no thread has the heap for long.
+    /// Counts a segment that the caller is about to free fully. Returns false if the caller should purge the
+    /// segment instead. Always true in a bounded pool: a purge would hide slots whose frees have returned,
+    /// and no thread owns the heap for long.
     pub(crate) fn count_fully_freed(&self, bytes: usize) -> bool {
         // Relaxed (twice): a hint.
         let before = self.remote.fully_freed.fetch_add(bytes, Ordering::Relaxed);
@@ -225,23 +234,25 @@ impl Heap {
         counted
     }
 
-    /// Takes back `count_fully_freed`, when the segment was not completed after all or was taken.
+    /// Reverts `count_fully_freed`, because the segment was not fully freed after all or was taken.
     pub(crate) fn uncount_fully_freed(&self, bytes: usize) {
-        // Relaxed (twice): a hint. The owner may have started anew, or the segment may have been counted in another
-        // heap, so it is never taken below zero but by a race, after which the owner starts anew.
+        // Relaxed (twice): a hint. The owner may have reset the count, or the segment may have been counted
+        // in another heap. So this subtracts only what is there. A race may still take the count below zero,
+        // until the owner resets it.
         if self.remote.fully_freed.load(Ordering::Relaxed) >= bytes {
             self.remote.fully_freed.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 
-    /// Whether the thread with this token owns the heap.
+    /// Whether the thread with this token holds the heap.
     #[inline(always)]
     pub(crate) fn is_owned_by(&self, token: u64) -> bool {
-        // Relaxed: a thread finds its own token only where it stored it itself and has not cleared it since.
+        // Relaxed: a thread finds its own token only where it stored it and has not cleared it since.
         self.shared.owner.load(Ordering::Relaxed) == token
     }
 
-    /// Owner only. No token is 0: that says that the heap is being left.
+    /// Sets the token of the thread that holds the heap. 0 means that the owner abandons it or never held it.
+    /// Owner only.
     pub(crate) fn set_owner(&self, token: u64) {
         match (self.is_held(), token) {
             (false, 1..) => {
@@ -258,26 +269,26 @@ impl Heap {
         self.shared.owner.store(token, Ordering::Relaxed);
     }
 
-    /// Whether a thread has the heap to keep. Any thread may ask; the answer may lag.
+    /// Whether a thread holds the heap. Any thread may call this; the answer may lag.
     pub(crate) fn is_held(&self) -> bool {
-        // Relaxed: only shown, and the owner's own store to the owner.
+        // Relaxed: for display, or the owner reads its own store.
         self.shared.owner.load(Ordering::Relaxed) != 0
     }
 
-    /// How often a thread took the heap over from nobody, and how often one left it to nobody. Any thread may ask; the
-    /// answer may lag.
+    /// How often a thread adopted the heap to hold it, and how often a thread that held it abandoned it. Any
+    /// thread may call this; the answer may lag.
     pub(crate) fn changes_of_owner(&self) -> (u64, u64) {
         (self.own.adoptions.get(), self.own.abandonments.get())
     }
 
-    /// Bytes of the spare segments. Any thread may ask; the answer may lag.
+    /// Bytes of the spare segments. Any thread may call this; the answer may lag.
     pub(crate) fn spare_bytes(&self) -> u64 {
         self.own.spare_bytes.get()
     }
 }
 
 impl HeapRef {
-    /// A new heap, owned by the caller. `None` when the system has no memory.
+    /// Creates a heap that the caller owns. `None` if the system has no memory.
     ///
     /// # Safety
     ///
@@ -291,7 +302,7 @@ impl HeapRef {
             return None;
         };
         let heap = Self(memory.cast());
-        // SAFETY: mapped above, large enough.
+        // SAFETY: mapped above, large enough and aligned.
         unsafe { heap.0.write(Heap::new(pool, owner)) };
         #[cfg(segment_pool_loom)]
         for index in 0..bins {
@@ -303,9 +314,11 @@ impl HeapRef {
         Some(heap)
     }
 
+    /// Frees the heap.
+    ///
     /// # Safety
     ///
-    /// The heap has no segment and nobody uses it again.
+    /// The heap has no segment, and no thread uses it again.
     pub(crate) unsafe fn free(self) {
         let bytes = bytes(self.pool().bins());
         self.shared.alive.ended();
@@ -315,6 +328,8 @@ impl HeapRef {
         unsafe { os::unmap(self.0.cast(), bytes, align_of::<Heap>()) };
     }
 
+    /// A heap from its address.
+    ///
     /// # Safety
     ///
     /// `heap` points to a heap that is alive, with the provenance of its bins.
@@ -327,7 +342,7 @@ impl HeapRef {
         self.0
     }
 
-    /// How segments name the heap.
+    /// The heap as the header of a segment names it.
     #[inline(always)]
     pub(crate) fn id(self) -> *mut OwnerId {
         self.0.as_ptr().cast()
@@ -340,33 +355,34 @@ impl HeapRef {
     /// `id` was read from a segment of which the caller holds a slot.
     #[inline(always)]
     pub(crate) unsafe fn from_id(id: *mut OwnerId) -> Self {
-        // SAFETY: segments in use have a heap.
+        // SAFETY: the header of a segment in use names a heap, so `id` is not null.
         Self(unsafe { NonNull::new_unchecked(id.cast()) })
     }
 
     #[inline(always)]
     const fn bin_ptr(self, index: usize) -> NonNull<Bin> {
-        // SAFETY: a heap is followed by its bins.
+        // SAFETY: the bins follow the heap in the same mapping.
         let bins = unsafe { self.0.add(1) }.cast::<Bin>();
-        // SAFETY: the callers' indices are those of bins.
+        // SAFETY: the callers pass the index of a bin, or the number of bins for the end of the array.
         unsafe { bins.add(index) }
     }
 
-    /// Where one of the bins may mark slots.
+    /// The memory of a bin's deferred-list bitmap.
     pub(super) fn places(self, index: usize) -> NonNull<Places> {
         let first = self.bin_ptr(self.pool().bins()).cast::<Places>();
-        // SAFETY: the bins are followed by places for each.
+        // SAFETY: the bitmaps, one for each bin, follow the bins in the same mapping.
         unsafe { first.add(index) }
     }
 
-    /// One of the bins; the caller passes the index of one.
+    /// One of the bins. The caller passes the index of a bin.
     #[inline(always)]
     pub(crate) fn bin<'a>(self, index: usize) -> &'a Bin {
-        // SAFETY: initialised by `create`, and alive as long as the heap.
+        // SAFETY: initialised by `create`, and alive as long as the heap; all its fields are cells or
+        // atomics.
         unsafe { self.bin_ptr(index).as_ref() }
     }
 
-    /// The same, to be remembered.
+    /// The same bin as a reference that can be stored.
     #[cfg(not(segment_pool_loom))]
     pub(crate) fn bin_ref(self, index: usize) -> BinRef {
         BinRef(self.bin_ptr(index))
@@ -387,8 +403,8 @@ fn bytes(bins: usize) -> usize {
     size_of::<Heap>() + bins * (size_of::<Bin>() + size_of::<Places>())
 }
 
-/// A heap with all the bins of the default pool and no slots, for threads that have none: every allocation finds it
-/// empty, no segment names it, and so nobody ever writes to it.
+/// The placeholder heap of threads that hold none. It has all the bins of the default pool and no slots.
+/// Every allocation finds it empty, and no segment names it, so no thread ever writes to it.
 #[cfg(not(segment_pool_loom))]
 #[derive(Debug)]
 #[repr(C)]
@@ -413,7 +429,7 @@ static EMPTY: EmptyHeap = EmptyHeap {
 
 #[cfg(not(segment_pool_loom))]
 impl HeapRef {
-    /// The heap of a thread without one.
+    /// The placeholder heap of a thread that holds none.
     pub(crate) const EMPTY: Self =
         Self(NonNull::new((&raw const EMPTY).cast::<Heap>().cast_mut()).unwrap());
 }

@@ -1,21 +1,25 @@
-//! How slots, segments and heaps change hands: send, serve, leave, park, close, steal, pass on.
+//! Transfers of slots, segments and heaps between threads: send, leave, park, serve, steal, reroute.
 //!
 //! ```text
-//! send      a batch of slots goes to its segment, and that, if it was not queued, to its heap
-//! leave     a thread ends: every slot home, what is empty released, the heap abandoned
-//! park      a thread idles: the heap abandoned with its lists as they are
-//! serve     a push met ABANDONED: the pusher brings what was pushed home, and abandons the heap again
-//! steal     a thread's bin ran dry: it takes a few segments with room out of abandoned heaps
-//! pass on   a segment arrived in the pending list of a heap that it no longer belongs to, or a slot of another heap was found
-//!           in a list that is brought home: it is pushed to where it belongs
+//! send      pushes a batch of slots to its segment; a segment that was not queued goes to the pending list of its heap
+//! leave     a thread ends: collects and releases, then abandons the heap
+//! park      a thread idles: abandons the heap with its lists as they are
+//! serve     a push found ABANDONED: the pushing thread returns pending slots to their segments and abandons the heap again
+//! steal     a thread's bin is empty: takes a few segments with room from abandoned heaps
+//! reroute   a segment is in the pending list of a heap that it left, or a cached remote slot was found while slots
+//!           are returned to their segments: pushes it to where it belongs
 //! ```
 //!
-//! Two rules keep this safe. Whoever has a heap only for a moment abandons it *before* it passes anything on or gives
-//! up references, and touches nothing of it after: with the last reference the heap is gone. And a segment changes heaps
-//! while its old heap is still owned by whoever moves it: a push that read the old heap makes it a misrouted segment there, which
-//! is noticed, never a member of two heaps.
+//! Two rules make this safe. First, a temporary owner abandons the heap *before* it reroutes anything or
+//! releases references, and touches nothing of the heap afterwards: the heap is gone with the last reference.
+//! Second, the thread that moves a segment to another heap still owns the old heap at that time. A push that
+//! read the old heap makes the segment misrouted there. The owner detects that, so a segment is never in two
+//! heaps.
 //!
-//! There is no recursion: what one step leaves to do is a list of things that nobody else holds.
+//! There is no recursion. Each step leaves further work in lists that only this thread owns.
+//!
+//! Any thread may call these functions. [`DeferredReclaims`] belongs to one thread. Always holds: each heap
+//! in it is kept alive by a reference to its pool.
 
 use core::cell::Cell;
 
@@ -29,15 +33,15 @@ use crate::memory::remote::{Delivered, Pushed};
 use crate::memory::segment::SegmentRef;
 use crate::slot::SlotPtr;
 
-/// Abandoned heaps that one refill looks into.
+/// Abandoned heaps that one refill searches.
 const VICTIMS: usize = 8;
-/// Slots that a pusher brings home before it leaves the rest for later.
+/// Slots that a pushing thread returns to their segments before it leaves the rest for a later visit.
 pub(crate) const VISIT_SLOTS: usize = if cfg!(segment_pool_loom) { 1 } else { 1024 };
-/// Segments that one refill takes out of a heap, and magazines that it brings home there first.
+/// Segments that one refill steals from a heap, and magazines that it returns to segments there first.
 const STOLEN_SEGMENTS: usize = 4;
 
-/// A slot from a bin whose free list is empty, of a heap that the caller holds; `None` when the system has no memory or the
-/// pool's limit is reached.
+/// Allocates a slot from a bin whose free list is empty, of a heap that the caller holds. `None` if the
+/// system has no memory or the pool's limit is reached.
 pub(crate) fn refill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) -> Option<SlotPtr> {
     let filled = heap.refill(bin)
         || (steal(heap, bin, reclaims) && heap.refill(bin))
@@ -52,33 +56,33 @@ pub(crate) fn spill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) {
     reroute(heap.outgoing(), reclaims);
 }
 
-/// Serves everything that waits for a heap that the caller holds.
+/// Collects all pending segments of a heap that the caller holds.
 pub(crate) fn collect(heap: HeapRef, reclaims: &DeferredReclaims) {
     heap.collect_all();
     reroute(heap.outgoing(), reclaims);
 }
 
-/// Brings everything home, of a heap that the caller holds, and releases what is empty.
+/// Collects and releases a heap that the caller holds.
 pub(crate) fn trim(heap: HeapRef, reclaims: &DeferredReclaims) {
     let released = heap.collect_and_release();
     reroute(heap.outgoing(), reclaims);
-    // SAFETY: the released segments' references; the holder's own is left.
+    // SAFETY: the released segments' references; the caller's own is left.
     unsafe { registry_of(heap).release_refs(released) };
 }
 
-/// Brings everything home in the heaps of a pool that nobody holds.
+/// Collects and releases the abandoned heaps of a pool.
 pub(crate) fn trim_abandoned(registry: RegistryRef, reclaims: &DeferredReclaims) {
     for heap in registry.heaps() {
         if registry.adopt_one(heap) {
             registry.add_ref();
-            // SAFETY: adopted and counted above.
+            // SAFETY: the heap was adopted and its reference added above.
             unsafe { leave(heap, reclaims) };
         }
     }
 }
 
-/// A slot from a bin of a heap that the caller holds, without a new segment: the heap's own, or else out of any
-/// abandoned heap of the pool, however many have to be looked into.
+/// Allocates a slot from a bin of a heap that the caller holds, without a new segment. The slot comes from
+/// this heap, or else from any abandoned heap of the pool; all of them are searched.
 pub(crate) fn refill_from_others(
     heap: HeapRef,
     bin: usize,
@@ -86,7 +90,7 @@ pub(crate) fn refill_from_others(
 ) -> Option<SlotPtr> {
     let registry = registry_of(heap);
     let mut filled = heap.refill(bin);
-    // Twice: kept slots go home from one heap's lists to another, which was looked into before.
+    // Twice: cached remote slots may return from one heap's lists to a heap that was searched before.
     for victim in registry.heaps().chain(registry.heaps()) {
         if !filled && victim != heap && registry.adopt_temporarily(victim) {
             steal_from(victim, heap, bin, usize::MAX, reclaims);
@@ -97,7 +101,7 @@ pub(crate) fn refill_from_others(
     if filled { heap.bin(bin).pop() } else { None }
 }
 
-/// Ends a thread's holding of a heap.
+/// Ends a thread's use of a heap: collects and releases, then abandons it.
 ///
 /// # Safety
 ///
@@ -113,8 +117,8 @@ pub(crate) unsafe fn leave(heap: HeapRef, reclaims: &DeferredReclaims) {
     unsafe { registry.release_refs(released + 1) };
 }
 
-/// Ends a thread's holding of a heap for now: its lists stay as they are, for whoever takes it next, but its spare
-/// segments go. The thread keeps its reference to the pool.
+/// Suspends a thread's use of a heap: releases its spare segments and abandons it with its lists as they are,
+/// for the next thread that adopts it. The calling thread keeps its reference to the pool.
 ///
 /// # Safety
 ///
@@ -130,9 +134,10 @@ pub(crate) unsafe fn park(heap: HeapRef, reclaims: &DeferredReclaims) {
     unsafe { registry.release_refs(released) };
 }
 
-/// Ends a thread's use of a heap that it adopted for one operation. `released` references to its pool are given up after.
+/// Ends a thread's use of a heap that it adopted for one operation. Releases `released` references to its
+/// pool afterwards.
 ///
-/// The lists stay as they are, and so do spare segments.
+/// The lists and the spare segments stay as they are.
 pub(crate) fn abandon_adopted(heap: HeapRef, released: usize, reclaims: &DeferredReclaims) {
     if released == 0 && heap.try_abandon() {
         return;
@@ -145,17 +150,18 @@ pub(crate) fn abandon_adopted(heap: HeapRef, released: usize, reclaims: &Deferre
     unsafe { registry.release_refs(released) };
 }
 
-/// Drops a pool's handle: its heaps that nobody holds are emptied, and threads are asked to let go of the others.
+/// Drops a pool's handle. Collects and releases the abandoned heaps, and signals the threads that hold the
+/// others.
 ///
 /// # Safety
 ///
-/// The handle's reference was the caller's.
+/// The caller owned the handle's reference.
 pub(crate) unsafe fn close(registry: RegistryRef, reclaims: &DeferredReclaims) {
     registry.close();
     for heap in registry.heaps() {
         if registry.adopt_or_signal(heap) {
             registry.add_ref();
-            // SAFETY: adopted and counted above.
+            // SAFETY: the heap was adopted and its reference added above.
             unsafe { leave(heap, reclaims) };
         }
     }
@@ -163,12 +169,13 @@ pub(crate) unsafe fn close(registry: RegistryRef, reclaims: &DeferredReclaims) {
     unsafe { registry.release_refs(1) };
 }
 
-/// Pushes a batch of slots onto their segment's remote list, and what follows from that.
+/// Pushes a batch of slots on their segment's remote list, and serves the heap if the push acquires it.
 ///
 /// # Safety
 ///
-/// The caller gives up the slots, one at least, all of this segment, with which no work of the caller on a heap is under
-/// way. Mostly the heap is another's; the caller's own finds them in its pending list.
+/// The caller gives up the slots, at least one, all of this segment. No operation of the caller on a heap is
+/// under way. The heap is usually another thread's. If it is the caller's own, it finds the slots in its
+/// pending list.
 pub(crate) unsafe fn send_batch(
     segment: SegmentRef,
     batch: &OpenBatch,
@@ -180,8 +187,8 @@ pub(crate) unsafe fn send_batch(
     reroute(&outgoing, reclaims);
 }
 
-/// Puts misrouted segments in the pending lists of their heaps and cached remote slots on the remote lists of their segments, and serves heaps
-/// that are acquired thereby.
+/// Reroutes: pushes misrouted segments to the pending lists of their heaps, and cached remote slots to the
+/// remote lists of their segments. Serves the heaps that these pushes acquire.
 fn reroute(outgoing: &Outgoing, reclaims: &DeferredReclaims) {
     loop {
         while let Some(segment) = outgoing.misrouted.pop() {
@@ -190,18 +197,19 @@ fn reroute(outgoing: &Outgoing, reclaims: &DeferredReclaims) {
         let Some((segment, batch)) = outgoing.remote.pop_batch() else {
             return;
         };
-        // SAFETY: the list held the slots.
+        // SAFETY: the list owned the slots.
         unsafe { push_batch(segment, &batch, outgoing) };
     }
 }
 
-/// Puts a segment, whose QUEUED is on and which is in no pending list, in that of its heap.
+/// Puts a segment in the pending list of its heap. QUEUED is on, and the segment is in no pending list.
 fn deliver(segment: SegmentRef, outgoing: &Outgoing, reclaims: &DeferredReclaims) {
     // SAFETY: QUEUED keeps the segment in use, and so its heap alive.
     let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
-    // SAFETY: the segment is queued and in no pending list; if the heap is not its own any more, it will be forwarded.
+    // SAFETY: the segment is queued and in no pending list. If it has left the heap meanwhile, the heap's
+    // owner reroutes it.
     if unsafe { heap.pending().push(segment.into()) } == Delivered::Acquired {
-        // SAFETY: as `Acquired` says.
+        // SAFETY: the push acquired the heap.
         unsafe { serve(heap, outgoing, reclaims) };
     }
 }
@@ -213,16 +221,19 @@ fn deliver(segment: SegmentRef, outgoing: &Outgoing, reclaims: &DeferredReclaims
 /// The push returned `Delivered::Acquired`.
 unsafe fn serve(heap: HeapRef, outgoing: &Outgoing, reclaims: &DeferredReclaims) {
     let registry = registry_of(heap);
-    // Noted before the heap is left, for then the pool may end; the queued segment keeps it alive until then.
+    // Recorded before the heap is abandoned, because the pool may be freed after that. Until then the queued
+    // segment keeps it alive.
     let deferral = reclaims.defer(heap);
     let released = deferral.abandon(heap, outgoing);
-    // SAFETY: the released segments' references and that of the debt; if there are none, nothing is touched.
+    // SAFETY: the references of the released segments and of an unneeded deferral. If there are none, nothing
+    // is touched.
     unsafe { registry.release_refs(released) };
 }
 
-/// Heaps that a thread left before it had served all that came in while it had them. It comes back to each: a little in
-/// every slow path, and to the end when it flushes, idles or ends. Each is held by a reference to its pool. A thread past its
-/// end notes none, for no later step need come: it serves each heap to the end at once.
+/// Heaps that a thread abandoned before it had served all that was pushed meanwhile. The thread visits each
+/// again: for a few slots in every slow path, and to the end when it flushes, idles or ends. A reference to
+/// the pool keeps each heap alive. A thread past its end records none, because it may have no later step. It
+/// serves each heap to the end at once.
 #[derive(Debug)]
 pub(crate) struct DeferredReclaims {
     heaps: [Cell<Option<HeapRef>>; 4],
@@ -238,12 +249,12 @@ impl DeferredReclaims {
         }
     }
 
-    /// Says that the thread is past its end.
+    /// Marks the thread as past its end.
     pub(crate) fn close(&self) {
         self.closed.set(true);
     }
 
-    /// Notes a heap that the caller has for a moment, with a reference to its pool.
+    /// Records a heap that the caller owns temporarily, with a reference to its pool.
     fn defer(&self, heap: HeapRef) -> Deferral<'_> {
         if self.heaps.iter().any(|reclaim| reclaim.get() == Some(heap)) {
             return Deferral::Before;
@@ -262,7 +273,7 @@ impl DeferredReclaims {
         self.heaps.iter().all(|reclaim| reclaim.get().is_none())
     }
 
-    /// Visits each heap once, for so many slots.
+    /// Visits each heap once, for `most` slots.
     pub(crate) fn visit_each(&self, most: usize) {
         for reclaim in &self.heaps {
             if let Some(heap) = reclaim.take() {
@@ -275,7 +286,7 @@ impl DeferredReclaims {
         }
     }
 
-    /// Visits the heaps until nothing is owed.
+    /// Visits the heaps until none is recorded.
     pub(crate) fn visit_all(&self) {
         while !self.is_empty() {
             self.visit_each(usize::MAX);
@@ -283,19 +294,19 @@ impl DeferredReclaims {
     }
 }
 
-/// Whether a heap is among the debts.
+/// Whether a heap is among the deferred reclaims.
 enum Deferral<'a> {
-    /// It was.
+    /// It was already.
     Before,
-    /// It is from now on.
+    /// It was recorded just now.
     Now(&'a Cell<Option<HeapRef>>),
-    /// There was no room, or the thread is past its end: it must be served to the end.
+    /// There was no room, or the thread is past its end. The heap must be served to the end.
     Never,
 }
 
 impl Deferral<'_> {
-    /// Serves and abandons the heap: a little of it if it is owed a visit, else to the end. Returns the references to
-    /// give up, also that of a debt that was not needed after all.
+    /// Serves and abandons the heap: partly if another visit is recorded, else to the end. Returns the number
+    /// of references to release, including that of a deferral that was not needed after all.
     fn abandon(self, heap: HeapRef, outgoing: &Outgoing) -> usize {
         let (released, served) = match self {
             Self::Never => (heap.abandon(outgoing), true),
@@ -311,21 +322,21 @@ impl Deferral<'_> {
     }
 }
 
-/// Serves a heap that is owed a visit, if nobody has it: who has it sees to it. Returns whether the debt is paid, and if
-/// so gives its reference up.
+/// Visits a recorded heap: serves it if it has no owner. An owner serves it itself. Returns whether the heap
+/// needs no further visit, and in that case releases its reference.
 fn visit(heap: HeapRef, most: usize, outgoing: &Outgoing) -> bool {
     let registry = registry_of(heap);
-    let (released, paid) = if registry.adopt_temporarily(heap) {
+    let (released, done) = if registry.adopt_temporarily(heap) {
         heap.abandon_soon(most, outgoing)
     } else {
         (0, true)
     };
-    // SAFETY: the released segments' references, and that of the debt.
-    unsafe { registry.release_refs(released + usize::from(paid)) };
-    paid
+    // SAFETY: the references of the released segments and of the deferral.
+    unsafe { registry.release_refs(released + usize::from(done)) };
+    done
 }
 
-/// Pushes a batch; a segment that is to be put in a pending list goes to `outgoing`.
+/// Pushes a batch. A segment that must be put in a pending list goes to `outgoing`.
 ///
 /// # Safety
 ///
@@ -341,7 +352,7 @@ unsafe fn push_batch(segment: SegmentRef, batch: &OpenBatch, outgoing: &Outgoing
     let mut decision = PurgeDecision::new(segment, heap);
     let purges = |total| decision.purges(total);
     let Written { newest, oldest } = written;
-    // SAFETY: the chain's slots are the caller's.
+    // SAFETY: the caller owns the slots of the chain and gives them up.
     let mut pushed = unsafe { segment.push_remote(newest, oldest, slots, purges) };
     if let Pushed::Purging(purge) = pushed {
         // SAFETY: every slot is free, and PURGING keeps the owner from them.
@@ -351,17 +362,17 @@ unsafe fn push_batch(segment: SegmentRef, batch: &OpenBatch, outgoing: &Outgoing
             registry_of(heap).core().name,
             segment.identity().span.bytes(),
         );
-        // SAFETY: done just now.
+        // SAFETY: this push began the purge, and the pages were purged just now.
         pushed = unsafe { segment.finish_purge(purge) };
     }
     if pushed == Pushed::Queued {
-        // SAFETY: this push turned QUEUED on.
+        // SAFETY: this push turned QUEUED on, and the segment is in no pending list yet.
         unsafe { outgoing.misrouted.push(segment) };
     }
 }
 
-/// Moves a few segments with room into a bin of a heap that the caller holds, out of abandoned heaps of the pool;
-/// true if there were any.
+/// Steals a few segments with room from abandoned heaps of the pool, for a bin of a heap that the caller
+/// holds. True if there were any.
 fn steal(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) -> bool {
     let registry = registry_of(heap);
     if !registry.has_abandoned() {
@@ -385,8 +396,8 @@ fn steal(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) -> bool {
     false
 }
 
-/// Moves at most `most` segments of an abandoned heap, which the caller has for a moment and leaves again; first brings as many
-/// magazines home there.
+/// Steals at most `most` segments from an abandoned heap, which the caller owns temporarily and abandons
+/// here. First returns at most `most` magazines to their segments there.
 fn steal_from(
     victim: HeapRef,
     heap: HeapRef,
@@ -409,7 +420,7 @@ fn steal_from(
     stolen
 }
 
-/// Decides, attempt by attempt, whether a push that completes a segment purges it.
+/// Decides in each attempt whether a push that fully frees a segment purges it.
 struct PurgeDecision {
     heap: HeapRef,
     capacity: usize,
@@ -428,7 +439,7 @@ impl PurgeDecision {
         }
     }
 
-    /// Asked while the pusher still holds its slots, so the heap is alive.
+    /// Called while the pushing thread still owns its slots, so the heap is alive.
     fn purges(&mut self, total: usize) -> bool {
         if self.counted {
             self.heap.uncount_fully_freed(self.bytes);

@@ -1,8 +1,12 @@
-//! What the owner of a heap does with it: refill a bin, spill, collect what other threads freed, collect and release, release, abandon.
+//! The operations of a heap's owner: refill a bin, spill, collect remote frees, collect and release, abandon.
 //!
-//! Everything here is for the thread that owns the heap, if only for the moment. Two kinds of results are left to the caller:
-//! references to the pool that are to be given up, because with the last one the heap is gone, and what is to be passed on to other
-//! heaps (`Outgoing`).
+//! Only the thread that owns the heap calls these functions; a temporary owner may too. They leave two kinds
+//! of results to the caller. The caller must release the returned references to the pool after it abandoned
+//! the heap, because the heap is gone with the last reference. And the caller must reroute the segments and
+//! slots in `Outgoing`.
+//!
+//! Always holds: a segment of the heap is in its bin's list or is a spare, and spares are at most
+//! [`SPARE_BYTES`].
 
 use crate::ground::error::AllocErrorKind;
 use crate::ground::events::{self, Happened};
@@ -14,17 +18,17 @@ use crate::heap::fields::HeapRef;
 use crate::heap::lists::{Loose, Outgoing};
 use crate::memory::segment::{Claimed, SegmentRef};
 
-/// Empty segments that a heap keeps as spares, in bytes.
+/// Bytes of empty segments that a heap keeps as spares.
 pub(super) const SPARE_BYTES: usize = if cfg!(segment_pool_loom) {
     0
 } else {
     256 << 10
 };
-/// Slots that one refill or spill takes out of remote lists, but for the last list, which is taken whole.
+/// Slots that one refill or spill takes out of remote lists. The last list is taken whole.
 const COLLECT_SLOTS: usize = 1024;
 
 impl HeapRef {
-    /// Fills the empty free list of a bin with what the heap has. Owner only.
+    /// Fills the empty free list of a bin with slots that the heap has. Owner only.
     pub(crate) fn refill(self, index: usize) -> bool {
         let bin = self.bin(index);
         bin.refill_from_deferred()
@@ -33,13 +37,14 @@ impl HeapRef {
             || bin.refill_from_segments()
     }
 
-    /// Fills the empty free list of a bin from a new segment; false when the system has no memory or the pool's limit is
-    /// reached. Owner only.
+    /// Fills the empty free list of a bin from a new segment. False if the system has no memory or the pool's
+    /// limit is reached. Owner only.
     pub(crate) fn refill_from_new(self, index: usize) -> bool {
         self.add_segments(index, 1, false).is_ok() && self.bin(index).refill_from_segments()
     }
 
-    /// Adds so many segments to a bin, with their pages if `touch`: all of them, or none. Owner only.
+    /// Adds `segments` segments to a bin, or none. If `touch` is true, their pages are made resident. Owner
+    /// only.
     pub(crate) fn add_segments(
         self,
         index: usize,
@@ -49,7 +54,7 @@ impl HeapRef {
         let stride = self.stride(index);
         let (span, new) = (Span::of(stride), Leftovers::new());
         let make = |claimed| {
-            // SAFETY: claimed for this span.
+            // SAFETY: claimed for this span, and only this thread uses it.
             let segment =
                 unsafe { SegmentRef::init(claimed, self.id(), self.pool_id(), index, stride) };
             new.empty.push(segment);
@@ -72,11 +77,11 @@ impl HeapRef {
         Ok(())
     }
 
-    /// Takes a segment with room into its bin. Owner only, also of the segment, which names this heap.
+    /// Adds a segment with room to its bin. The caller owns the heap and the segment, which names this heap.
     pub(crate) fn take_over(self, segment: SegmentRef) {
         let index = segment.identity().bin;
         let bin = self.bin(index);
-        // SAFETY: they lie behind the bins, and no other bin has this index.
+        // SAFETY: the bitmap lies behind the bins, and no other bin has this index.
         unsafe { bin.prepare(self.stride(index), self.id(), self.places(index)) };
         self.own.used.set(self.own.used.get() | 1 << index);
         bin.add(segment);
@@ -88,7 +93,8 @@ impl HeapRef {
         Some(spare.end())
     }
 
-    /// Claims so many segments, which the limit must allow as a whole, until the system refuses one.
+    /// Claims `segments` segments, which the limit must allow as a whole, until the system has no more
+    /// memory.
     fn claim(
         self,
         span: Span,
@@ -113,7 +119,7 @@ impl HeapRef {
         Err(AllocErrorKind::OutOfMemory)
     }
 
-    /// Spills a full free list, and looks at the pending list on the occasion. Owner only.
+    /// Spills a full free list, and collects if the pending list is not empty. Owner only.
     pub(crate) fn spill(self, index: usize) {
         let left = Leftovers::new();
         self.bin(index).spill(&left);
@@ -128,12 +134,13 @@ impl HeapRef {
         bin.has_free()
     }
 
-    /// Serves everything that waits. Owner only.
+    /// Collects all pending segments. Owner only.
     pub(crate) fn collect_all(self) {
         self.collect(usize::MAX, || false);
     }
 
-    /// Serves waiting segments, oldest first, until `enough` or so many slots were taken. Owner only.
+    /// Collects pending segments, the oldest first, until `enough` returns true or `most` slots were taken.
+    /// Owner only.
     fn collect(self, most: usize, enough: impl Fn() -> bool) {
         let left = Leftovers::new();
         let mut slots = 0;
@@ -141,7 +148,7 @@ impl HeapRef {
             let Some(segment) = self.next_waiting() else {
                 break;
             };
-            // SAFETY: the segment came out of the pending list.
+            // SAFETY: the caller owns the heap, and the segment came out of the pending list.
             let received = unsafe {
                 self.bin(segment.identity().bin)
                     .collect_list(segment, &left)
@@ -159,7 +166,7 @@ impl HeapRef {
         }
     }
 
-    /// The segment of this heap that waited longest.
+    /// Takes the segment of this heap that has been pending the longest. Puts misrouted segments aside.
     fn next_waiting(self) -> Option<SegmentRef> {
         loop {
             if self.own.collecting.is_empty() {
@@ -172,10 +179,10 @@ impl HeapRef {
             }
             match self.own.collecting.pop() {
                 Some(segment) if segment.heap() == self.id() => return Some(segment),
-                // SAFETY: out of the pending list, and not done with.
+                // SAFETY: the segment came out of the pending list, and its remote list is not taken yet.
                 Some(misrouted) => unsafe { self.own.outgoing.misrouted.push(misrouted) },
                 None => {
-                    // Relaxed: a hint. Nothing waits, so there is nothing completed.
+                    // Relaxed: a hint. Nothing is pending, so no segment is fully freed.
                     self.remote.fully_freed.store(0, Ordering::Relaxed);
                     return None;
                 }
@@ -183,26 +190,28 @@ impl HeapRef {
         }
     }
 
-    /// For an owner with a reference of its own: the pool cannot end here.
+    /// Keeps or releases empty segments. For an owner with a reference of its own, so that the pool is not
+    /// freed here.
     fn release_some(self, left: &Leftovers) {
         self.release_down_to(left, SPARE_BYTES);
     }
 
-    /// The same with so many bytes of spares.
+    /// As `release_some`, with at most `spare_bytes` bytes of spares.
     fn release_down_to(self, left: &Leftovers, spare_bytes: usize) {
         let released = self.release(left, spare_bytes);
         if released > 0 {
-            // Relaxed: the pool ends after this thread has given up its own reference, and that releases all of this.
+            // Relaxed: the pool is freed only after this thread released its own reference, and that release
+            // covers everything done here.
             self.pool().refs.fetch_sub(released, Ordering::Relaxed);
         }
     }
 
-    /// Keeps empty segments as spares up to a number of bytes and gives the others to the arena. Returns how many
-    /// references to the pool are to be given up for them. Owner only.
+    /// Keeps empty segments as spares up to `spare_bytes` bytes and releases the others to the arena. Returns
+    /// the number of references to the pool that the caller must release for them. Owner only.
     fn release(self, left: &Leftovers, spare_bytes: usize) -> usize {
         while let Some((segment, slot)) = left.remote.pop() {
             let remote = &self.own.outgoing.remote;
-            // SAFETY: out of a bin's lists.
+            // SAFETY: the slot came out of a bin's lists, so the owner owns it.
             unsafe { remote.push(slot, segment.identity().span) };
         }
         let mut released = 0;
@@ -214,7 +223,7 @@ impl HeapRef {
                 self.own.spares[span.index()].push(segment);
                 self.own.spare_bytes.add(span.bytes() as u64);
             } else {
-                // SAFETY: no slot of the segment is anywhere but on the list of its segment.
+                // SAFETY: every slot of the segment was returned to it, so no thread uses its memory.
                 unsafe { self.pool().arenas().release(span, segment.end()) };
                 events::note(Happened::SegmentReleased, self.pool().name, span.bytes());
                 released += 1;
@@ -232,8 +241,8 @@ impl HeapRef {
             .map(move |index| self.bin(index))
     }
 
-    /// Makes the segments self-contained: serves the pending list, brings every slot home and releases what is empty, the
-    /// spares too. Returns the references to give up. Owner only.
+    /// Collects and releases: serves the pending list, returns every slot to its segment, and releases the
+    /// empty segments and the spares. Returns the number of references to release. Owner only.
     pub(crate) fn collect_and_release(self) -> usize {
         let served = self.serve();
         let left = Leftovers::new();
@@ -241,7 +250,7 @@ impl HeapRef {
         served + self.release(&left, 0) + self.release_spares()
     }
 
-    /// Gives the spare segments back. Returns the references to give up. Owner only.
+    /// Releases the spare segments. Returns the number of references to release. Owner only.
     pub(crate) fn release_spares(self) -> usize {
         let left = Leftovers::new();
         for spares in &self.own.spares {
@@ -253,13 +262,14 @@ impl HeapRef {
         self.release(&left, 0)
     }
 
-    /// Brings what waits in the pending list straight home and releases what is empty. Returns the references to give up.
-    /// Owner only.
+    /// Serves the pending list: returns its slots to their segments and releases the segments that are empty.
+    /// Returns the number of references to release. Owner only.
     pub(crate) fn serve(self) -> usize {
         self.serve_some(usize::MAX).0
     }
 
-    /// As [`serve`](Self::serve), until so many slots were brought home; also whether nothing waits any more.
+    /// As [`serve`](Self::serve), until at least `most` slots were returned. Also returns whether nothing is
+    /// pending any more.
     fn serve_some(self, most: usize) -> (usize, bool) {
         let left = Leftovers::new();
         let mut slots = 0;
@@ -269,7 +279,7 @@ impl HeapRef {
                 served = true;
                 break;
             };
-            // SAFETY: the segment came out of the pending list.
+            // SAFETY: the caller owns the heap, and the segment came out of the pending list.
             let received = unsafe {
                 self.bin(segment.identity().bin)
                     .collect_into_segment(segment, &left)
@@ -280,11 +290,13 @@ impl HeapRef {
         (self.release(&left, 0), served)
     }
 
-    /// Abandons the heap, its lists as they are unless its pool was closed, and hands `outgoing` over to the caller,
-    /// who passes it on now. Returns the references to give up. Owner only, and not any more.
+    /// Abandons the heap. Its lists stay as they are unless its pool was closed. `outgoing` receives what the
+    /// caller must reroute. Returns the number of references to release. Owner only; the caller no longer
+    /// owns the heap after this.
     ///
-    /// An owner leaves only an empty pending list, for nobody else need come who would empty it. It comes to an end, since
-    /// each push that keeps it here frees a slot and none are handed out.
+    /// The heap is abandoned only with an empty pending list, because no other thread would necessarily come
+    /// to empty it. The loop ends: each push that continues it frees a slot, and no slot is handed out
+    /// meanwhile.
     pub(crate) fn abandon(self, outgoing: &Outgoing) -> usize {
         self.set_owner(0);
         let mut released = 0;
@@ -297,8 +309,8 @@ impl HeapRef {
         }
     }
 
-    /// Abandons a heap that no thread keeps, with its lists as they are, if nothing waits and nothing is to be passed on. Owner
-    /// only, and not any more if the answer is true.
+    /// Abandons a heap that no thread holds, with its lists as they are, if nothing is pending or outgoing.
+    /// Owner only; if the answer is true, the caller no longer owns the heap.
     pub(crate) fn try_abandon(self) -> bool {
         let own = &self.own;
         let nothing_to_do =
@@ -306,8 +318,8 @@ impl HeapRef {
         nothing_to_do && self.pending().try_abandon()
     }
 
-    /// As [`abandon`](Self::abandon), but serves no more than about so many slots. Also whether nothing waits any more;
-    /// if something does, the caller owes the heap another visit.
+    /// As [`abandon`](Self::abandon), but serves about `most` slots at the most. Also returns whether nothing
+    /// is pending any more. If something is, the caller must visit the heap again.
     pub(crate) fn abandon_soon(self, most: usize, outgoing: &Outgoing) -> (usize, bool) {
         self.set_owner(0);
         let (mut released, served) = self.serve_some(most);
@@ -330,10 +342,11 @@ impl HeapRef {
         }
     }
 
-    /// Parts with at most `most` segments of a bin that have room, in favour of another heap. They must reach it
-    /// after this one was abandoned. Owner only.
+    /// Moves at most `most` segments with room out of a bin and assigns them to the heap `to`. The caller
+    /// adds them there after it abandoned this heap. Owner only.
     ///
-    /// The bin's own lists are emptied first, a few magazines at a time; until that is done nothing is given.
+    /// The bin's own lists are emptied first, at most `most` magazines per call. No segment moves until they
+    /// are empty. Returns the number of references to release.
     pub(crate) fn detach_segments(
         self,
         index: usize,

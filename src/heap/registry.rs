@@ -1,12 +1,17 @@
-//! The heaps of one pool: append-only list, count of the abandoned ones, and who frees the pool last.
+//! The heaps of one pool: an append-only list, a count of the abandoned ones, and the references whose last
+//! one frees the pool.
 //!
-//! A thread that needs a heap adopts an abandoned one, else makes one and adds it to the list, so there are never
-//! more heaps than threads were alive at once (and pushers at work). Heaps stay listed as long as the pool, the oldest
-//! first: it is the one that is adopted first too, so that what a crowd of threads needed once is not what the few that
-//! come after it use.
+//! A thread that needs a heap adopts an abandoned one, or else creates one and appends it to the list. So a
+//! pool has about as many heaps as threads were alive at once, pushing threads included. Heaps stay listed as
+//! long as the pool, the oldest first. The oldest abandoned heap is also adopted first. So heaps that a peak
+//! of threads needed stay unused after the peak.
 //!
-//! The pool is freed by whoever gives up its last reference. There is one for each segment in use, one for each heap
-//! a thread holds, and one for the pool's handle; the default pool's handle is a static and never given up.
+//! The thread that releases the last reference frees the pool. There is one reference for each segment in
+//! use, one for each heap that a thread holds, one for each deferred reclaim, and one for the pool's handle.
+//! The handle of the default pool is a static, whose reference is never released.
+//!
+//! Any thread may touch every field: all of them are atomics, or constant. Always holds: a listed heap stays
+//! listed and alive until the pool is freed, and `abandoned` is never too low.
 
 use core::ptr::{self, NonNull};
 
@@ -21,10 +26,10 @@ use crate::memory::arena::Arenas;
 #[cfg(not(segment_pool_loom))]
 use crate::memory::arena::Usage;
 
-/// How often a thread without a heap looks through the list for an abandoned one.
+/// How often a thread without a heap searches the list for an abandoned one.
 const ADOPTION_LOOKS: usize = if cfg!(segment_pool_loom) { 1 } else { 16 };
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Registry {
@@ -34,9 +39,10 @@ pub(crate) struct Registry {
     heaps: AtomicPtr<Heap>,
     /// The newest heap, or an older one.
     newest: AtomicPtr<Heap>,
-    /// Abandoned heaps, and those that somebody has for a moment: a hint, never too low.
+    /// Abandoned heaps, including those with a temporary owner. A hint, never too low.
     abandoned: AtomicUsize,
-    /// 1 when the handle was dropped: threads should let go of the pool's heaps. A hint to those that hold one.
+    /// 1 after the handle was dropped: threads should abandon their heaps of this pool. A hint to threads
+    /// that hold one.
     closed: AtomicUsize,
 }
 
@@ -54,25 +60,26 @@ const fn arenas() -> NonNull<Arenas> {
     NonNull::new((&raw const ARENAS).cast_mut()).unwrap()
 }
 
-/// The default pool's registry.
+/// The registry of the default pool.
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn default() -> RegistryRef {
     RegistryRef(NonNull::from(&DEFAULT))
 }
 
-/// What the arenas of all pools take.
+/// The memory that the arenas of all pools take.
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn arena_usage() -> Usage {
     ARENAS.usage()
 }
 
-/// The address space of all arenas, in bytes: more than that cannot be given back.
+/// The address space of all arenas, in bytes: an upper bound of what can be returned to the system.
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn arena_bytes() -> usize {
     ARENAS.mapped() * ARENA_BYTES
 }
 
-/// Gives the memory of free segments to the operating system, of all pools, and what it did not take back before.
+/// Returns the memory of free segments of all pools to the operating system, and ranges that it did not unmap
+/// before.
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn trim_arenas() {
     ARENAS.trim();
@@ -104,13 +111,14 @@ impl Registry {
     }
 }
 
-/// A registry that is alive. Whoever makes or copies one knows of a reference that outlasts its use.
+/// A registry that is alive. The code that creates or copies one guarantees that some reference outlasts its
+/// use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct RegistryRef(NonNull<Registry>);
 
 impl RegistryRef {
-    /// A pool of one stride, with the reference of its handle.
+    /// Creates a pool of one stride, with the reference of its handle.
     #[cfg(not(segment_pool_loom))]
     pub(crate) fn create(stride: usize, limit: usize, name: &'static str) -> Option<Self> {
         Self::place(Registry::new(arenas(), stride, limit, name))
@@ -123,7 +131,7 @@ impl RegistryRef {
 
     fn place(contents: Registry) -> Option<Self> {
         let registry = os::map(size_of::<Registry>(), align_of::<Registry>())?.cast::<Registry>();
-        // SAFETY: mapped above, large enough.
+        // SAFETY: mapped above, large enough and aligned.
         unsafe { registry.write(contents) };
         let registry = Self(registry);
         #[cfg(segment_pool_loom)]
@@ -136,28 +144,29 @@ impl RegistryRef {
     }
 
     fn get<'a>(self) -> &'a Registry {
-        // SAFETY: a `RegistryRef` is of a registry that is alive.
+        // SAFETY: `RegistryRef` guarantees that the registry is alive; all its fields are atomics or
+        // constant.
         let registry = unsafe { self.0.as_ref() };
         registry.alive.used();
         registry
     }
 
-    /// A heap for the thread with this token: an abandoned one if there is any, else a new one. `None` when memory is
-    /// refused.
+    /// Returns a heap for the thread with this token, which then holds it: an abandoned one if there is any,
+    /// else a new one. `None` if the system has no memory.
     pub(crate) fn acquire(self, token: u64) -> Option<HeapRef> {
         let heap = self.adopt(token).or_else(|| self.create_heap(token))?;
         self.add_ref();
         Some(heap)
     }
 
-    /// Counts the reference of a heap that was adopted.
+    /// Adds the reference of a heap that was adopted.
     pub(crate) fn add_ref(self) {
-        // Relaxed: the caller knows of a reference, so the count is not zero.
+        // Relaxed: a reference exists, so the count is not zero.
         self.get().core.refs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Looks more than once, and lets others run meanwhile: a heap that a pusher or a stealing thread has for a moment is
-    /// soon abandoned again, and one more heap would stay for ever.
+    /// Adopts an abandoned heap. Searches more than once, and yields between the searches. A heap with a
+    /// temporary owner is soon abandoned again, while an additional heap would stay for ever.
     fn adopt(self, token: u64) -> Option<HeapRef> {
         let mut looks = (0..ADOPTION_LOOKS).take_while(|_| self.has_abandoned());
         let heap = looks.find_map(|look| {
@@ -170,7 +179,8 @@ impl RegistryRef {
         Some(heap)
     }
 
-    /// Makes the caller the owner of this heap of the pool for a moment, if it is abandoned. To the hint it stays so.
+    /// Makes the caller the temporary owner of this heap of the pool, if it is abandoned. The heap still
+    /// counts as abandoned.
     pub(crate) fn adopt_temporarily(self, heap: HeapRef) -> bool {
         heap.pending().adopt()
     }
@@ -185,7 +195,8 @@ impl RegistryRef {
         adopted
     }
 
-    /// As [`adopt_one`](Self::adopt_one), but if the heap has an owner, that will collect and release it before it leaves.
+    /// As [`adopt_one`](Self::adopt_one). If the heap has an owner, signals it to collect and release before
+    /// it abandons the heap.
     pub(crate) fn adopt_or_signal(self, heap: HeapRef) -> bool {
         let adopted = heap.pending().adopt_or_signal();
         if adopted {
@@ -201,21 +212,22 @@ impl RegistryRef {
         heap_ref(heap.next().load(Ordering::Acquire))
     }
 
-    /// Whether looking for an abandoned heap may be worth while.
+    /// Whether a search for an abandoned heap may succeed.
     pub(crate) fn has_abandoned(self) -> bool {
-        // Relaxed: a hint; a heap abandoned just now is found by the next thread.
+        // Relaxed: a hint; the next thread finds a heap that was abandoned just now.
         cfg!(segment_pool_loom) || self.get().abandoned.load(Ordering::Relaxed) != 0
     }
 
-    /// To be called before a heap is abandoned by other than a pusher, so that the hint is never too low.
+    /// Counts a heap that is about to be abandoned. Not called by pushing threads, whose heaps are still
+    /// counted. Called before the heap is abandoned, so that the hint is never too low.
     pub(crate) fn count_abandoned(self) {
         // Relaxed: a hint.
         self.get().abandoned.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Asks the threads that hold heaps of the pool to let go of them.
+    /// Requests that threads abandon their heaps of the pool.
     pub(crate) fn close(self) {
-        // Relaxed: `Closings` tells threads that hold heaps of it, and `adopt_or_signal` the others.
+        // Relaxed: `Closings` notifies threads that hold heaps of the pool, and `adopt_or_signal` the others.
         self.get().closed.store(1, Ordering::Relaxed);
     }
 
@@ -228,37 +240,39 @@ impl RegistryRef {
         &self.get().core
     }
 
-    /// What its heaps know it by.
+    /// The pointer that the heaps of the pool hold.
     #[inline(always)]
     pub(crate) fn core_ptr(self) -> NonNull<PoolCore> {
         self.0.cast()
     }
 
-    /// A new heap that the caller owns, with this token. `None` when the system has no memory.
+    /// Creates a heap that the caller owns, with this token. `None` if the system has no memory.
     pub(crate) fn create_heap(self, token: u64) -> Option<HeapRef> {
-        // SAFETY: heaps are freed with their registry.
+        // SAFETY: the heaps are freed with their registry, so the registry outlives the heap.
         let heap = unsafe { HeapRef::create(self.core_ptr(), token) }?;
         self.list(heap);
         events::note(Happened::HeapMade, self.core().name, 0);
         Some(heap)
     }
 
-    /// Appends a heap.
+    /// Appends a heap to the list.
     fn list(self, heap: HeapRef) {
         let Registry { heaps, newest, .. } = self.get();
         let added = heap.as_ptr().as_ptr();
-        // Acquire: from the Release below, to look into that heap.
+        // Acquire: from the Release below, before that heap is read.
         let mut last = heap_ref(newest.load(Ordering::Acquire));
         loop {
             let end = last.as_ref().map_or(heaps, |last| last.next());
-            // Release: publishes the heap to `heaps` and `after`. Acquire on failure: from the same, of another thread.
+            // Release: publishes the heap to `heaps` and `after`. Acquire on failure: from the same Release
+            // of another thread.
             match end.compare_exchange(ptr::null_mut(), added, Ordering::Release, Ordering::Acquire)
             {
                 Ok(_) => break,
                 Err(next) => last = heap_ref(next),
             }
         }
-        // Release: publishes the heap to the load above. An older heap stored late costs a few steps more.
+        // Release: publishes the heap to the load above. An older heap stored late only costs a few more
+        // steps.
         newest.store(added, Ordering::Release);
     }
 
@@ -269,23 +283,26 @@ impl RegistryRef {
         core::iter::successors(first, move |heap| self.after(*heap))
     }
 
-    /// Gives up `n` references; the last one frees the pool.
+    /// Releases `n` references. The last one frees the pool.
     ///
     /// # Safety
     ///
-    /// The references were the caller's, which touches nothing of the pool from here on but what others keep alive.
+    /// The caller owned the references. From here on it touches only those parts of the pool that other
+    /// references keep alive.
     pub(crate) unsafe fn release_refs(self, n: usize) {
         if n == 0 {
             return;
         }
-        // AcqRel: releases what this thread did to the pool to the thread that frees it, and acquires, if that is
-        // this one, what all others did.
+        // AcqRel. Release: everything this thread did to the pool, to the thread that frees it. Acquire: if
+        // this is that thread, everything all other threads did.
         if self.get().core.refs.fetch_sub(n, Ordering::AcqRel) == n {
             // SAFETY: no references are left.
             unsafe { self.free() };
         }
     }
 
+    /// Frees the heaps and the registry.
+    ///
     /// # Safety
     ///
     /// No references are left.
@@ -299,12 +316,14 @@ impl RegistryRef {
         self.get().alive.ended();
         #[cfg(segment_pool_loom)]
         self.core().arenas().uncount_user();
-        // SAFETY: mapped by `place`: the default registry keeps its handle's reference.
+        // SAFETY: mapped by `place`; the default registry is never freed, because the reference of its handle
+        // is never released.
         unsafe { os::unmap(self.0.cast(), size_of::<Registry>(), align_of::<Registry>()) };
     }
 }
 
-/// The handle of a pool: nothing until the first allocation, and then the handle's reference to the registry.
+/// The handle of a pool. It is null until the first allocation, and then holds the handle's reference to the
+/// registry.
 #[derive(Debug)]
 pub(crate) struct Handle(AtomicPtr<Registry>);
 
@@ -317,7 +336,7 @@ impl Handle {
 
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<RegistryRef> {
-        // Acquire: from the Release in `create`, the registry's contents.
+        // Acquire: the registry's contents, from the Release in `create`.
         NonNull::new(self.0.load(Ordering::Acquire)).map(RegistryRef)
     }
 
@@ -337,7 +356,8 @@ impl Handle {
     #[cold]
     fn create(&self, create: impl FnOnce() -> Option<RegistryRef>) -> Option<RegistryRef> {
         let new = create()?;
-        // Release: publishes the registry to `get`. Relaxed on failure: `get` acquires the other thread's.
+        // Release: publishes the registry to `get`. Relaxed on failure: `get` acquires the other thread's
+        // registry.
         let won = self.0.compare_exchange(
             ptr::null_mut(),
             new.as_ptr(),
@@ -352,7 +372,7 @@ impl Handle {
     }
 }
 
-/// How many pools were ever closed: a thread that sees a new number looks which of its pools are.
+/// The number of pools ever closed. A thread that reads a new number checks which of its pools are closed.
 #[derive(Debug)]
 pub(crate) struct Closings(AtomicUsize);
 
@@ -363,21 +383,22 @@ impl Closings {
         }
     }
 
-    /// Counts a pool, after it was closed.
+    /// Counts a pool that was closed.
     pub(crate) fn add(&self) {
-        // Release: with the load in `count`. Who sees the number sees the pool closed, for it will not look again.
+        // Release: pairs with the load in `count`. A thread that reads the new number must see the pool as
+        // closed, because it does not check again.
         self.0.fetch_add(1, Ordering::Release);
     }
 
     #[inline]
     pub(crate) fn count(&self) -> usize {
-        // Acquire: with the addition in `add`.
+        // Acquire: pairs with the addition in `add`.
         self.0.load(Ordering::Acquire)
     }
 }
 
 fn heap_ref(heap: *mut Heap) -> Option<HeapRef> {
-    // SAFETY: the list holds heaps that live as long as the registry.
+    // SAFETY: the list contains heaps that live as long as the registry.
     NonNull::new(heap).map(|heap| unsafe { HeapRef::from_ptr(heap) })
 }
 

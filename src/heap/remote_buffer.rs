@@ -1,10 +1,13 @@
-//! A thread's open batches of remote frees, and how a batch is sent.
+//! The remote-free buffer: a thread's open batches of remote frees.
 //!
-//! An entry collects the places of freed slots of one segment. The slots themselves are not touched until the batch
-//! is full, displaced by another segment, or flushed; then it is written into its own slots (`heap/batch.rs`) and goes to
-//! the segment with one compare-and-swap. Most frees only join an open batch: a handful of instructions.
+//! An entry collects the offsets of freed slots of one segment. The slots themselves are not touched until
+//! the batch is full, displaced by another segment, or flushed. Then it is written into its own slots
+//! (`heap/batch.rs`) and pushed to the segment with one compare-and-swap. Most frees only add to an open
+//! batch, in a few instructions.
 //!
-//! Held back at most: [`ENTRIES`] batches of at most 56 slots and 8 KiB each.
+//! One thread owns the buffer and is the only one that touches it. Always holds: an entry with a segment has
+//! a non-empty batch outside of `add`, and the buffer owns its slots. It contains at most [`ENTRIES`] batches
+//! of at most 56 slots and 8 KiB each.
 
 use core::cell::Cell;
 
@@ -16,13 +19,13 @@ use crate::slot::{Offset, SlotPtr};
 /// Open batches of a thread.
 const ENTRIES: usize = if cfg!(segment_pool_loom) { 1 } else { 32 };
 
-/// See the module. Used by one thread.
+/// See the module documentation.
 #[derive(Debug)]
 pub(crate) struct RemoteBuffer {
     entries: [Entry; ENTRIES],
 }
 
-/// A batch that is open, if there is a segment.
+/// An open batch, if `segment` is set.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Entry {
@@ -39,8 +42,8 @@ impl RemoteBuffer {
         }
     }
 
-    /// Adds a slot to the open batch of its segment; false if there is none, or it is about to be full. A thread that came to
-    /// own the segment meanwhile sends the batch to itself.
+    /// Adds a slot to the open batch of its segment. False if there is none, or if the slot would fill it. If
+    /// the thread has become the owner of the segment meanwhile, it later sends the batch to itself.
     ///
     /// # Safety
     ///
@@ -55,12 +58,13 @@ impl RemoteBuffer {
         joins
     }
 
-    /// Frees a slot of another thread's segment. `note` hears of each batch before it is sent, of how many slots.
+    /// Frees a slot of another thread's segment. Calls `note` before each batch is sent, with its number of
+    /// slots.
     ///
     /// # Safety
     ///
-    /// The caller gives up the slot at this offset of the segment, whose heap it may have come to own since the segment's
-    /// batch was opened.
+    /// The caller gives up the slot at this offset of the segment. The caller may have become the owner of
+    /// the segment's heap since the batch was opened.
     pub(crate) unsafe fn add(
         &self,
         segment: SegmentRef,
@@ -91,7 +95,7 @@ impl RemoteBuffer {
     }
 }
 
-/// Spreads segments of every span over the entries.
+/// The entry of a segment. Spreads the segments of every span over the entries.
 #[inline(always)]
 fn entry_index(segment: SegmentRef) -> usize {
     let addr = segment.addr();
@@ -125,7 +129,7 @@ impl Entry {
     /// Sends the batch, if there is one, and closes the entry.
     fn send(&self, reclaims: &DeferredReclaims) {
         if let Some(segment) = self.segment.take() {
-            // SAFETY: the slots were given to the remote-free buffer.
+            // SAFETY: the slots were given to this buffer.
             unsafe { handover::send_batch(segment, &self.batch, reclaims) };
         }
     }

@@ -10,7 +10,7 @@ impl HeapRef {
         self.pending().look().1
     }
 
-    /// The segments in the pending list, and those out of it that are not served yet.
+    /// The segments in the pending list, and those taken from it that are not served yet.
     pub(crate) fn waiting(self) -> impl Iterator<Item = SegmentRef> {
         let first = NonNull::new(self.pending().look().0);
         let collecting: Vec<_> = self.own.collecting.iter().collect();
@@ -25,7 +25,7 @@ impl HeapRef {
             .sum()
     }
 
-    /// What holds whenever no call is under way.
+    /// Checks the invariants that hold while no call is under way.
     pub(crate) fn check_at_rest(self) {
         assert!(self.own.outgoing.is_empty(), "something was not passed on");
         let spare_bytes = self.own.spare_bytes.get() as usize;

@@ -16,7 +16,7 @@ impl RegistryRef {
     }
 }
 
-/// What a registry counts.
+/// The counts of a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) references: usize,
@@ -24,10 +24,10 @@ pub(crate) struct Counts {
     pub(crate) abandoned: usize,
 }
 
-/// Makes the default pool and the arenas what they were when the process began. For one in which no other thread uses any
-/// pool, nor this one anything that it got from one.
+/// Resets the default pool and the arenas to their state at the start of the process. Only if no other thread
+/// uses a pool, and this thread uses nothing that it got from one.
 pub(crate) fn start_anew() {
-    // All of it, so that a field that is added is thought of here.
+    // All fields are listed, so that a new field must be handled here.
     let Registry {
         core,
         alive: _,
