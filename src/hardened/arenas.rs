@@ -1,4 +1,6 @@
-//! Which parts of the address space are arenas: two bits for each 4 MiB, zero or the span.
+//! The table of arenas in the address space: two bits for each 4 MiB, zero or the span. Any thread reads it.
+//! The thread that maps or unmaps an arena changes the two bits by a read-modify-write. Always holds: an
+//! arena has its bits set while any of its segments is in use.
 
 use core::ptr::NonNull;
 
@@ -6,13 +8,13 @@ use super::key;
 use crate::ground::layout::{ARENA_BYTES, Span};
 use crate::ground::sync::{AtomicU64, Ordering};
 
-/// User space ends there, unless a program asks for addresses beyond.
+/// The end of user space, unless a program requests addresses beyond.
 pub(super) const ADDRESS_BITS: u32 = if usize::BITS == 64 { 48 } else { 32 };
 /// Entries in one word.
 const PER_WORD: usize = 32;
 const WORDS: usize = (1 << (ADDRESS_BITS - ARENA_BYTES.trailing_zeros())) / PER_WORD;
 
-/// 16 MiB of zeros, of which only those pages exist that tell of arenas.
+/// 16 MiB of zeros. Only the pages with entries of arenas are resident.
 static SPANS: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 
 fn word(addr: usize) -> Option<(&'static AtomicU64, usize)> {
@@ -21,26 +23,27 @@ fn word(addr: usize) -> Option<(&'static AtomicU64, usize)> {
     Some((word, arena % PER_WORD * 2))
 }
 
-/// Notes an arena, before anybody else knows it; false if it lies beyond all user space.
+/// Records an arena before it is published. False if it lies beyond user space.
 pub(crate) fn arena_mapped(base: NonNull<u8>, span: Span) -> bool {
     key::make();
     let Some((word, shift)) = word(base.addr().get()) else {
         return false;
     };
-    // Relaxed: who asks about a slot got it, in the end, from whoever mapped the arena.
+    // Relaxed: a thread that checks a slot received it, directly or not, from the thread that mapped the
+    // arena.
     word.fetch_or((span.index() as u64 + 1) << shift, Ordering::Relaxed);
     true
 }
 
-/// Forgets an arena, before it is unmapped.
+/// Removes an arena before it is unmapped.
 pub(crate) fn arena_unmapped(base: NonNull<u8>) {
     if let Some((word, shift)) = word(base.addr().get()) {
-        // Relaxed: nobody has a slot of it.
+        // Relaxed: no thread has a slot of it.
         word.fetch_and(!(3 << shift), Ordering::Relaxed);
     }
 }
 
-/// The span of the arena that an address lies in.
+/// The span of the arena that contains an address.
 #[inline]
 pub(super) fn span_at(addr: usize) -> Option<Span> {
     let (word, shift) = word(addr)?;

@@ -1,6 +1,8 @@
-//! The secret of the process, and what is derived from it.
+//! The secret key of the process, and the values derived from it. Any thread may touch it; it is written
+//! once.
 //!
-//! It makes damage visible and forgery a matter of luck. It is no cryptography: who can read the heap can work it out.
+//! It makes damage detectable and forgery improbable. It is not cryptography: code that can read the heap can
+//! compute the key.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -9,16 +11,18 @@ use crate::ground::sync::{AtomicU64, Ordering};
 
 static KEY: AtomicU64 = AtomicU64::new(0);
 
-/// Makes the key, unless it is made. Before the first memory is mapped, so that whoever has a slot finds it made.
+/// Generates the key, unless it exists. Called before the first memory is mapped, so a thread that has a slot
+/// finds the key.
 pub(super) fn make() {
-    // Relaxed (twice): a number; who needs it got a slot from whoever made it, or made it.
+    // Relaxed (twice): only a number. A thread that needs it received a slot from the thread that generated
+    // it, or generated it itself.
     if KEY.load(Ordering::Relaxed) == 0 {
         let key = RandomState::new().hash_one(&raw const KEY) | 1;
         let _ = KEY.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
-/// A number that belongs to an address, or to any other number, and to this process.
+/// A hash of an address, or of any other number, with the key of this process.
 #[inline]
 pub(crate) fn mix(place: usize) -> u64 {
     // Relaxed: as in `make`.
@@ -27,29 +31,30 @@ pub(crate) fn mix(place: usize) -> u64 {
     mixed ^ mixed >> 29
 }
 
-/// Says that the memory it lies in is what it seems to be, and in use.
+/// A word that proves that its memory is a header of the crate and in use.
 #[derive(Debug)]
 pub(crate) struct Cookie(AtomicU64);
 
 impl Cookie {
-    /// For what begins at this address.
+    /// The cookie of a header at this address.
     pub(crate) fn new(addr: usize) -> Self {
         make();
         Self(AtomicU64::new(Self::of(addr)))
     }
 
-    /// Never that of memory that was not written to.
+    /// Never zero, which is the value of memory that was not written.
     fn of(addr: usize) -> u64 {
         mix(addr) | 1
     }
 
     #[inline]
     pub(super) fn is_for(&self, addr: usize) -> bool {
-        // Relaxed: whoever may ask got something in that memory from whoever wrote the cookie.
+        // Relaxed: a thread that checks received something in that memory from the thread that wrote the
+        // cookie.
         self.0.load(Ordering::Relaxed) == Self::of(addr)
     }
 
-    /// Reports a foreign pointer if it is not for this address.
+    /// Reports a foreign pointer if the cookie is not for this address.
     pub(crate) fn check(&self, addr: usize) {
         if !self.is_for(addr) {
             report(Misuse::ForeignPointer);
@@ -57,7 +62,7 @@ impl Cookie {
     }
 
     pub(super) fn end(&self) {
-        // Relaxed: nobody may ask any more; those who do are told so as soon as can be.
+        // Relaxed: no thread may check it any more. A thread that does is likely to be reported.
         self.0.store(0, Ordering::Relaxed);
     }
 }

@@ -1,19 +1,24 @@
-//! What the feature `hardened` knows of slots, out of their bytes: which there are, and which are handed out.
+//! State that the feature `hardened` keeps about slots, outside of their bytes: which slots exist, and which
+//! are handed out.
 //!
 //! ```text
-//! arenas   which 4 MiB of the address space are an arena, and of what span       a static table, 2 bits each
-//! shield   in a segment's header: a cookie, its geometry, a byte per slot: free or live
+//! arenas   the arenas in the address space and their spans          a static table, 2 bits per 4 MiB
+//! key      the key of the process, cookies                          one word
+//! shield   in a segment's header: cookie, geometry, a byte per slot: free or live
 //! sealed   a link of a free list, unreadable and unforgeable without the key of the process
 //! order    the order in which a run of fresh slots is handed out
 //! ```
 //!
-//! So any pointer at all can be asked about without touching memory that is not the crate's: its arena is looked up,
-//! then the cookie of the header it would have, then whether it is where a slot starts, then that slot's byte.
+//! So any pointer can be checked without touching memory that does not belong to the crate. The check looks
+//! up the arena, then the cookie of the header that the pointer would have, then whether a slot starts there,
+//! then that slot's byte.
 //!
-//! A slot's byte is written by whoever has the slot: set by the owner of the list that it is handed out from, cleared
-//! by one swap by whoever frees it. Two frees of one slot, even at the same time, cannot both find it live.
+//! The thread that owns a slot writes its byte. The owner of the list from which the slot is handed out sets
+//! it, and the freeing thread clears it with one swap. So of two frees of one slot, even concurrent ones,
+//! only one finds it live. Any thread may touch the table of arenas, by read-modify-writes.
 //!
-//! Without the feature, and in the models, all of it is `off`: the same names, no bytes and no instructions.
+//! Without the feature, and in the models, `off` replaces all of it: the same names, no bytes and no
+//! instructions.
 
 #[cfg(all(feature = "hardened", not(segment_pool_loom)))]
 mod arenas;

@@ -1,4 +1,4 @@
-//! The same names without the feature: nothing is known and nothing is checked.
+//! Replacements without the feature: nothing is recorded and nothing is checked.
 
 use core::ptr::NonNull;
 
@@ -12,7 +12,7 @@ pub(crate) fn arena_mapped(_base: NonNull<u8>, _span: Span) -> bool {
 #[inline(always)]
 pub(crate) fn arena_unmapped(_base: NonNull<u8>) {}
 
-/// No bytes.
+/// A shield without bytes.
 #[derive(Debug)]
 pub(crate) struct Shield;
 
@@ -21,9 +21,11 @@ impl Shield {
         0
     }
 
+    /// Does nothing.
+    ///
     /// # Safety
     ///
-    /// None is needed.
+    /// No conditions apply.
     #[inline(always)]
     pub(crate) unsafe fn new(
         _memory: NonNull<u8>,
@@ -40,11 +42,11 @@ impl Shield {
     pub(crate) fn end(&self) {}
 }
 
-/// Anywhere.
+/// A place without contents.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place;
 
-/// Always valid.
+/// A cookie that is always valid.
 #[derive(Debug)]
 pub(crate) struct Cookie;
 
@@ -58,7 +60,7 @@ impl Cookie {
     pub(crate) fn check(&self, _addr: usize) {}
 }
 
-/// The link itself.
+/// The plain link.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Sealed<T>(Option<NonNull<T>>);
@@ -80,7 +82,7 @@ impl<T> Sealed<T> {
     }
 }
 
-/// That of the addresses.
+/// The order of addresses.
 #[derive(Debug)]
 pub(crate) struct Order;
 

@@ -1,9 +1,10 @@
-//! The order in which a run of fresh slots is handed out: a random one.
+//! The order in which a run of fresh slots is handed out: a random permutation. The value belongs to one
+//! thread; any thread increments the counter that seeds it.
 
 use super::key::mix;
 use crate::ground::sync::{AtomicUsize, Ordering};
 
-/// Slots in the longest run.
+/// Slots of the longest run.
 const MOST: usize = 256;
 
 /// A permutation.
@@ -11,7 +12,7 @@ const MOST: usize = 256;
 pub(crate) struct Order([u8; MOST]);
 
 impl Order {
-    /// Of the numbers below `len`, which is at most 256.
+    /// A random permutation of the numbers below `len`, which is at most 256.
     pub(crate) fn new(len: usize) -> Self {
         let mut order = core::array::from_fn(|index| index as u8);
         let mut random = random();
@@ -22,7 +23,7 @@ impl Order {
         Self(order)
     }
 
-    /// The number at this place.
+    /// The number at this position.
     pub(crate) fn at(&self, place: usize) -> usize {
         usize::from(self.0[place])
     }
@@ -30,6 +31,6 @@ impl Order {
 
 fn random() -> u64 {
     static RUNS: AtomicUsize = AtomicUsize::new(0);
-    // Relaxed: only that it is another number each time.
+    // Relaxed: only a different number each time.
     mix(RUNS.fetch_add(1, Ordering::Relaxed))
 }

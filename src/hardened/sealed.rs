@@ -1,10 +1,11 @@
-//! A link between free slots, as it is stored in one.
+//! A link between free slots as it is stored in one.
 //!
-//! The address is tagged with a hash of itself, where addresses have bits to spare, and hidden by a number that belongs to
-//! the place it is stored at. A word that anybody else wrote there is opened to an address with a wrong tag, and one
-//! that is right by luck still has to be that of a free slot.
+//! The address is tagged with a hash of itself, where addresses have unused bits, and masked with a hash of
+//! the address at which it is stored. A word written by other code opens to an address with a wrong tag. If
+//! the tag is right by chance, the address must still be that of a free slot.
 //!
-//! The pointer keeps its provenance: only its address is changed, and changed back.
+//! The pointer keeps its provenance: only its address is changed, and changed back. The thread that owns the
+//! slot touches the word.
 
 use core::ptr::{self, NonNull};
 
@@ -13,23 +14,23 @@ use super::key::mix;
 use super::shield::Place;
 use crate::ground::misuse::{Misuse, report};
 
-/// The bits of a word that are no address's.
+/// The bits of a word that no address uses.
 const TAG: usize = (!0_u64 << ADDRESS_BITS) as usize;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Sealed<T>(*mut T);
 
 impl<T> Sealed<T> {
-    /// To be stored at this address.
+    /// A link to be stored at this address.
     #[inline]
     pub(crate) fn new<P>(link: Option<NonNull<T>>, place: *const P) -> Self {
         let link = link.map_or(ptr::null_mut(), NonNull::as_ptr);
         Self(link.map_addr(|addr| tagged(addr) ^ mix(place.addr()) as usize))
     }
 
-    /// The link that was stored at this address. Before it is followed its slot must be looked at.
+    /// The link that was stored at this address. The caller must check the slot before it follows the link.
     #[inline]
     pub(crate) fn open<P>(self, place: *const P) -> Option<NonNull<T>> {
         NonNull::new(self.0.map_addr(|word| {
@@ -42,7 +43,7 @@ impl<T> Sealed<T> {
         }))
     }
 
-    /// The same, to a slot that was looked at.
+    /// As [`open`](Self::open), and checks that the link leads to a free slot.
     pub(crate) fn open_to_use<P>(self, place: *const P) -> Option<NonNull<T>> {
         let link = self.open(place)?;
         match Place::of(link) {

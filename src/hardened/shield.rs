@@ -1,8 +1,12 @@
-//! A segment's part: the cookie, the geometry, and a byte per slot.
+//! The shield, the part of `hardened` in each segment: the cookie, the geometry, and a byte per slot.
 //!
 //! ```text
 //! | Shield | the rest of the header | a byte per slot | slots ...
 //! ```
+//!
+//! The thread that claims the segment writes the geometry, and any thread reads it. The thread that owns a
+//! slot writes its byte. Always holds: the byte is LIVE from the time a slot is handed out until it is freed,
+//! and FREE otherwise.
 
 use core::mem;
 use core::ptr::NonNull;
@@ -15,11 +19,11 @@ use crate::ground::sync::{AtomicU8, Ordering};
 const FREE: u8 = 0;
 const LIVE: u8 = 1;
 
-/// A quotient of offsets in a segment, which are below 2^22, by a stride, which is below 2^20, is right with so many
-/// bits behind the point of the reciprocal.
+/// Fraction bits of the reciprocal. With this many, the quotient of an offset in a segment (below 2^22) and a
+/// stride (below 2^20) is exact.
 const POINT: u32 = 42;
 
-/// The first bytes of a segment. Fixed while it is in use, but for the cookie's end.
+/// The first bytes of a segment. Constant while the segment is in use; its end clears the cookie.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Shield {
@@ -36,7 +40,7 @@ pub(crate) struct Shield {
 }
 
 impl Shield {
-    /// Bytes of states for the slots that fit into so much room.
+    /// Bytes of states for the slots that fit into `room` bytes.
     pub(crate) const fn states_bytes(room: usize, stride: usize) -> usize {
         room / stride
     }
@@ -71,7 +75,7 @@ impl Shield {
         }
     }
 
-    /// Says that the segment is none any more.
+    /// Marks the end of the segment.
     pub(crate) fn end(&self) {
         self.cookie.end();
     }
@@ -85,7 +89,7 @@ impl Shield {
     }
 }
 
-/// Where a slot is: found, not believed.
+/// The location of a slot, after it was verified.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     shield: NonNull<Shield>,
@@ -93,15 +97,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place of the slot that starts where `slot` points, if one does. Any pointer may be asked about.
+    /// The place of the slot that starts at `slot`, if one does. Any pointer may be checked.
     #[inline]
     pub(crate) fn of<T>(slot: NonNull<T>) -> Option<Self> {
         let addr = slot.addr().get();
         let span = span_at(addr)?;
         let header = slot.as_ptr().map_addr(|addr| addr & !(span.bytes() - 1));
         let shield = NonNull::new(header.cast::<Shield>())?;
-        // SAFETY: it lies in an arena, so there is memory; whether it is a shield is what the cookie says, and until
-        // then only that is looked at.
+        // SAFETY: the address lies in an arena, so the memory is mapped. The cookie says whether it is a
+        // shield; until then only the cookie is read.
         let cookie = unsafe { &(*shield.as_ptr()).cookie };
         if !cookie.is_for(header.addr()) {
             return None;
@@ -112,8 +116,8 @@ impl Place {
     }
 
     fn shield(&self) -> &Shield {
-        // SAFETY: `of` found it. A segment may end while somebody misuses one of its slots, but its memory stays while
-        // others are in use, and if not, the fault is the caller's.
+        // SAFETY: `of` found it. A segment may end while other code misuses one of its slots. Its memory
+        // stays mapped while other segments of the arena are in use; if none is, the caller is at fault.
         unsafe { self.shield.as_ref() }
     }
 
@@ -121,8 +125,8 @@ impl Place {
         self.shield().stride
     }
 
-    /// Whether a value of this span and class may lie there. Bin 0 is that of pools of one type: with the canary, no
-    /// value of the default pool is as small as its class.
+    /// Whether a value of this span and class may lie there. Bin 0 is that of pools of one type. With the
+    /// canary, no value of the default pool is as small as its class.
     pub(crate) fn is_for(&self, span: Span, class: usize) -> bool {
         let Shield { span: own, bin, .. } = *self.shield();
         own == span && (bin as usize == class || bin == 0)
@@ -136,27 +140,28 @@ impl Place {
         unsafe { state.cast::<AtomicU8>().as_ref() }
     }
 
-    /// Whether the slot is free. By the owner of a list that it is in, or is said to be in.
+    /// Whether the slot is free. Called by the owner of a list that contains the slot, or seems to.
     #[inline]
     pub(crate) fn is_free(&self) -> bool {
-        // Relaxed: whoever freed the slot handed it over to that list, by whatever orders its bytes.
+        // Relaxed: the freeing thread handed the slot over to that list, with the same synchronisation that
+        // orders its bytes.
         self.state().load(Ordering::Relaxed) == FREE
     }
 
     /// Makes a free slot live.
     #[inline]
     pub(crate) fn make_live(&self) {
-        // Relaxed: whoever frees the value got it from whoever asked for it, who goes on from here. A plain store: a
-        // slot that is free has no one else who may change it.
+        // Relaxed: the thread that frees the value received it from the allocating thread, with
+        // synchronisation. A plain store: no other thread may change the byte of a free slot.
         self.state().store(LIVE, Ordering::Relaxed);
     }
 
-    /// Makes a slot free; false if it was.
+    /// Makes a slot free. False if it was free already.
     #[inline]
     #[must_use]
     pub(crate) fn make_free(&self) -> bool {
-        // Relaxed: all changes of one byte have one order, so of two frees only one finds the slot live. The slot's
-        // bytes are ordered by what the slot is handed over with.
+        // Relaxed: all changes of one byte have one order, so of two frees only one finds the slot live. The
+        // synchronisation that hands the slot over orders its bytes.
         self.state().swap(FREE, Ordering::Relaxed) == LIVE
     }
 }

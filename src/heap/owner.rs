@@ -5,7 +5,7 @@
 //! the heap, because the heap is gone with the last reference. And the caller must reroute the segments and
 //! slots in `Outgoing`.
 //!
-//! Always holds: a segment of the heap is in its bin's list or is a spare, and spares are at most
+//! Between calls, a segment of the heap is in its bin's list or is a spare, and spares are at most
 //! [`SPARE_BYTES`].
 
 use crate::ground::error::AllocErrorKind;

@@ -2,7 +2,7 @@
 //! one frees the pool.
 //!
 //! A thread that needs a heap adopts an abandoned one, or else creates one and appends it to the list. So a
-//! pool has about as many heaps as threads were alive at once, pushing threads included. Heaps stay listed as
+//! pool never has more heaps than threads were alive at once, pushing threads included. Heaps stay listed as
 //! long as the pool, the oldest first. The oldest abandoned heap is also adopted first. So heaps that a peak
 //! of threads needed stay unused after the peak.
 //!

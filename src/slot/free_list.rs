@@ -1,34 +1,36 @@
-//! Owner-only lists of free slots: the bin's LIFO list with its length, and the full magazines of full magazines.
+//! Lists of free slots that only the owner touches: a bin's LIFO free list with its length, and the stack of
+//! its full magazines.
 //!
 //! ```text
-//! free list   head -> slot -> slot -> ... -> end          the slot freed last is used next: it is in the cache
-//! full magazines       head -> magazine ----> magazine ----> end   `magazine_slots` slots each, hung whole, O(1)
+//! free list        head -> slot -> slot -> ... -> end             the slot freed last is used next: it is in the cache
+//! full magazines   top -> magazine -> magazine -> ... -> end      `magazine_slots` slots each, pushed whole in O(1)
 //! ```
 //!
-//! The free list counts by two numbers that only grow, so that the counters of the public statistics cost nothing:
+//! Only the owner of the heap writes. Any thread may read the counters. The free list counts with two numbers
+//! that only grow on the fast paths, so that the public statistics cost nothing there:
 //!
-//! * `pushes` slots were ever pushed by a free,
-//! * `limit` is the value of `pushes` at which the list lacks one slot to be full; every pop raises it by one. It may be
-//!   below zero.
+//! * `pushes` is the number of slots ever pushed by a free.
+//! * `limit` is the value of `pushes` at which the list is one slot short of full. Every pop increments it.
+//!   It may be below zero.
 //!
-//! Always holds: `len == pushes + border - limit`, with `border` one below the slots of a full list. Whoever puts slots in or takes them out by another way than `push`
-//! and `pop` moves `limit`, and `stocked` counts the slots that came that way, so that
-//! `pops == pushes + stocked - len`.
+//! Always holds: `len == pushes + border - limit`, where `border` is one less than the slots of a full list.
+//! The cold paths add and remove slots without `push` and `pop`; they adjust `limit`. `stocked` counts these
+//! slots, so that `pops == pushes + stocked - len`.
 //!
-//! A list is *short* below the border, and takes what it gets. It is *full* with a few slots more than a magazine, which
-//! stay when the magazine is spilled: a program that frees and allocates by turns at the border would otherwise spill
-//! and refill at every step.
+//! A list is *short* below the border, and accepts slots. It is *full* beyond it: a magazine and a few slots
+//! more. Those few stay when the magazine is spilled. Otherwise a program that alternates frees and
+//! allocations at the border would spill and refill in every step.
 
 use crate::ground::sync::{Cell, Counter, const_fn};
 use crate::slot::bytes::{self as slot, SlotPtr};
 
-/// The slots a bin hands out next.
+/// The slots that a bin hands out next.
 #[derive(Debug)]
 pub(crate) struct FreeList {
     head: Cell<Option<SlotPtr>>,
     limit: Counter,
     pushes: Counter,
-    /// Slots put in by the cold paths, less those taken out by them; wraps.
+    /// Slots added by the cold paths minus slots removed by them. Wraps.
     stocked: Counter,
 }
 
@@ -44,7 +46,7 @@ impl FreeList {
         }
     }
 
-    /// Sets how many slots make the list full, less one. Once, while the list was never used.
+    /// Sets the border: one less than the slots of a full list. Called once, before the list is used.
     pub(crate) fn set_border(&self, slots: usize) {
         self.limit.add(slots as u64);
     }
@@ -54,21 +56,21 @@ impl FreeList {
         self.head.get().is_none()
     }
 
-    /// Takes the slot freed last, to be used.
+    /// Takes the slot freed last and makes it live.
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<SlotPtr> {
         let slot = self.head.get()?;
-        // SAFETY: the list owns its slots, and each was linked by `push` or `load`.
+        // SAFETY: the list owns its slots, and `push` or `load` linked each.
         self.head.set(unsafe { slot::make_live(slot) });
         self.limit.add(1);
         Some(slot)
     }
 
-    /// Frees a slot if the list is short; one that was never used is not.
+    /// Frees a slot if the list is short. A list that was never used is not short.
     ///
     /// # Safety
     ///
-    /// If the answer is true, the caller gives up a slot of this bin that nobody else refers to.
+    /// If the answer is true, the caller gives up a slot of this bin, and no other reference to it exists.
     #[inline(always)]
     pub(crate) unsafe fn push_if_short(&self, slot: SlotPtr) -> bool {
         let pushes = self.pushes.get();
@@ -85,14 +87,16 @@ impl FreeList {
     ///
     /// # Safety
     ///
-    /// The caller gives up a slot of this bin that nobody else refers to, and spills the list when it
-    /// [`is_full`](Self::is_full).
+    /// The caller gives up a slot of this bin, and no other reference to it exists. The caller spills the
+    /// list when it [`is_full`](Self::is_full).
     pub(crate) unsafe fn push(&self, slot: SlotPtr) {
         // SAFETY: guaranteed by the caller.
         unsafe { self.link(slot) };
         self.pushes.add(1);
     }
 
+    /// Links a slot in front of the list.
+    ///
     /// # Safety
     ///
     /// The caller gives up a slot of this bin, and counts it.
@@ -109,7 +113,7 @@ impl FreeList {
         self.pushes.get() as i64 > self.limit.get() as i64
     }
 
-    /// Opens the list, which is not full, for slots that were not freed here.
+    /// Opens the list for slots that were not freed here. The list is not full.
     pub(crate) fn load(&self) -> Load<'_> {
         debug_assert!(!self.is_full());
         Load {
@@ -120,7 +124,7 @@ impl FreeList {
         }
     }
 
-    /// Makes a chain of `len` linked slots the contents of this empty list.
+    /// Fills this empty list with a chain of `len` linked slots.
     pub(crate) fn fill(&self, chain: SlotPtr, len: usize) {
         debug_assert!(self.is_empty());
         self.head.set(Some(chain));
@@ -128,12 +132,13 @@ impl FreeList {
         self.stocked.add(len as u64);
     }
 
-    /// Takes all but the first `keep` slots out of this list, which has more: the length and the chain.
+    /// Removes all but the first `keep` slots. The list has more than `keep`. Returns the chain and its
+    /// length.
     pub(crate) fn split_off(&self, keep: usize, border: usize) -> Option<(SlotPtr, usize)> {
         let len = self.len(border) - keep;
         let chain = match keep {
             0 => self.head.take(),
-            // SAFETY: the list's slots are its own, and more than `keep`.
+            // SAFETY: the list owns its slots, and has more than `keep`.
             _ => unsafe { cut(self.head.get()?, keep) },
         };
         self.limit.add(len as u64);
@@ -141,22 +146,22 @@ impl FreeList {
         Some((chain?, len))
     }
 
-    /// How many slots there are.
+    /// The number of slots.
     pub(crate) fn len(&self, border: usize) -> usize {
         (border as u64).wrapping_sub(self.missing()) as usize
     }
 
-    /// Slots up to the border; wraps beyond it.
+    /// Slots up to the border. Wraps beyond it.
     fn missing(&self) -> u64 {
         self.limit.get().wrapping_sub(self.pushes.get())
     }
 
-    /// Slots freed here by the owner, ever. Any thread may ask; the answer may lag.
+    /// Slots ever freed here by the owner. Any thread may call this; the answer may lag.
     pub(crate) fn pushes(&self) -> u64 {
         self.pushes.get()
     }
 
-    /// Slots handed out, ever. Any thread may ask; the answer may lag.
+    /// Slots ever allocated. Any thread may call this; the answer may lag.
     pub(crate) fn pops(&self, border: u64) -> u64 {
         self.stocked
             .get()
@@ -164,27 +169,27 @@ impl FreeList {
             .wrapping_sub(border)
     }
 
-    /// The slots, first to be handed out first.
+    /// The slots, in the order in which they will be handed out.
     pub(crate) fn iter(&self) -> impl Iterator<Item = SlotPtr> {
         chain(self.head.get())
     }
 }
 
-/// Slots on their way into a list, which does not have them before they are [`stored`](Self::store).
+/// Slots that are being added to a list. The list does not have them before [`store`](Self::store).
 pub(crate) struct Load<'a> {
     list: &'a FreeList,
     head: Option<SlotPtr>,
-    /// Slots that make the list full.
+    /// Slots that would make the list full.
     missing: u64,
     loaded: u64,
 }
 
 impl Load<'_> {
-    /// Adds a slot; true when the list is full with it, and must be stored and spilled.
+    /// Adds a slot. True if the list is full with it; the caller must then store and spill.
     ///
     /// # Safety
     ///
-    /// The caller gives up a slot of this bin that nobody else refers to.
+    /// The caller gives up a slot of this bin, and no other reference to it exists.
     #[inline(always)]
     #[must_use = "a full list must be spilled"]
     pub(crate) unsafe fn push(&mut self, slot: SlotPtr) -> bool {
@@ -195,7 +200,7 @@ impl Load<'_> {
         self.loaded >= self.missing
     }
 
-    /// Gives the list what was added.
+    /// Adds the pushed slots to the list.
     pub(crate) fn store(&mut self) {
         self.list.head.set(self.head);
         self.list.limit.sub(self.loaded);
@@ -206,11 +211,11 @@ impl Load<'_> {
 
 /// The slots of a linked chain.
 pub(crate) fn chain(head: Option<SlotPtr>) -> impl Iterator<Item = SlotPtr> {
-    // SAFETY: chains are made by the lists of this file, whose owner asks.
+    // SAFETY: the lists of this file link all chains, and only their owner calls this.
     core::iter::successors(head, |&slot| unsafe { slot::link(slot) })
 }
 
-/// Cuts a chain behind its first `n` slots and returns the rest.
+/// Cuts a chain after its first `n` slots and returns the rest.
 ///
 /// # Safety
 ///
@@ -224,7 +229,7 @@ pub(crate) unsafe fn cut(head: SlotPtr, n: usize) -> Option<SlotPtr> {
     rest
 }
 
-/// A bin's stock of full magazines, the one hung last on top.
+/// A bin's stack of full magazines. The magazine pushed last is on top.
 #[derive(Debug)]
 pub(crate) struct FullMagazines {
     top: Cell<Option<SlotPtr>>,
@@ -245,12 +250,14 @@ impl FullMagazines {
         self.magazines.get()
     }
 
+    /// Pushes a full magazine.
+    ///
     /// # Safety
     ///
-    /// The caller gives up a chain of as many slots as the bin's magazines have, of a stride that
-    /// [`slot::holds_magazine_link`].
+    /// The caller gives up a chain with as many slots as a magazine of the bin. [`slot::holds_magazine_link`]
+    /// is true for their stride.
     pub(crate) unsafe fn push(&self, magazine: SlotPtr) {
-        // SAFETY: the caller gives the chain to the full magazines, and its stride has room for the link.
+        // SAFETY: the caller gives the chain to this stack, and its stride has room for the link.
         unsafe { slot::set_next_magazine(magazine, self.top.get()) };
         self.top.set(Some(magazine));
         self.magazines.set(self.magazines.get() + 1);
@@ -258,7 +265,7 @@ impl FullMagazines {
 
     pub(crate) fn pop(&self) -> Option<SlotPtr> {
         let magazine = self.top.get()?;
-        // SAFETY: the full magazines owns its magazines, and `hang` linked them.
+        // SAFETY: this stack owns its magazines, and `push` linked them.
         self.top.set(unsafe { slot::next_magazine(magazine) });
         // SAFETY: as above.
         unsafe { slot::clear_next_magazine(magazine) };
@@ -268,7 +275,7 @@ impl FullMagazines {
 
     /// The first slots of the magazines.
     pub(crate) fn iter(&self) -> impl Iterator<Item = SlotPtr> {
-        // SAFETY: as in `take`.
+        // SAFETY: as in `pop`.
         core::iter::successors(self.top.get(), |&magazine| unsafe {
             slot::next_magazine(magazine)
         })

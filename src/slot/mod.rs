@@ -1,16 +1,16 @@
-//! Free slots: their bytes, and the lists that they make.
+//! Free slots: their bytes, and the lists built from them.
 //!
-//! | file | what it owns | who touches it |
+//! | file | what it owns | which thread touches it |
 //! |---|---|---|
-//! | `bytes` | the bytes of a free slot: links, batch nodes; the entry point for all other files | the thread that owns the slot's list |
+//! | `bytes` | the bytes of a free slot (the only entry point): links, batch nodes | the thread that owns the slot's list |
 //! | `free_list` | a bin's stack of free slots, and its full magazines | the owner of the heap |
 //!
-//! Uses `hardened` and `ground`.
+//! This folder uses `hardened` and `ground`.
 
 pub(crate) mod bytes;
 pub(crate) mod free_list;
 
-#[cfg(not(segment_pool_loom))] // by `thread`, which the models do without
+#[cfg(not(segment_pool_loom))] // used by `thread`, which the models omit
 pub(crate) use self::bytes::make_free;
 pub(crate) use self::bytes::{
     MOST_RUNS, Offset, Run, SlotPtr, clear_link, close_node, end_node, erase, expect_untouched,

@@ -1,14 +1,16 @@
-//! A slot's bytes under the feature `hardened`.
+//! The checks of a slot's bytes under the feature `hardened`.
 //!
 //! ```text
-//! live    | value                                    ... | canary |      the slot's last word
-//! free    | link or poison | poison ...                           |      all of it, but for what a list keeps there
-//! batch node | next | run | run ...   | check | poison ...       |      hidden like links; the check is over all of them
+//! live        | value                                    ... | canary |    the slot's last word
+//! free        | link or poison | poison ...                           |    all bytes but the words that a list keeps there
+//! batch node  | next | run | run ...   | check | poison ...           |    masked like links; the check covers all of them
 //! ```
 //!
-//! Every byte of a slot is poison from its free until it is handed out again, but for the first word (the link), the
-//! second while the slot heads a magazine in a full magazines, and the first 64 bytes of a batch node. So a write to a free slot is
-//! found when the slot is handed out, or the list read.
+//! A free slot is all poison until it is handed out, with these exceptions: the first word (the link), the
+//! second word while the slot is the first of a full magazine, and the first 64 bytes of a batch node. So a
+//! write to a free slot is detected when the slot is handed out or its list is read.
+//!
+//! The thread that owns the slot touches its bytes, as in `slot/bytes.rs`.
 
 use super::{SlotPtr, runs_per_node};
 use crate::ground::layout::{CANARY_BYTES, Span};
@@ -18,13 +20,13 @@ use crate::hardened::{Place, mix};
 /// Half-words of a batch node that hold its check.
 pub(crate) const NODE_CHECK: usize = 2;
 
-/// No address and no small number.
+/// A value that is neither an address nor a small number.
 const POISON: u8 = 0xf5;
 const POISONED: u64 = u64::from_ne_bytes([POISON; 8]);
 
 const _: () = assert!(CANARY_BYTES == size_of::<u64>());
 
-/// The canary of a slot. Not what hides the link that a free slot starts with.
+/// The canary of a slot. It differs from the mask of the link that a free slot starts with.
 fn canary(slot: SlotPtr) -> u64 {
     mix(!slot.addr().get())
 }
@@ -33,7 +35,7 @@ fn word(slot: SlotPtr, index: usize) -> *mut u64 {
     slot.as_ptr().cast::<u64>().wrapping_add(index)
 }
 
-/// Checks that what a link led to is a free slot.
+/// Checks that a link led to a free slot.
 ///
 /// # Safety
 ///
@@ -50,10 +52,10 @@ pub(super) unsafe fn place_in_list(slot: SlotPtr) -> Place {
 ///
 /// # Safety
 ///
-/// The caller took the slot, whose place this is, out of a free list, and read its link.
+/// The caller took the slot, which is at `place`, out of a free list and read its link.
 #[inline]
 pub(super) unsafe fn make_live(slot: SlotPtr, place: Place) {
-    // SAFETY: the slot is the caller's. What the link said is nobody's business.
+    // SAFETY: the caller owns the slot. The link must not leak into the value's memory.
     unsafe { poison_word(slot, 0) };
     // SAFETY: as above.
     unsafe { expect_poison(slot, place.stride()) };
@@ -63,11 +65,11 @@ pub(super) unsafe fn make_live(slot: SlotPtr, place: Place) {
     place.make_live();
 }
 
-/// Checks that what is being freed is a live slot for a value of this span and class, and makes it free.
+/// Checks that the freed pointer is a live slot for a value of this span and class, and makes it free.
 ///
 /// # Safety
 ///
-/// The caller gives the slot up; if it is none, or not the caller's, that is found out.
+/// The caller gives up the slot. A pointer that is no slot, or that the caller does not own, is reported.
 #[inline]
 pub(crate) unsafe fn make_free(slot: SlotPtr, span: Span, class: usize) {
     let place = Place::of(slot).filter(|place| place.is_for(span, class));
@@ -78,7 +80,7 @@ pub(crate) unsafe fn make_free(slot: SlotPtr, span: Span, class: usize) {
         report(Misuse::DoubleFree);
     }
     let words = place.stride() / size_of::<u64>();
-    // SAFETY: the slot was live and is the caller's; `make_live` wrote its last word.
+    // SAFETY: the slot was live and the caller owns it; `make_live` wrote its last word.
     if unsafe { word(slot, words - 1).read() } != canary(slot) {
         report(Misuse::Overrun);
     }
@@ -86,27 +88,29 @@ pub(crate) unsafe fn make_free(slot: SlotPtr, span: Span, class: usize) {
     unsafe { poison(slot, place.stride()) };
 }
 
+/// Poisons the first `bytes` bytes.
+///
 /// # Safety
 ///
-/// The caller owns the free slot, which is at least so long.
+/// The caller owns the free slot, which is at least that long.
 #[inline]
 pub(super) unsafe fn poison(slot: SlotPtr, bytes: usize) {
     // SAFETY: guaranteed by the caller.
     unsafe { slot.cast::<u8>().write_bytes(POISON, bytes) };
 }
 
-/// Makes a word poison again.
+/// Poisons one word again.
 ///
 /// # Safety
 ///
-/// The caller owns the free slot, which has so many words.
+/// The caller owns the free slot, which has a word of this index.
 #[inline]
 pub(super) unsafe fn poison_word(slot: SlotPtr, index: usize) {
     // SAFETY: guaranteed by the caller.
     unsafe { word(slot, index).write(POISONED) };
 }
 
-/// Reports a write unless this word is poison.
+/// Reports a write after free unless this word is poison.
 ///
 /// # Safety
 ///
@@ -119,16 +123,16 @@ pub(super) unsafe fn expect_word(slot: SlotPtr, index: usize) {
     }
 }
 
-/// Reports a write unless the first so many bytes are poison.
+/// Reports a write after free unless the first `bytes` bytes are poison.
 ///
 /// # Safety
 ///
-/// The caller owns the free slot, which was poisoned for so many bytes.
+/// The caller owns the free slot, whose first `bytes` bytes were poisoned.
 #[inline]
 unsafe fn expect_poison(slot: SlotPtr, bytes: usize) {
     // SAFETY: guaranteed by the caller.
     let differs = |index| unsafe { word(slot, index).read() } ^ POISONED;
-    // No way out of the loop, so that it takes more than a word at a time.
+    // The loop has no early exit, so that the compiler vectorises it.
     if (0..bytes / size_of::<u64>()).fold(0, |sum, index| sum | differs(index)) != 0 {
         report(Misuse::WriteAfterFree);
     }
@@ -139,13 +143,13 @@ fn node_bytes(stride: usize) -> usize {
     (node_halves(stride) + NODE_CHECK) * size_of::<u16>()
 }
 
-/// Reports a write if there was one where a batch node is about to be written.
+/// Reports a write after free if the bytes for a new batch node are not poison.
 ///
 /// # Safety
 ///
 /// The caller owns the free slot, which was poisoned.
 pub(super) unsafe fn expect_node(slot: SlotPtr, stride: usize) {
-    // SAFETY: a batch node lies within the stride, and is whole words.
+    // SAFETY: guaranteed by the caller; a batch node lies within the stride, and consists of whole words.
     unsafe { expect_poison(slot, node_bytes(stride)) };
 }
 
@@ -154,38 +158,38 @@ fn node_halves(stride: usize) -> usize {
     1 + runs_per_node(stride)
 }
 
-/// Makes the bytes that a batch node used poison again.
+/// Poisons the bytes of a batch node again.
 ///
 /// # Safety
 ///
 /// As for [`poison`].
 #[inline]
 pub(super) unsafe fn poison_node(slot: SlotPtr, stride: usize) {
-    // SAFETY: a batch node lies within the stride.
+    // SAFETY: guaranteed by the caller; a batch node lies within the stride.
     unsafe { poison(slot, node_bytes(stride)) };
 }
 
-/// Hides what a batch node says, and adds the check.
+/// Masks the half-words of a batch node and writes the check.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, in which a batch node lies open.
+/// The caller owns the slot, which contains an open batch node.
 pub(super) unsafe fn seal_node(slot: SlotPtr, stride: usize) {
     // SAFETY: guaranteed by the caller.
     let check = unsafe { cross(slot, stride, |open, _| open) };
-    // SAFETY: the check has a place behind the half-words.
+    // SAFETY: the caller owns the slot, and the check lies behind the half-words, within the stride.
     unsafe { check_place(slot, stride).write_unaligned(check) };
 }
 
-/// Lays a sealed batch node open, if it is as it was sealed.
+/// Unmasks a sealed batch node. Reports a write after free if it was changed since it was sealed.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, whose bytes [`seal_node`] was the last to write.
+/// The caller owns the slot, whose bytes [`seal_node`] wrote last.
 pub(super) unsafe fn open_node(slot: SlotPtr, stride: usize) {
     // SAFETY: guaranteed by the caller.
     let check = unsafe { cross(slot, stride, |_, open| open) };
-    // SAFETY: `seal_node` wrote it.
+    // SAFETY: the caller owns the slot, and `seal_node` wrote the check.
     if unsafe { check_place(slot, stride).read_unaligned() } != check {
         report(Misuse::WriteAfterFree);
     }
@@ -196,18 +200,18 @@ fn check_place(slot: SlotPtr, stride: usize) -> *mut u32 {
     halves.wrapping_add(node_halves(stride)).cast()
 }
 
-/// Turns each half-word of a batch node into the other of its two forms, and returns the check over that form which `open`
-/// says, of the one before and the one after, is the open one.
+/// Masks or unmasks each half-word of a batch node. Returns the check of the open half-words. `open` selects
+/// the open one of a half-word before and after the change.
 ///
 /// # Safety
 ///
-/// The caller owns the slot, in which a batch node lies.
+/// The caller owns the slot, which contains a batch node.
 unsafe fn cross(slot: SlotPtr, stride: usize, open: fn(u16, u16) -> u16) -> u32 {
     let key = mix(slot.addr().get());
     let mut check = key;
     for index in 0..node_halves(stride) {
         let half = slot.as_ptr().cast::<u16>().wrapping_add(index);
-        // SAFETY: a batch node has so many half-words.
+        // SAFETY: the caller owns the slot, and a batch node has a half-word of this index.
         let before = unsafe { half.read() };
         let after = before ^ key.rotate_left(7 * index as u32) as u16;
         // SAFETY: as above.

@@ -1,4 +1,4 @@
-//! The same names without the feature `hardened`: no bytes and no instructions.
+//! The checks of a slot's bytes without the feature `hardened`: the same names, no bytes and no instructions.
 
 use super::SlotPtr;
 use crate::ground::layout::Span;
@@ -6,9 +6,11 @@ use crate::hardened::Place;
 
 pub(crate) const NODE_CHECK: usize = 0;
 
+/// A place without contents.
+///
 /// # Safety
 ///
-/// None is needed, here or below.
+/// No conditions apply, here or below.
 #[inline(always)]
 pub(super) unsafe fn place_in_list(_slot: SlotPtr) -> Place {
     Place
