@@ -1,69 +1,71 @@
-//! What memory checkers are told about slots, which they cannot know: whether one is storage of a value, or free.
+//! Annotations for memory checkers, which cannot know by themselves whether a slot stores a value or is free.
 //!
-//! | cfg | tool | |
+//! | cfg | tool | annotation |
 //! |---|---|---|
-//! | `asan_slots` | AddressSanitizer | bytes that nobody may touch are poisoned by hand |
-//! | `memcheck_slots` | Valgrind | slots are blocks of an allocator of its own |
-//! | neither | | nothing |
+//! | `asan_slots` | AddressSanitizer | inaccessible bytes are poisoned manually |
+//! | `memcheck_slots` | Valgrind | slots are blocks of a custom allocator |
+//! | neither | | none |
 //!
 //! ```text
 //! segment claimed ------------> shut          its header stays open
-//! handed_out -----------------> the value's bytes are open, and what is left of the slot is not
-//! taken_back -----------------> shut, at once: also while the slot waits in an remote-free buffer or on a remote list
+//! handed_out -----------------> the bytes of the value are open, the rest of the slot is not
+//! taken_back -----------------> shut at once, also while the slot waits in a remote-free buffer or on a remote list
 //! Window ---------------------> the pool itself reads or writes the list data of a free slot
-//! unmapped -------------------> open, for whatever is mapped there next
+//! unmapped -------------------> open, for the next mapping there
 //! ```
 //!
-//! So a read or write of a freed slot is reported as if the slot had been freed by `free`, and so is a second free. Any
-//! thread may call these for what it owns: slots are whole multiples of the 8 bytes that the tools keep books for.
+//! So the tool reports a read or write of a freed slot, and a second free, as if `free` had freed the slot.
+//! There is no state here. Any thread may call these functions for memory that it owns. Slots are multiples
+//! of the 8 bytes that the tools track.
 
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-/// The bytes were mapped, and may hold the only pointer to something that is not leaked therefore.
+/// Notes that the bytes were mapped. They may contain the only pointer to an allocation, which is then not
+/// leaked.
 #[inline(always)]
 pub(crate) fn mapped(start: NonNull<u8>, bytes: usize) {
     tool::mapped(start.as_ptr(), bytes);
 }
 
-/// The bytes, which were mapped as such, are about to be unmapped.
+/// Notes that the bytes are about to be unmapped. They were mapped as one range.
 #[inline(always)]
 pub(crate) fn unmapped(start: NonNull<u8>, bytes: usize) {
     tool::unmapped(start.as_ptr(), bytes);
 }
 
-/// Nobody may touch these bytes, which a segment or its slots have.
+/// Makes bytes of a segment or a slot inaccessible.
 #[inline(always)]
 pub(crate) fn shut(start: NonNull<u8>, bytes: usize) {
     tool::shut(start.as_ptr(), bytes);
 }
 
-/// Anybody may touch these bytes.
+/// Makes bytes accessible.
 #[inline(always)]
 pub(crate) fn open(start: NonNull<u8>, bytes: usize) {
     tool::open(start.as_ptr(), bytes);
 }
 
-/// A slot becomes storage for a value of this layout.
+/// Notes that a slot becomes storage for a value of this layout.
 #[inline(always)]
 pub(crate) fn handed_out(storage: NonNull<u8>, layout: Layout) -> NonNull<u8> {
     tool::handed_out(storage.as_ptr(), layout.size());
     storage
 }
 
-/// The storage of a value is a free slot again.
+/// Notes that the storage of a value is a free slot again.
 #[inline(always)]
 pub(crate) fn taken_back(storage: NonNull<u8>, layout: Layout) {
     tool::taken_back(storage.as_ptr(), layout.size());
 }
 
-/// The storage of a value serves for one of another layout.
+/// Notes that the storage of a value now has another layout.
 #[inline(always)]
 pub(crate) fn refitted(storage: NonNull<u8>, old: Layout, new: Layout) {
     tool::refitted(storage.as_ptr(), old.size(), new.size());
 }
 
-/// The first bytes of a free slot, open to the pool itself until this is dropped.
+/// The first bytes of a free slot. The pool may access them until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Window {
     start: *mut u8,
@@ -82,7 +84,7 @@ impl Window {
         }
     }
 
-    /// Where it starts.
+    /// The start of the window.
     #[inline(always)]
     pub(crate) fn cast<T>(&self) -> *mut T {
         self.start.cast()
@@ -132,7 +134,7 @@ mod tool {
         fn __lsan_unregister_root_region(start: *const c_void, bytes: usize);
     }
 
-    /// LeakSanitizer follows pointers out of there, but not those in poisoned bytes.
+    /// LeakSanitizer follows pointers in these bytes, except those in poisoned bytes.
     pub(super) fn mapped(start: *mut u8, bytes: usize) {
         // SAFETY: the bytes stay mapped until `unmapped`.
         unsafe { __lsan_register_root_region(start.cast(), bytes) }
@@ -145,7 +147,7 @@ mod tool {
     }
 
     pub(super) fn shut(start: *mut u8, bytes: usize) {
-        // SAFETY: it writes the tool's own books on bytes of the caller's.
+        // SAFETY: it writes only the tool's own records of the caller's bytes.
         unsafe { __asan_poison_memory_region(start.cast(), bytes.next_multiple_of(8)) }
     }
 
@@ -159,7 +161,8 @@ mod tool {
     }
 
     pub(super) fn taken_back(start: *mut u8, bytes: usize) {
-        // SAFETY: storage of the caller's, of at least one byte. If it is free already, this read is reported.
+        // SAFETY: the caller owns the storage of at least one byte. If it is already free, the tool reports
+        // this read.
         unsafe { start.read_volatile() };
         shut(start, bytes);
     }
@@ -182,9 +185,9 @@ mod tool {
     const MAKE_MEM_NOACCESS: usize = 0x4d43_0000;
     const MAKE_MEM_DEFINED: usize = 0x4d43_0002;
 
-    /// Instructions that do nothing, but to Valgrind mean that `rax` points to a request.
+    /// A sequence of instructions without effect. Valgrind reads it as a request to which `rax` points.
     fn request(words: [usize; 6]) {
-        // SAFETY: four rotations by 128 bits together, and an exchange of a register with itself.
+        // SAFETY: the four rotations add up to 128 bits, and the exchange is of a register with itself.
         unsafe {
             core::arch::asm!(
                 "rol rdi, 3",
@@ -199,7 +202,7 @@ mod tool {
         }
     }
 
-    /// Mapped memory is looked through for pointers anyway, and system calls are noticed.
+    /// Valgrind searches mapped memory for pointers anyway, and observes system calls.
     pub(super) fn mapped(_start: *mut u8, _bytes: usize) {}
 
     pub(super) fn unmapped(_start: *mut u8, _bytes: usize) {}

@@ -1,28 +1,29 @@
-//! What can fail, and the value handed back with it.
+//! Errors of failed allocations, which carry the value that was not stored. There is no state here but a test
+//! hook.
 
 use core::alloc::Layout;
 use core::error::Error;
 use core::fmt;
 use std::alloc::handle_alloc_error;
 
-/// Why no slot could be had. More reasons may be added.
+/// The reason why an allocation failed. More reasons may be added.
 ///
 /// # Examples
 ///
 /// ```
 /// use segment_pool::{AllocErrorKind, PoolBox};
 ///
-/// let refused = PoolBox::<[u64]>::try_new_uninit_slice(usize::MAX).unwrap_err();
-/// assert_eq!(refused, AllocErrorKind::CapacityOverflow);
+/// let kind = PoolBox::<[u64]>::try_new_uninit_slice(usize::MAX).unwrap_err();
+/// assert_eq!(kind, AllocErrorKind::CapacityOverflow);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AllocErrorKind {
-    /// The operating system refused to map memory.
+    /// The operating system did not map memory.
     OutOfMemory,
     /// The pool has as much memory as its builder allowed.
     LimitReached,
-    /// A slice of that length, or a reservation for so many values, would be larger than the address space allows.
+    /// A slice of this length, or a reservation for this many values, would exceed the address space.
     CapacityOverflow,
 }
 
@@ -38,8 +39,8 @@ impl fmt::Display for AllocErrorKind {
 
 impl Error for AllocErrorKind {}
 
-/// What ends an allocation that failed and has no error to return. It aborts the process, or unwinds: on nightly, a program can
-/// set a hook that panics. So the value must be where unwinding drops it.
+/// Ends an allocation that failed and has no error to return. It aborts the process or unwinds: on nightly, a
+/// program can set a hook that panics. So the caller must keep the value where unwinding drops it.
 #[cold]
 pub(crate) fn refused(layout: Layout) -> ! {
     #[cfg(all(test, not(segment_pool_loom)))]
@@ -47,7 +48,7 @@ pub(crate) fn refused(layout: Layout) -> ! {
     handle_alloc_error(layout)
 }
 
-/// The hook, which only nightly can set, for tests.
+/// Replaces, in tests, the hook that only nightly can set.
 #[cfg(all(test, not(segment_pool_loom)))]
 pub(crate) mod hook {
     use core::cell::Cell;
@@ -71,7 +72,7 @@ pub(crate) mod hook {
     }
 }
 
-/// An allocation that failed, with the value that was to be stored: nothing is lost.
+/// A failed allocation, with the value that could not be stored.
 ///
 /// # Examples
 ///
@@ -98,14 +99,14 @@ impl<T> AllocError<T> {
         Self { kind, value }
     }
 
-    /// Why the allocation failed.
+    /// The reason why the allocation failed.
     ///
     /// # Examples
     ///
     /// ```
     /// use segment_pool::{AllocErrorKind, SegmentPool};
     ///
-    /// let one = SegmentPool::<[u8; 200_000]>::builder().max_segments(1).build(); // a mapping for each
+    /// let one = SegmentPool::<[u8; 200_000]>::builder().max_segments(1).build(); // a dedicated mapping for each
     /// let _first = one.alloc([1; 200_000]);
     /// assert_eq!(one.try_alloc([2; 200_000]).unwrap_err().kind(), AllocErrorKind::LimitReached);
     /// ```
@@ -114,7 +115,7 @@ impl<T> AllocError<T> {
         self.kind
     }
 
-    /// The value that could not be stored.
+    /// Returns the value that could not be stored.
     ///
     /// # Examples
     ///
@@ -123,13 +124,13 @@ impl<T> AllocError<T> {
     ///
     /// let small = SegmentPool::builder().max_segments(1).build();
     /// let mut names = Vec::new();
-    /// let refused = loop {
+    /// let error = loop {
     ///     match small.try_alloc(format!("name {}", names.len())) {
     ///         Ok(name) => names.push(name),
-    ///         Err(refused) => break refused,
+    ///         Err(error) => break error,
     ///     }
     /// };
-    /// assert_eq!(refused.into_inner(), format!("name {}", names.len()));
+    /// assert_eq!(error.into_inner(), format!("name {}", names.len()));
     /// ```
     #[must_use = "the value is dropped otherwise"]
     pub fn into_inner(self) -> T {
@@ -154,7 +155,7 @@ impl<T> fmt::Display for AllocError<T> {
 
 impl<T> Error for AllocError<T> {}
 
-/// For code that wants to know why, and nothing else.
+/// Keeps the reason and drops the value.
 impl<T> From<AllocError<T>> for AllocErrorKind {
     fn from(error: AllocError<T>) -> Self {
         error.kind

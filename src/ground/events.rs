@@ -1,39 +1,41 @@
-//! Feature `tracing`: what the slow paths did, noted while they do it and told when they are done.
+//! Feature `tracing`: slow paths note what they did, and events are emitted when the slow path is done.
 //!
-//! A subscriber is foreign code: it may allocate, drop, panic, or never come back. So nothing is told where a pool is being
-//! changed. The parts [`note`] what they do, in a thread-local table of plain numbers; the entry points of the slow paths (in
-//! `thread`) call [`emit`] as the last thing they do, when whoever called them could as well have been interrupted.
+//! A subscriber is foreign code: it may allocate, drop, panic, or never return. So no event is emitted while
+//! a pool is being changed. The code [`note`]s what happened in a thread-local table of plain numbers. The
+//! entry points of the slow paths (in `thread`) call [`emit`] as their last step, when no pool state is in
+//! use.
 //!
-//! A subscriber's panic ends where the event is emitted, and its payload is dropped: a entry point that takes or gives back storage
-//! never unwinds because of it. Each event is emitted by itself, so the events after it are told all the same. So are those
-//! that happen while another panic unwinds.
+//! A subscriber's panic is contained where the event is emitted, and its payload is dropped. So an entry
+//! point that allocates or frees storage never unwinds because of it. Each event is emitted separately, so
+//! later events are emitted even if one panics, and even while another panic unwinds.
 //!
-//! Equal notes are added up, so that a path that releases a thousand segments tells of it once. What a subscriber itself
-//! causes while it is being told is not told, for that might never end; nor is what a thread does when it ends, for the
-//! subscriber's own thread-locals may be gone by then.
+//! Equal notes are added up, so a path that releases a thousand segments emits one event. Two kinds of events
+//! are not emitted: those that a subscriber causes while it runs, because that might never end; and those at
+//! the end of a thread, because the subscriber's own thread-locals may be destroyed by then.
 //!
-//! Without the feature, all of this is nothing.
+//! The tables are thread-locals, which only their thread touches. Without the feature, all of this is empty.
 
 /// What can happen on a slow path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
     not(feature = "tracing"),
-    allow(dead_code, reason = "notes of what is not told")
+    allow(dead_code, reason = "no events are emitted")
 )]
 pub(crate) enum Happened {
-    /// A heap of the pool was made, for no thread had left one.
+    /// A heap of the pool was created, because none was abandoned.
     HeapMade,
-    /// A thread took over a heap to keep.
+    /// A thread adopted a heap to hold it.
     HeapAdopted,
-    /// A thread left a heap.
+    /// A thread abandoned a heap that it held.
     HeapAbandoned,
-    /// A segment of so many bytes was taken from an arena.
+    /// A segment was claimed from an arena. `bytes` is its size.
     SegmentAdded,
-    /// A segment of so many bytes went back to its arena.
+    /// A segment was released to its arena. `bytes` is its size.
     SegmentReleased,
-    /// The pages of a segment of so many bytes were given back.
+    /// The pages of a segment were purged. `bytes` is its size.
     Purged,
-    /// The system or the pool's limit refused a slot, or a mapping for one value.
+    /// The allocation of a slot, or of a dedicated mapping, failed: the system had no memory, or the pool's
+    /// limit was reached.
     AllocFailed,
     /// The pool's handle was dropped.
     Closed,
@@ -60,7 +62,7 @@ mod noted {
     use super::Happened;
     use crate::ground::panics;
 
-    /// Kinds of notes that one slow path can leave. More are counted, but not told one by one.
+    /// Kinds of notes that one slow path can record. Further kinds are only counted.
     const KINDS: usize = 16;
 
     #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,7 +72,7 @@ mod noted {
         bytes: usize,
     }
 
-    /// Notes in the order of the first of their kind, with how many there were.
+    /// Notes in the order of the first of each kind, with their numbers.
     #[derive(Clone, Copy)]
     struct Notes {
         kinds: [Option<(Kind, u64)>; KINDS],
@@ -89,7 +91,7 @@ mod noted {
         static EMITTING: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Notes what happened, of `bytes` if that has a size.
+    /// Notes what happened, with its size in bytes if it has one.
     #[cold]
     pub(crate) fn note(happened: Happened, pool: &'static str, bytes: usize) {
         if EMITTING.get() {
@@ -119,7 +121,7 @@ mod noted {
         }
     }
 
-    /// Tells what was noted. To be called where no state of a pool is in use, last. Never unwinds.
+    /// Emits the noted events. Called last, where no state of a pool is in use. Never unwinds.
     #[inline]
     pub(crate) fn emit() {
         if NOTED.get() && !EMITTING.get() {
@@ -171,7 +173,7 @@ mod noted {
         tracing::debug!(target: "segment_pool", count, "other events");
     }
 
-    /// Forgets what was noted.
+    /// Discards the notes.
     pub(crate) fn forget() {
         NOTES.set(NONE);
         NOTED.set(false);
@@ -179,5 +181,5 @@ mod noted {
 }
 
 pub(crate) use noted::note;
-#[cfg(not(segment_pool_loom))] // those who tell are above the models
+#[cfg(not(segment_pool_loom))] // called by code that the models omit
 pub(crate) use noted::{emit, forget};

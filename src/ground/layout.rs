@@ -1,27 +1,31 @@
-//! Const arithmetic of sizes: class of a layout, stride, size of segment, lengths of magazines and batches.
+//! Const arithmetic of sizes: the class of a layout, strides, spans of segments, lengths of magazines and
+//! batches.
 //!
 //! ```text
-//! layout (size, align) --route--> Zero                       no memory at all
+//! layout (size, align) --route--> Zero                       no memory
 //!                                 Class(c) --stride_of--> stride --Span::of--> 64 KiB | 512 KiB | 4 MiB
 //!                                 Own                        a dedicated mapping
 //! ```
 //!
-//! Always holds: a class's stride is at least the size and a multiple of the alignment; the waste is at most 12.5 %
-//! above 64 bytes; the span depends on the *size* alone (a `SegmentPool` packs tighter than the class, but never into
-//! a segment of another span), because `drop` knows only the size when it looks for a slot's segment.
+//! There is no state here; any thread may call these functions. Always holds:
+//!
+//! * A class's stride is at least the size and a multiple of the alignment.
+//! * The waste is at most 12.5 % above 64 bytes.
+//! * The span depends on the *size* alone, because `drop` knows only the size when it masks a slot's address.
+//!   A `SegmentPool` packs slots tighter than the class, but never into a segment of another span.
 
 use core::alloc::Layout;
 
-/// Bytes and alignment of an arena, the mapping that segments are sliced from.
+/// Bytes and alignment of an arena, the mapping that is sliced into segments.
 pub(crate) const ARENA_BYTES: usize = 4 << 20;
 /// Classes of the default pool: 16 in steps of 8 to 128 bytes, then 8 per doubling to 128 KiB.
 pub(crate) const CLASSES: usize = 96;
-/// The largest stride that comes from segments.
+/// The largest stride of a segment.
 pub(crate) const MAX_STRIDE: usize = 128 << 10;
-/// The largest alignment that comes from segments: a page.
+/// The largest alignment that a segment provides: a page.
 pub(crate) const MAX_ALIGN: usize = 4 << 10;
 
-/// Bytes at the end of each slot that are no value's: the feature `hardened` keeps a word there.
+/// Bytes at the end of each slot that no value uses. The feature `hardened` keeps a canary word there.
 pub(crate) const CANARY_BYTES: usize = if cfg!(all(feature = "hardened", not(segment_pool_loom))) {
     8
 } else {
@@ -31,15 +35,15 @@ pub(crate) const CANARY_BYTES: usize = if cfg!(all(feature = "hardened", not(seg
 /// How a layout gets its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// Nothing to store: a dangling pointer, no shared state touched.
+    /// The value has no bytes: a dangling pointer, and no shared state is touched.
     Zero,
-    /// A slot of this class, and the span of segment it is found in.
+    /// A slot of this class, in a segment of this span.
     Class(usize, Span),
-    /// A dedicated mapping: larger than the largest stride, or aligned beyond a page.
+    /// A dedicated mapping, for values larger than the largest stride or aligned beyond a page.
     Own,
 }
 
-/// Where a value of this layout lives. A const for every sized `T`.
+/// The route of a layout. It is a constant for every sized `T`.
 #[inline(always)]
 pub(crate) const fn route(layout: Layout) -> Route {
     let size = slot_bytes(layout);
@@ -52,7 +56,7 @@ pub(crate) const fn route(layout: Layout) -> Route {
     }
 }
 
-/// What a value of this layout takes of a slot: a multiple of its alignment; 0 if it takes none.
+/// Bytes of a slot that a value of this layout takes: a multiple of its alignment, or 0 if it has no bytes.
 #[inline(always)]
 pub(crate) const fn slot_bytes(layout: Layout) -> usize {
     let (size, align) = (layout.size(), layout.align());
@@ -65,15 +69,15 @@ pub(crate) const fn slot_bytes(layout: Layout) -> usize {
 
 /// The class of a size from 1 to [`MAX_STRIDE`].
 ///
-/// A size that is a multiple of an alignment gets a stride that is, too: where classes lie closer than the alignment
-/// the size is itself a class, and elsewhere their distance is a multiple of it.
+/// If the size is a multiple of an alignment, the stride is too. Where classes are closer together than the
+/// alignment, the size is itself a class. Elsewhere their distance is a multiple of the alignment.
 #[inline(always)]
 pub(crate) const fn class_of(size: usize) -> usize {
     if size <= 128 {
         return (size - 1) / 8;
     }
     let doubling = (size - 1).ilog2() as usize; // size is in (2^doubling, 2^(doubling + 1)]
-    let eighth = (size - 1) >> (doubling - 3); // 8..=15: which eighth of the doubling
+    let eighth = (size - 1) >> (doubling - 3); // 8..=15: the eighth of the doubling
     16 + (doubling - 7) * 8 + (eighth - 8)
 }
 
@@ -87,7 +91,7 @@ pub(crate) const fn stride_of(class: usize) -> usize {
     (8 + (class - 16) % 8 + 1) << (doubling - 3)
 }
 
-/// The stride of a pool of one type: tighter than a class, and found in the same span.
+/// The stride of a pool of one type. It is tighter than a class, and its segments have the same span.
 #[inline]
 pub(crate) const fn pool_stride(layout: Layout) -> usize {
     let bytes = slot_bytes(layout);
@@ -95,7 +99,7 @@ pub(crate) const fn pool_stride(layout: Layout) -> usize {
     bytes.next_multiple_of(unit)
 }
 
-/// The size of a segment: a power of two, so that masking a slot's address finds the segment.
+/// The size of a segment: a power of two, so that masking a slot's address yields the segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Span {
@@ -110,7 +114,8 @@ pub(crate) enum Span {
 impl Span {
     pub(crate) const ALL: [Self; 3] = [Self::Small, Self::Medium, Self::Large];
 
-    /// The span of segments with this stride, or of the class of this size: the borders are classes.
+    /// The span of segments with this stride, or of the class of this size. The limits between spans are
+    /// classes.
     #[inline(always)]
     pub(crate) const fn of(stride: usize) -> Self {
         match stride {
@@ -135,12 +140,12 @@ impl Span {
         ARENA_BYTES >> self.shift()
     }
 
-    /// A small dense number, for tables with an entry per span.
+    /// A small dense number, for tables with one entry per span.
     pub(crate) const fn index(self) -> usize {
         (self.shift() as usize - 16) / 3
     }
 
-    /// Log2 of the unit of a slot's offset, chosen so that every offset plus one fits 16 bits.
+    /// Log2 of the unit of a slot's offset. The unit is chosen so that every offset plus one fits in 16 bits.
     #[inline]
     pub(crate) const fn offset_shift(self) -> u32 {
         match self {
@@ -150,8 +155,8 @@ impl Span {
     }
 }
 
-/// Bytes from the segment's start, or the end of the arena's head in the arena's first segment, to its first slot:
-/// rounded up to whatever power of two, up to a page, the stride is a multiple of.
+/// Bytes from a segment's start to its first slot: `head_bytes`, rounded up to the largest power of two, up
+/// to a page, that divides the stride.
 pub(crate) const fn first_slot(head_bytes: usize, stride: usize) -> usize {
     let natural = 1 << stride.trailing_zeros();
     head_bytes.next_multiple_of(if natural < MAX_ALIGN {
@@ -161,7 +166,7 @@ pub(crate) const fn first_slot(head_bytes: usize, stride: usize) -> usize {
     })
 }
 
-/// Slots that make a full magazine: 16 KiB of them, at least 2 and at most 256.
+/// Slots of a full magazine: 16 KiB, at least 2 and at most 256 slots.
 pub(crate) const fn magazine_slots(stride: usize) -> usize {
     if cfg!(segment_pool_loom) {
         return 2;
@@ -173,7 +178,8 @@ pub(crate) const fn magazine_slots(stride: usize) -> usize {
     }
 }
 
-/// Slots the free side may collect before it must push them: at most [`BATCH_SLOTS`], at most 8 KiB of memory.
+/// Slots that a batch of remote frees may collect before it must be pushed: at most [`BATCH_SLOTS`], and at
+/// most 8 KiB.
 pub(crate) const fn batch_slots(stride: usize) -> usize {
     let slots = (8 << 10) / stride;
     match slots {
@@ -183,7 +189,8 @@ pub(crate) const fn batch_slots(stride: usize) -> usize {
     }
 }
 
-/// The longest batch of remote frees: what makes an entry of the remote-free buffer two cache lines.
+/// Slots of the longest batch of remote frees. With this, an entry of the remote-free buffer takes two cache
+/// lines.
 pub(crate) const BATCH_SLOTS: usize = if cfg!(segment_pool_loom) { 2 } else { 56 };
 
 #[cfg(all(test, not(segment_pool_loom)))]

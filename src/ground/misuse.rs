@@ -1,10 +1,12 @@
-//! What a checked misuse is called, and the end that it puts to the process. Only with the feature `hardened`.
+//! The misuses that the feature `hardened` detects, and how it reports one and aborts the process.
 //!
-//! A misuse that was found is undefined behaviour that already happened: nothing can be mended, and the process must
-//! not go on. It is told what was found, by one line on its standard error or by a hook of the program's, and aborted.
+//! A detected misuse is undefined behaviour that already happened. Nothing can be repaired, and the process
+//! must not continue. A line on the standard error, or a hook of the program, reports the misuse; then the
+//! process aborts.
 //!
-//! Nothing here takes a lock or allocates. In the child of a `fork` a lock that another thread held stays held for ever,
-//! and a global allocator may itself be what the misuse was found in.
+//! Nothing here takes a lock or allocates. In the child of a `fork`, a lock that another thread held stays
+//! locked for ever. And the misuse may have been detected inside the global allocator itself. Any thread may
+//! call this file; the hook is its only state.
 
 use core::{mem, ptr};
 use std::fmt;
@@ -13,7 +15,7 @@ use std::process;
 
 use crate::ground::sync::{AtomicPtr, Ordering};
 
-/// What the feature `hardened` found.
+/// A misuse that the feature `hardened` detected.
 ///
 /// # Examples
 ///
@@ -25,14 +27,14 @@ use crate::ground::sync::{AtomicPtr, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// A slot was freed that is free.
+    /// A slot that is already free was freed.
     DoubleFree,
-    /// What was freed is not the start of a slot of the size that its type takes: it came from elsewhere, points into
-    /// a value, or belongs to a segment that was released since.
+    /// The freed pointer is not the start of a slot of the size of its type. It came from another allocator,
+    /// points into a value, or belongs to a segment that was released since.
     ForeignPointer,
-    /// A free slot was written to: found when the slot is used next, or the list that it is in.
+    /// A free slot was written to. This is detected when the slot or its list is used next.
     WriteAfterFree,
-    /// The bytes behind a value were written to: found when the value is freed.
+    /// The bytes behind a value were written to. This is detected when the value is freed.
     Overrun,
 }
 
@@ -47,17 +49,18 @@ impl fmt::Display for Misuse {
     }
 }
 
-/// A `fn(Misuse)`; null is [`print()`].
+/// A `fn(Misuse)`. Null stands for [`print()`].
 static HOOK: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
-/// Sets what is called, instead of printing `segment-pool: ` and what was found on the standard error, when a misuse is
-/// found. When the hook returns, or panics, the process is aborted.
+/// Sets the function that reports a misuse. Without one, a misuse prints `segment-pool: ` and its name on the
+/// standard error. When the hook returns, or panics, the process aborts.
 ///
-/// It runs on the thread on which the misuse was found, in the middle of an allocation or a drop, with the pool in an
-/// unknown state: it must not use boxes or pools of this crate. For crash reports, and for tests that observe it.
+/// The hook runs on the thread that detected the misuse, in the middle of an allocation or a drop. The pool
+/// is in an unknown state, so the hook must not use boxes or pools of this crate. It is meant for crash
+/// reports, and for tests that observe them.
 ///
-/// Finding a misuse and printing the line take no lock, so the child of a `fork` aborts like its parent. A hook that takes
-/// locks, as `eprintln!` does, may wait there for ever.
+/// Detecting a misuse and printing the line take no lock, so the child of a `fork` aborts like its parent. A
+/// hook that takes locks, as `eprintln!` does, may block there for ever.
 ///
 /// # Examples
 ///
@@ -65,7 +68,8 @@ static HOOK: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 /// segment_pool::set_misuse_hook(|misuse| eprintln!("heap damaged ({misuse}), build {}", env!("CARGO_PKG_VERSION")));
 /// ```
 pub fn set_misuse_hook(hook: fn(Misuse)) {
-    // Relaxed: the function is all that is published, and its code is older; what it reads has orderings of its own.
+    // Relaxed: only the address of the function is published, and its code existed before; data that it reads
+    // has orderings of its own.
     HOOK.store(hook as *mut (), Ordering::Relaxed);
 }
 
@@ -75,25 +79,27 @@ fn hook() -> fn(Misuse) {
     if hook.is_null() {
         return print;
     }
-    // SAFETY: `set_misuse_hook` stored it, made from a function of this type.
+    // SAFETY: `set_misuse_hook` stored the pointer, which it made from a function of this type.
     unsafe { mem::transmute::<*mut (), fn(Misuse)>(hook) }
 }
 
 fn print(misuse: Misuse) {
     let mut line = [0; 64];
     let mut rest = &mut line[..];
-    // One write, so that lines of other threads stay whole. If that fails, the abort says enough.
+    // One write, so that it does not interleave with lines of other threads. If it fails, the abort still
+    // shows the problem.
     let _ = writeln!(rest, "segment-pool: {misuse}");
     let unused = rest.len();
     let _ = write_to_standard_error(&line[..line.len() - unused]);
 }
 
-/// Not by `io::stderr()`, whose lock another thread may have held when this process was forked.
+/// Writes without `io::stderr()`, whose lock another thread may have held when this process was forked.
 #[cfg(unix)]
 fn write_to_standard_error(line: &[u8]) -> io::Result<()> {
     use std::os::fd::{AsRawFd, FromRawFd};
 
-    // SAFETY: the descriptor is the process's for good; the file is not dropped, and so does not close it.
+    // SAFETY: the descriptor stays open for the life of the process; the file is not dropped, so it does not
+    // close it.
     let file =
         mem::ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(io::stderr().as_raw_fd()) });
     (&*file).write_all(line)
@@ -104,7 +110,7 @@ fn write_to_standard_error(line: &[u8]) -> io::Result<()> {
     io::stderr().write_all(line)
 }
 
-/// Tells and aborts.
+/// Reports a misuse and aborts.
 #[cold]
 #[inline(never)]
 pub(crate) fn report(misuse: Misuse) -> ! {

@@ -1,11 +1,14 @@
-//! Map, unmap and purge: nothing else talks to the operating system.
+//! The entry point to the operating system: map, unmap and purge.
 //!
-//! Fresh memory reads as zero and costs nothing until it is touched. On unix it comes from `mmap`, on Windows from
-//! `VirtualAlloc`, elsewhere and in Miri from `std::alloc::System`, where purging does nothing: not from
-//! the program's global allocator, which may use pools itself.
+//! Fresh memory reads as zero and costs nothing until it is touched. On unix it comes from `mmap` and on
+//! Windows from `VirtualAlloc`. Elsewhere and in Miri it comes from `std::alloc::System`, and purging does
+//! nothing. It does not come from the program's global allocator, which may itself use pools.
 //!
-//! Giving back cannot fail for the caller. A unix may refuse to unmap a part of a mapping, and then the range waits here for
-//! the next mapping of its size (`os/kept`). Windows has no such refusal: a reservation goes whole, so nothing is split.
+//! Unmapping cannot fail for the caller. Unix may fail to unmap a part of a mapping. Such a range is kept
+//! here for the next mapping of its size (`os/kept`). Windows has no such failure: a reservation is released
+//! whole, so no mapping is split.
+//!
+//! Any thread may call these functions; a range belongs to the thread that maps or unmaps it.
 
 use core::ptr::NonNull;
 
@@ -14,19 +17,20 @@ use crate::ground::checker;
 #[cfg(any(test, all(unix, not(miri))))]
 pub(crate) mod kept;
 
-/// Granularity of mapping and purging: 4 KiB on most systems, 16 or 64 on some.
+/// The granularity of mapping and purging in bytes: 4 KiB on most systems, 16 or 64 KiB on some.
 pub(crate) fn page_bytes() -> usize {
     platform::page_bytes()
 }
 
-/// What a mapping of so many bytes takes: whole pages. `None` if no address space has as many.
+/// The size of a mapping of `bytes` bytes, in whole pages. `None` if it exceeds the address space.
 pub(crate) fn in_pages(bytes: usize) -> Option<usize> {
     bytes.checked_next_multiple_of(page_bytes())
 }
 
-/// Maps `bytes` of zeroed memory, aligned to `align`, a power of two. `None` when the system has no memory.
+/// Maps `bytes` bytes of zeroed memory, aligned to `align`, a power of two. `None` if the system has no
+/// memory.
 ///
-/// The mapping is given back by [`unmap`] with the same size and alignment.
+/// [`unmap`] returns the mapping, with the same size and alignment.
 #[cfg_attr(all(test, not(segment_pool_loom)), track_caller)]
 pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
     #[cfg(all(test, not(segment_pool_loom)))]
@@ -43,11 +47,11 @@ pub(crate) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
     memory
 }
 
-/// Gives a mapping back.
+/// Returns a mapping to the system.
 ///
 /// # Safety
 ///
-/// `memory` came from [`map`] with these very numbers and is not used again.
+/// `memory` came from [`map`] with the same numbers and is not used again.
 #[cfg_attr(all(test, not(segment_pool_loom)), track_caller)]
 pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
     let bytes = bytes.next_multiple_of(page_bytes());
@@ -58,19 +62,19 @@ pub(crate) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
     unsafe { platform::unmap(memory, bytes, align.max(page_bytes())) }
 }
 
-/// Address space that the system did not take back when it was unmapped, in bytes.
+/// Bytes of address space that the system did not unmap.
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn kept_bytes() -> usize {
     platform::kept_bytes()
 }
 
-/// Asks the system once more to take all of that back.
+/// Tries again to unmap all of them.
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn unmap_kept() {
     platform::retry(usize::MAX);
 }
 
-/// Whether the system maps so much now: it does, and gets it back at once.
+/// Whether the system maps this many bytes now. It maps them and unmaps them at once.
 #[cfg_attr(all(test, not(segment_pool_loom)), track_caller)]
 pub(crate) fn may_map(bytes: usize) -> bool {
     let memory = map(bytes, 1);
@@ -81,24 +85,26 @@ pub(crate) fn may_map(bytes: usize) -> bool {
     memory.is_some()
 }
 
-/// Gives the pages of a part of a mapping back and keeps the addresses; what is read there next is zero or what was
-/// there before.
+/// Purges the pages of a part of a mapping and keeps the addresses. Later reads return zero or the previous
+/// contents.
 ///
 /// # Safety
 ///
-/// The range lies in one mapping from [`map`], starts and ends at page boundaries, and only the caller uses it.
+/// The range lies in one mapping from [`map`], starts and ends at page boundaries, and only the caller uses
+/// it.
 pub(crate) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
     // SAFETY: guaranteed by the caller.
     unsafe { platform::purge(memory, bytes) }
 }
 
-/// How many bytes of these address ranges, `bytes` at whole pages each, have a page; `None` where the system does not
-/// tell, as only Linux does. Nothing there is read, so the ranges need not even be mapped.
+/// Returns how many bytes of these ranges are resident. Each range is `bytes` bytes of whole pages. `None`
+/// where the system does not report it; only Linux does. The ranges are not read and may be unmapped.
 pub(crate) fn resident(ranges: &[usize], bytes: usize) -> Option<usize> {
     pages::resident(ranges, bytes)
 }
 
-/// Linux says it in `/proc/self/pagemap`: a word for each page, whose top bit is on if the page is in memory.
+/// Linux reports it in `/proc/self/pagemap`: one word per page, whose top bit is set if the page is in
+/// memory.
 #[cfg(all(target_os = "linux", not(any(segment_pool_loom, miri))))]
 mod pages {
     use std::fs::File;
@@ -131,7 +137,7 @@ mod pages {
     }
 }
 
-/// Makes the system provide the pages of a part of a mapping now.
+/// Makes the pages of a part of a mapping resident now.
 ///
 /// # Safety
 ///
@@ -140,7 +146,7 @@ pub(crate) unsafe fn touch(memory: NonNull<u8>, bytes: usize) {
     for offset in (0..bytes).step_by(page_bytes()) {
         // SAFETY: within the caller's range.
         let page = unsafe { memory.add(offset) };
-        // SAFETY: as above. Volatile: the write is the point.
+        // SAFETY: as above. Volatile, so that the compiler keeps the write.
         unsafe { page.write_volatile(0) };
     }
 }
@@ -159,13 +165,14 @@ mod platform {
         VirtualFree,
     };
 
-    /// Windows has pages of 4 KiB on all it runs on.
+    /// Windows has pages of 4 KiB on all its platforms.
     pub(super) const fn page_bytes() -> usize {
         4 << 10
     }
 
-    /// A reservation can only be released whole, so an unaligned one is let go and tried again at the aligned address
-    /// inside it, which another thread may take meanwhile.
+    /// Maps aligned memory. A reservation can only be released whole. So an unaligned one is released, and
+    /// the aligned address inside it is reserved instead. Another thread may take that address meanwhile;
+    /// then this tries again.
     pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
         const TRIES: usize = 16;
         let reserved = bytes.checked_add(align)?;
@@ -182,7 +189,7 @@ mod platform {
     }
 
     fn reserve(address: *const u8, bytes: usize) -> Option<NonNull<u8>> {
-        // SAFETY: reserving addresses that are free disturbs nothing; taken ones are refused.
+        // SAFETY: reserving unused addresses affects nothing else; for addresses in use the call fails.
         let memory = unsafe { VirtualAlloc(address.cast(), bytes, MEM_RESERVE, PAGE_READWRITE) };
         NonNull::new(memory.cast())
     }
@@ -200,7 +207,7 @@ mod platform {
     }
 
     unsafe fn release(memory: NonNull<u8>) {
-        // SAFETY: the caller gives the reservation up.
+        // SAFETY: the caller gives up the reservation.
         let _ = unsafe { VirtualFree(memory.as_ptr().cast::<c_void>(), 0, MEM_RELEASE) };
     }
 
@@ -213,15 +220,15 @@ mod platform {
     #[cfg(not(segment_pool_loom))]
     pub(super) fn retry(_most: usize) {}
 
-    /// As above.
+    /// Nothing is kept.
     #[cfg(not(segment_pool_loom))]
     pub(super) const fn kept_bytes() -> usize {
         0
     }
 
-    /// The pages stay promised, so using them again cannot fail; only their contents are given up.
+    /// The pages stay committed, so using them again cannot fail. Only their contents are discarded.
     pub(super) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
-        // SAFETY: the caller owns the range and expects its contents to be lost. A refusal costs memory, not meaning.
+        // SAFETY: the caller owns the range and expects its contents to be lost. A failure only costs memory.
         let _ = unsafe { DiscardVirtualMemory(memory.as_ptr().cast::<c_void>(), bytes) };
     }
 }
@@ -243,7 +250,7 @@ mod platform {
     }
 
     pub(super) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, align: usize) {
-        // SAFETY: the caller got the memory from `map` with these numbers, which it checked.
+        // SAFETY: the caller got the memory from `map` with the same numbers, which `map` checked.
         let layout = unsafe { Layout::from_size_align_unchecked(bytes, align) };
         // SAFETY: as above.
         unsafe { System.dealloc(memory.as_ptr(), layout) }
@@ -255,14 +262,15 @@ mod platform {
     #[cfg(not(segment_pool_loom))]
     pub(super) fn retry(_most: usize) {}
 
-    /// As above.
+    /// Nothing is kept.
     #[cfg(not(segment_pool_loom))]
     pub(super) const fn kept_bytes() -> usize {
         0
     }
 }
 
-/// Refusal on demand, for the tests of failing memory and of failing unmapping, and how many mappings there are, for those that nothing is lost.
+/// Makes mapping and unmapping fail on demand, for tests. Also counts the mappings, for tests that nothing
+/// leaks.
 #[cfg(all(test, not(segment_pool_loom)))]
 pub(crate) mod refusal {
     use core::cell::{Cell, RefCell};
@@ -280,23 +288,23 @@ pub(crate) mod refusal {
         static MAPPINGS: RefCell<BTreeMap<NonNull<u8>, usize>> = const { RefCell::new(BTreeMap::new()) };
     }
 
-    /// What is to be done after so many more mappings.
+    /// Work to run after this many more mappings.
     type Interruption = (usize, Box<dyn FnOnce()>);
 
     #[derive(Clone, Copy)]
     enum Plan {
         Never,
         Always,
-        /// Until this thread gives a mapping back.
+        /// Until this thread unmaps a mapping.
         UntilUnmapped,
-        /// From then on, when so many were granted.
+        /// Every call after this many that succeed.
         After(usize),
-        /// One, when so many were granted.
+        /// One call, after this many that succeed.
         Once(usize),
     }
 
     impl Plan {
-        /// Whether it refuses now, and the plan from then on.
+        /// Whether this call fails, and the plan for the next call.
         fn step(self) -> (bool, Self) {
             match self {
                 Self::Never => (false, Self::Never),
@@ -320,7 +328,7 @@ pub(crate) mod refusal {
         refuses
     }
 
-    /// The same for what is unmapped.
+    /// The same for unmapping.
     #[cfg(all(unix, not(miri)))]
     #[track_caller]
     pub(super) fn refuses_unmap() -> bool {
@@ -332,7 +340,7 @@ pub(crate) mod refusal {
         refuses
     }
 
-    /// Does what is to be done before this mapping.
+    /// Runs the interruption if it is due before this mapping.
     pub(super) fn interrupt() {
         match INTERRUPTION.take() {
             Some((0, work)) => work(),
@@ -341,7 +349,7 @@ pub(crate) mod refusal {
         }
     }
 
-    /// Has the thread do this after so many more mappings, in the midst of the next one.
+    /// Makes this thread run `work` after this many more mappings, within the next one.
     #[cfg(all(unix, not(miri)))]
     pub(crate) fn interrupt_after(mappings: usize, work: impl FnOnce() + 'static) {
         INTERRUPTION.set(Some((mappings, Box::new(work))));
@@ -359,16 +367,16 @@ pub(crate) mod refusal {
         MAPPINGS.with_borrow_mut(|mappings| mappings.remove(&memory));
     }
 
-    /// Mappings that this thread made and that are still there.
+    /// Mappings that this thread created and that still exist.
     pub(crate) fn mappings() -> usize {
         MAPPINGS.with_borrow(BTreeMap::len)
     }
 
-    /// Gives all of them back.
+    /// Unmaps all of them.
     ///
     /// # Safety
     ///
-    /// Nobody uses any of them again.
+    /// No thread uses any of them again.
     pub(crate) unsafe fn unmap_all() {
         for (memory, bytes) in MAPPINGS.take() {
             // SAFETY: guaranteed by the caller.
@@ -376,19 +384,19 @@ pub(crate) mod refusal {
         }
     }
 
-    /// Runs `work` while this thread gets no memory from the system.
+    /// Runs `work` while every mapping of this thread fails.
     pub(crate) fn while_refused<R>(work: impl FnOnce() -> R) -> R {
         under(&PLAN, Plan::Always, work)
     }
 
-    /// Runs `work` while the system takes nothing back that this thread unmaps.
+    /// Runs `work` while every unmapping of this thread fails.
     #[cfg(all(unix, not(miri)))]
     pub(crate) fn while_kept<R>(work: impl FnOnce() -> R) -> R {
         under(&UNMAPS, Plan::Always, work)
     }
 
-    /// Runs `work` while the system does not take back one range that this thread unmaps, after so many that it does.
-    /// Also who unmapped it, if it came to that.
+    /// Runs `work` while one unmapping of this thread fails, after `unmapped` that succeed. Also returns the
+    /// caller of the one that failed, if any did.
     #[cfg(all(unix, not(miri)))]
     pub(crate) fn once_kept<R>(
         unmapped: usize,
@@ -399,13 +407,13 @@ pub(crate) mod refusal {
         (result, KEPT.take())
     }
 
-    /// Runs `work` while this thread gets no memory from the system before it gives some back.
+    /// Runs `work` while every mapping of this thread fails, until it unmaps one.
     pub(crate) fn refused_until_unmapped<R>(work: impl FnOnce() -> R) -> R {
         under(&PLAN, Plan::UntilUnmapped, work)
     }
 
-    /// Runs `work` while this thread is refused every mapping after so many that are granted. Also who was refused first, if
-    /// it came to that.
+    /// Runs `work` while every mapping of this thread fails after `granted` that succeed. Also returns the
+    /// caller of the first that failed, if any did.
     pub(crate) fn refused_after<R>(
         granted: usize,
         work: impl FnOnce() -> R,

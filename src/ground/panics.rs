@@ -1,16 +1,19 @@
-//! Panics of foreign code that end here.
+//! Containment of panics of foreign code.
 //!
-//! A `tracing` subscriber runs in the entry points that take storage and give it back, whose callers hold values that are half way:
-//! in a `ManuallyDrop`, or already the return value. So it must not unwind into them. Nor may a pool's `on_leak`, when the pool
-//! is dropped because another panic unwinds: that would abort the process.
+//! A `tracing` subscriber runs in the entry points that allocate and free storage. Their callers hold values
+//! in an intermediate state: in a `ManuallyDrop`, or already the return value. So a subscriber must not
+//! unwind into them. A pool's `on_leak` must not unwind either if another panic drops the pool: that would
+//! abort the process.
+//!
+//! There is no state here; any thread may call it.
 
 use core::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Calls foreign code, and returns also if it panics, with the payload dropped. If the payload's destructor panics, the payload of
-/// that is leaked: it could go on so for ever.
+/// Calls foreign code. If it panics, drops the payload and returns. If the payload's destructor panics, the
+/// payload of that panic is leaked, because this might repeat without end.
 ///
-/// The panic hook runs as for any panic. All this works while another panic unwinds, too.
+/// The panic hook runs as for any panic. This also works while another panic unwinds.
 pub(crate) fn contain(foreign: impl FnOnce()) {
     let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) else {
         return;
@@ -29,7 +32,7 @@ mod tests {
         static DROPS: Cell<u32> = const { Cell::new(0) };
     }
 
-    /// Panics when it is dropped, with another of its kind.
+    /// Panics when it is dropped, with another value of this type.
     struct Endless;
 
     impl Drop for Endless {
@@ -43,7 +46,7 @@ mod tests {
     fn a_payload_that_panics_when_it_is_dropped_is_dropped_once() {
         let contained = catch_unwind(|| contain(|| panic_any(Endless)));
         let returned = contained.is_ok();
-        mem::forget(contained); // the test's harness would drop it, and that never ends
+        mem::forget(contained); // the test harness would drop it, which never ends
         assert!(returned);
         assert_eq!(DROPS.get(), 1);
     }

@@ -1,48 +1,56 @@
-//! Two operations on pointers that stable Rust lacks: the metadata of one with the address and provenance of another, and
-//! the layout of what a pointer points to.
+//! Two operations on pointers that stable Rust lacks: a pointer with the metadata of one and the address and
+//! provenance of another, and the layout of a pointer's target. There is no state here.
 
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 
-/// A pointer to `storage` that is as wide as `like`, and has its length or vtable: `<*mut u8>::with_metadata_of`, which
-/// is unstable.
+/// Returns a pointer to `storage` with the length or vtable of `like`. This is `<*mut u8>::with_metadata_of`,
+/// which is unstable.
 ///
-/// The address is a wide pointer's first word. That is how every compiler has had it, though no document promises it,
-/// so it is checked, at no cost once optimised.
+/// The address is the first word of a wide pointer. Every compiler has done so, but no document promises it.
+/// So it is checked, at no cost once optimised.
+///
+/// # Panics
+///
+/// If a wide pointer does not begin with its address.
 #[inline]
 pub(crate) fn with_metadata_of<T: ?Sized>(storage: NonNull<u8>, like: *const T) -> NonNull<T> {
     let mut wide = like.cast_mut();
     let address = (&raw mut wide).cast::<*mut u8>();
-    // SAFETY: a pointer is at least a word, and `wide` is one.
+    // SAFETY: a pointer is at least one word, and `wide` is a pointer.
     let found = unsafe { address.read() };
     assert!(
         found.addr() == like.cast::<u8>().addr(),
         "a wide pointer does not begin with its address"
     );
-    // SAFETY: as above; what is behind the word is the metadata and stays.
+    // SAFETY: as above; the metadata after the word stays unchanged.
     unsafe { address.write(storage.as_ptr()) };
-    // SAFETY: its address is that of `storage`.
+    // SAFETY: its address is that of `storage`, which is not null.
     unsafe { NonNull::new_unchecked(wide) }
 }
 
-/// The layout of the value that a pointer points to: `Layout::for_value_raw`, which is unstable. The contents are not read.
+/// Returns the layout of a pointer's target. This is `Layout::for_value_raw`, which is unstable. The contents
+/// are not read.
 ///
-/// Other code may hold a `&mut` to the value meanwhile and use it again afterwards: the value's own destructor does, and so
-/// does a future that borrows from itself. To make a `&T` instead would be a read of all bytes. It invalidates every
-/// `&mut` to them, and is undefined behaviour while a function runs that has one as its argument.
+/// Other code may hold a `&mut` to the value meanwhile and use it again afterwards. The value's own
+/// destructor does so, and so does a future that borrows from itself. Creating a `&T` instead would count as
+/// a read of all bytes. It would invalidate every `&mut` to them, and it is undefined behaviour while a
+/// function runs that has one as its argument.
 ///
 /// # Safety
 ///
-/// The memory is storage for a value, with the metadata of that value in the pointer. The value may have been dropped or
-/// moved out.
+/// The memory is storage for a value, and the pointer has the metadata of that value. The value may have been
+/// dropped or moved out.
 #[inline(always)]
 pub(crate) unsafe fn layout_of<T: ?Sized>(value: *const T) -> Layout {
     let cell = value as *const UnsafeCell<T>;
     // SAFETY:
-    // * valid: the memory is allocated and aligned, and has the bytes of a value; dropping and moving out leave them there;
-    // * aliasing: making a shared reference to a cell is no access, in Stacked Borrows (SharedReadWrite, no protector) as in
-    //   Tree Borrows, and the compiler adds neither `noalias` nor `dereferenceable`. `tests/aliasing.rs` shows it to Miri.
+    // * valid: the memory is allocated and aligned, and has the bytes of a value; dropping and moving out
+    //   leave them there;
+    // * aliasing: creating a shared reference to a cell is no access, in Stacked Borrows (SharedReadWrite, no
+    //   protector) and in Tree Borrows, and the compiler adds neither `noalias` nor `dereferenceable`.
+    //   `tests/aliasing.rs` checks it with Miri.
     Layout::for_value(unsafe { &*cell })
 }
 
@@ -54,7 +62,7 @@ mod tests {
     #[test]
     fn a_layout_is_that_of_the_value() {
         fn check<T: ?Sized>(value: &T) {
-            // SAFETY: a reference is to a valid value.
+            // SAFETY: a reference points to a valid value.
             assert_eq!(unsafe { layout_of(value) }, Layout::for_value(value));
         }
         check(&7_u8);

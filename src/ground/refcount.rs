@@ -1,23 +1,27 @@
-//! The counts of a `PoolArc`: one word, so that one access sees both of them.
+//! The counts of a `PoolArc`: both are in one word, so that one access reads both.
 //!
 //! ```text
 //! 63          32 31           0
-//! |    weak     |   strong    |      weak counts the weak handles, plus one for all the strong ones together
+//! |    weak     |   strong    |      weak counts the weak handles, plus one for all strong handles together
 //! ```
 //!
-//! * strong > 0: the value is there. Whoever takes it from 1 to 0 drops it (or moves it out), then gives up their weak.
-//! * weak > 0: the memory is there. Whoever takes it to 0 frees it.
-//! * `{strong 1, weak 1}`: seen by somebody who holds the strong handle, that handle is the only one of any kind, and
-//!   stays so. This is what one word is for. The standard library's `Arc` has two, and must lock one of them (a
-//!   `downgrade` spins meanwhile) to look at both.
+//! * strong > 0: the value exists. The thread that changes it from 1 to 0 drops the value (or moves it out),
+//!   then releases the weak count of the strong handles.
+//! * weak > 0: the memory exists. The thread that changes it to 0 frees the memory.
+//! * `{strong 1, weak 1}`: if the holder of the strong handle reads this, its handle is the only one of any
+//!   kind, and stays so. This is the purpose of the single word. The standard library's `Arc` has two words
+//!   and must lock one of them (a `downgrade` spins meanwhile) to read both.
 //!
-//! **Orderings.** A thread that gives up a handle is done with the value: Release. Whoever finds out that it is alone
-//! (drops the value, frees the memory, gets `&mut`) wants to see all that: Acquire, by a load of its own after a
-//! decrement, because a fence is something that ThreadSanitizer does not see. All changes are read-modify-writes, so
-//! that an Acquire load is ordered after every Release in the word's history, not only after the last one. Making one
-//! more handle out of one that is held is Relaxed: there is nothing to see or to show.
+//! Any thread that holds a handle may touch the word.
 //!
-//! **Overflow** of a half aborts, half way up: so many threads cannot be between their increment and the abort.
+//! **Orderings.** A thread that drops a handle has finished with the value: Release. A thread that finds that
+//! it has the only handle (drops the value, frees the memory, gets `&mut`) needs all earlier accesses:
+//! Acquire, by a separate load after a decrement, because ThreadSanitizer does not model fences. All changes
+//! are read-modify-writes. So an Acquire load is ordered after every Release in the word's history, not only
+//! after the last one. Creating a handle from another is Relaxed: there is nothing to acquire or to release.
+//!
+//! **Overflow** of a half aborts the process when the half is half full. Not that many threads can be between
+//! their increment and the abort.
 
 use crate::ground::sync::{AtomicU64, Ordering};
 
@@ -25,15 +29,15 @@ use crate::ground::sync::{AtomicU64, Ordering};
 const STRONG: u64 = 1;
 /// One weak handle.
 const WEAK: u64 = 1 << 32;
-/// More handles of a kind than this abort the process.
+/// If there are more handles of a kind than this, the process aborts.
 const MAX: u64 = i32::MAX as u64;
 
-/// A number of handles, of both kinds.
+/// The numbers of handles of both kinds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Counts(u64);
 
 impl Counts {
-    /// Of the first strong handle, when there is no other.
+    /// The counts of a strong handle without any other handle.
     const ALONE: Self = Self(STRONG + WEAK);
 
     fn strong(self) -> u64 {
@@ -45,15 +49,16 @@ impl Counts {
     }
 }
 
-/// What is left when a handle was given up, or when a value was taken out.
+/// The handles that are left after one was dropped, or after the value was taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Left {
-    /// Strong handles: the value stays.
+    /// Strong handles. The value stays.
     Strong,
-    /// Weak handles, and the strong ones' own: the value goes, and that weak is to be given up.
+    /// Weak handles, and the weak count of the strong ones. The caller drops the value and then releases that
+    /// weak count.
     Weak,
-    /// Nobody: what there is goes.
+    /// None. The caller drops the value and frees the memory.
     Nobody,
 }
 
@@ -62,38 +67,39 @@ pub(crate) enum Left {
 pub(crate) struct RefCount(AtomicU64);
 
 impl RefCount {
-    /// For a value that is there, with one strong handle.
+    /// The counts of an existing value with one strong handle.
     #[inline]
     pub(crate) fn one_strong() -> Self {
         Self(AtomicU64::new(Counts::ALONE.0))
     }
 
-    /// For a value that is to come, with one weak handle.
+    /// The counts of a value that does not exist yet, with one weak handle.
     pub(crate) fn one_weak() -> Self {
         Self(AtomicU64::new(WEAK))
     }
 
     pub(crate) fn strong(&self) -> usize {
-        self.counts(Ordering::Relaxed).strong() as usize // Relaxed: only shown
+        self.counts(Ordering::Relaxed).strong() as usize // Relaxed: only for display
     }
 
-    /// Without the strong handles' own, while there are any.
+    /// The number of weak handles, without the weak count of the strong ones.
     pub(crate) fn weak(&self) -> usize {
-        let counts = self.counts(Ordering::Relaxed); // Relaxed: only shown
+        let counts = self.counts(Ordering::Relaxed); // Relaxed: only for display
         (counts.weak() - u64::from(counts.strong() > 0)) as usize
     }
 
-    /// One more strong handle, made of a strong one.
+    /// Adds a strong handle. The caller has a strong one.
     #[inline]
     pub(crate) fn add_strong(&self) {
-        // Relaxed: the caller's handle keeps the value, and its next user gets the handle by other means.
+        // Relaxed: the caller's handle keeps the value alive, and other synchronisation passes the new handle
+        // to its user.
         let before = Counts(self.0.fetch_add(STRONG, Ordering::Relaxed));
         if before.strong() > MAX {
             too_many();
         }
     }
 
-    /// One more weak handle, made of a handle of either kind.
+    /// Adds a weak handle. The caller has a handle of either kind.
     #[inline]
     pub(crate) fn add_weak(&self) {
         // Relaxed: as in `add_strong`.
@@ -103,9 +109,10 @@ impl RefCount {
         }
     }
 
-    /// One more strong handle, made of a weak one, if there is a value.
+    /// Adds a strong handle if the value exists. The caller has a weak one.
     pub(crate) fn upgrade(&self) -> bool {
-        // Acquire: from the Release of `publish`, the value. (After other strong handles it is older than the weak one.)
+        // Acquire: the value, from the Release of `publish`. (If there were strong handles before, the value
+        // is older than the weak handle.)
         let before = self.update(Ordering::Acquire, |counts| {
             (counts.strong() > 0).then_some(counts.0 + STRONG)
         });
@@ -115,10 +122,10 @@ impl RefCount {
         before.is_some()
     }
 
-    /// Gives up a strong handle. Unless `Left::Strong`, the value is now the caller's alone.
+    /// Drops a strong handle. Unless it returns `Left::Strong`, the caller now owns the value exclusively.
     #[inline]
     pub(crate) fn drop_strong(&self) -> Left {
-        // Release: to whoever turns out to be alone, what was done through this handle.
+        // Release: everything done through this handle, to the thread that finds itself with the only handle.
         let before = Counts(self.0.fetch_sub(STRONG, Ordering::Release));
         if before.strong() > 1 {
             return Left::Strong;
@@ -126,9 +133,9 @@ impl RefCount {
         self.left_after_last_strong(before)
     }
 
-    /// Gives up the strong handle if it is the only one. The value is the caller's alone then.
+    /// Drops the strong handle if it is the only strong one. The caller then owns the value exclusively.
     pub(crate) fn take_only_strong(&self) -> Option<Left> {
-        // Relaxed: what other handles did comes with the Acquire below. Nothing is given away yet.
+        // Relaxed: the Acquire below covers everything done through other handles. Nothing is released yet.
         let before = self.update(Ordering::Relaxed, |counts| {
             (counts.strong() == 1).then_some(counts.0 - STRONG)
         })?;
@@ -137,9 +144,10 @@ impl RefCount {
 
     #[inline]
     fn left_after_last_strong(&self, before: Counts) -> Left {
-        // Acquire: from the Release of every handle given up before, what was done through it.
+        // Acquire: everything done through handles dropped before, from their Release.
         self.counts(Ordering::Acquire);
-        // The handle was the last of all: nobody can have made another meanwhile, and the memory need not be asked for.
+        // If the handle was the last of all, no thread can have created another meanwhile, so the word need
+        // not be read again.
         if before == Counts::ALONE {
             Left::Nobody
         } else {
@@ -147,13 +155,14 @@ impl RefCount {
         }
     }
 
-    /// Gives up a weak handle, or that of the strong ones. If `true`, the memory is the caller's alone.
+    /// Drops a weak handle, or releases the weak count of the strong ones. If true, the caller now owns the
+    /// memory exclusively.
     pub(crate) fn drop_weak(&self) -> bool {
-        // Release: to whoever frees the memory, that it is not used any more.
+        // Release: the last use of the memory, to the thread that frees it.
         let before = Counts(self.0.fetch_sub(WEAK, Ordering::Release));
         let was_last = before.weak() == 1;
         if was_last {
-            // Acquire: from the Release of every handle given up before.
+            // Acquire: from the Release of every handle dropped before.
             self.counts(Ordering::Acquire);
         }
         was_last
@@ -162,13 +171,14 @@ impl RefCount {
     /// Whether the caller's strong handle is the only one of any kind.
     #[inline]
     pub(crate) fn is_alone(&self) -> bool {
-        // Acquire: from the Release of every handle given up before, what was done through it.
+        // Acquire: everything done through handles dropped before, from their Release.
         self.counts(Ordering::Acquire) == Counts::ALONE
     }
 
-    /// The value that was to come is there: the caller's weak handle becomes the strong ones' own.
+    /// Publishes the value that did not exist before. The caller's weak handle becomes the weak count of the
+    /// strong ones.
     pub(crate) fn publish(&self) {
-        // Release: to an `upgrade`, the value.
+        // Release: the value, to an `upgrade`.
         self.0.fetch_add(STRONG, Ordering::Release);
     }
 
@@ -176,11 +186,12 @@ impl RefCount {
         Counts(self.0.load(order))
     }
 
-    /// Replaces the counts by what `next` says, and returns the ones before; `None` if it says nothing.
+    /// Replaces the counts by the result of `next` and returns the previous ones. `None` if `next` returns
+    /// `None`.
     fn update(&self, order: Ordering, next: impl Fn(Counts) -> Option<u64>) -> Option<Counts> {
         let mut current = self.counts(Ordering::Relaxed); // Relaxed: confirmed below
         loop {
-            // Relaxed on failure: tried again.
+            // Relaxed on failure: the loop tries again.
             let updated =
                 self.0
                     .compare_exchange_weak(current.0, next(current)?, order, Ordering::Relaxed);
@@ -192,7 +203,8 @@ impl RefCount {
     }
 }
 
-/// So many handles can only have been forgotten. One more round would free a value that is in use.
+/// Aborts. There can be this many handles only if most were forgotten. If the count wrapped, a value in use
+/// would be freed.
 #[cold]
 fn too_many() -> ! {
     std::process::abort()
@@ -208,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    /// The process that aborts is this test again, told by a variable what to overflow.
+    /// The process that aborts is this test again. An environment variable selects the overflow.
     #[test]
     fn too_many_handles_abort() {
         const WHICH: &str = "REFCOUNT_OVERFLOW";

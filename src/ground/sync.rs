@@ -1,12 +1,12 @@
-//! The one entry point to atomics and cells.
+//! The entry point to atomics and cells.
 //!
-//! Every other file takes its shared words and owner-only cells from here, so that under `cfg(segment_pool_loom)` the very same
-//! types run inside the model checker: an atomic becomes a scheduling point, and a [`Cell`] or [`UnsafeCell`] becomes
-//! a watched location on which loom reports any two accesses that no ordering separates.
+//! Every other file takes its shared words and owner-only cells from here. So under `cfg(segment_pool_loom)`
+//! the same types run inside the model checker. An atomic becomes a scheduling point. A [`Cell`] or
+//! [`UnsafeCell`] becomes a watched location: loom reports two accesses to it that are not ordered.
 //!
-//! * [`Cell`]: a field only the owner of a heap touches. Which thread that is changes hands (abandon, adopt), so the
-//!   hand-over itself is what loom checks.
-//! * [`Counter`]: a number only the owner writes and anybody may read, a little stale.
+//! * [`Cell`]: a field that only the owner of a heap touches. Ownership moves between threads (abandon,
+//!   adopt), so loom checks that transfer.
+//! * [`Counter`]: a number that only the owner writes. Any thread may read it; the value may be stale.
 
 #[cfg(not(segment_pool_loom))]
 use core::time::Duration;
@@ -26,7 +26,8 @@ pub(crate) use loom::thread::yield_now;
 #[cfg(not(segment_pool_loom))]
 pub(crate) use std::thread::yield_now;
 
-/// The looks of a wait for other threads, numbered from 0, until so much time has passed. The first do not ask for the time.
+/// The iterations of a wait for other threads, numbered from 0, until `patience` has passed. The first
+/// [`SPINS`] do not read the clock.
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn looks(patience: Duration) -> impl Iterator<Item = usize> {
     let mut start = None;
@@ -38,11 +39,11 @@ pub(crate) fn looks(_patience: core::time::Duration) -> impl Iterator<Item = usi
     0..100
 }
 
-/// Pauses of a wait that do not give the processor away.
+/// Iterations of a wait that spin and do not yield the processor.
 #[cfg(not(segment_pool_loom))]
 const SPINS: usize = 32;
 
-/// Lets other threads go on, the longer the more often it was called before in the same wait.
+/// Lets other threads run, for longer the more iterations the same wait already had.
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn pause(before: usize) {
     match before {
@@ -64,7 +65,7 @@ pub(crate) use loom::cell::Cell;
 #[cfg(segment_pool_loom)]
 pub(crate) use loom::cell::UnsafeCell;
 
-/// A cell with loom's closure interface, free of charge outside the models.
+/// A cell with loom's closure interface. It costs nothing outside the models.
 #[cfg(not(segment_pool_loom))]
 #[repr(transparent)]
 #[derive(Debug)]
@@ -85,7 +86,7 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// Declares a function that is `const` except in the models, whose atomics cannot be made at compile time.
+/// Declares a function that is `const` except in the models, whose atomics cannot be created at compile time.
 macro_rules! const_fn {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($args:tt)*) -> $ret:ty $body:block) => {
         #[cfg(not(segment_pool_loom))]
@@ -98,9 +99,10 @@ macro_rules! const_fn {
 }
 pub(crate) use const_fn;
 
-/// A number written by one thread at a time and read by any: plain load and store, never a read-modify-write.
+/// A number that one thread at a time writes and any thread reads, by plain loads and stores.
 ///
-/// No protocol depends on one, so the models run the plain atomic and save loom the scheduling points.
+/// No protocol depends on a counter. So the models use the plain atomic too, which saves loom the scheduling
+/// points.
 #[derive(Debug)]
 pub(crate) struct Counter(core::sync::atomic::AtomicU64);
 
@@ -111,32 +113,32 @@ impl Counter {
 
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {
-        // Relaxed: the owner reads its own stores; other threads only show the number and may lag.
+        // Relaxed: the owner reads its own stores; other threads only display the number, which may lag.
         self.0.load(core::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Owner only. Wraps, as differences of counters do.
+    /// Adds `n`. Owner only. Wraps, as differences of counters do.
     #[inline(always)]
     pub(crate) fn add(&self, n: u64) {
         self.set(self.get().wrapping_add(n));
     }
 
-    /// Owner only.
+    /// Sets the number. Owner only.
     #[inline(always)]
     pub(crate) fn set(&self, value: u64) {
         // Relaxed: nothing is published through a counter.
         self.0.store(value, core::sync::atomic::Ordering::Relaxed);
     }
 
-    /// Owner only. Wraps.
+    /// Subtracts `n`. Owner only. Wraps.
     #[inline(always)]
     pub(crate) fn sub(&self, n: u64) {
         self.add(n.wrapping_neg());
     }
 }
 
-/// In the models, a field that says that its structure is alive: reading it while another thread may be ending the
-/// structure is a violation that loom reports. Outside of them, nothing.
+/// A field that marks its structure as alive, in the models. If a thread uses the structure while another may
+/// be freeing it, loom reports it. Outside the models it is empty.
 #[derive(Debug)]
 pub(crate) struct Alive {
     #[cfg(segment_pool_loom)]
@@ -153,14 +155,14 @@ impl Alive {
         }
     }
 
-    /// The structure is used.
+    /// Records a use of the structure.
     #[inline(always)]
     pub(crate) fn used(&self) {
         #[cfg(segment_pool_loom)]
         self.watch.with(|_| ());
     }
 
-    /// The structure is about to be freed.
+    /// Records that the structure is about to be freed.
     #[inline(always)]
     pub(crate) fn ended(&self) {
         #[cfg(segment_pool_loom)]
@@ -168,15 +170,16 @@ impl Alive {
     }
 }
 
-/// A first guess of a word's value for a loop of compare-and-swaps, which confirm or correct it.
+/// A first guess of a word's value for a compare-and-swap loop, which confirms or corrects it.
 pub(crate) trait Guess {
-    /// What the word holds.
+    /// The value of the word.
     type Value;
 
-    /// Relaxed: whatever is decided by the value is confirmed by the compare-and-swap.
+    /// A possible value of the word. Relaxed: the compare-and-swap confirms every decision that depends on
+    /// it.
     ///
-    /// In the models the guess is always zero: loom keeps only the last access to a word, and a load here would hide
-    /// from it that another thread's load came before the compare-and-swap.
+    /// In the models the guess is always zero. Loom keeps only the last access to a word. A load here would
+    /// hide from it that another thread's load came before the compare-and-swap.
     fn guess(&self) -> Self::Value;
 }
 
@@ -206,7 +209,7 @@ impl<T> Guess for AtomicPtr<T> {
     }
 }
 
-/// How many times this thread touched the bytes of a free slot: the measure of the work that a call does.
+/// Counts how often this thread touched the bytes of a free slot: the measure of a call's work.
 #[cfg(slots_touched)]
 pub(crate) mod slots_touched {
     use core::cell::Cell;

@@ -1,39 +1,45 @@
-//! Ranges that the system did not take back, kept for later mappings of their size.
+//! Ranges that the system did not unmap, kept for later mappings of the same size.
 //!
-//! Linux refuses an `munmap` that would split a mapping while the process has as many mappings as it may
-//! (`vm.max_map_count`, 65530 if nobody changes it): of values with dedicated mappings, for instance, when every other
-//! one of 100 000 is dropped. The pages go back all the same, the addresses do not. Such a range holds its own record, in
-//! its first bytes, for at that limit the system may refuse memory for a table, too; so it costs a page.
+//! Linux fails an `munmap` that would split a mapping if the process has as many mappings as it may
+//! (`vm.max_map_count`, 65530 by default). It happens, for instance, if every other one of 100 000 values
+//! with dedicated mappings is dropped. The pages are returned all the same; the addresses are not. Such a
+//! range stores its own record in its first bytes, so it costs one page. A separate table is not possible: at
+//! that limit the system may have no memory for one.
 //!
 //! ```text
-//! first ---> | next, bytes | zeros ... |       keep    one is pushed
-//!               |                              take    a mapping of this size finds one among those kept last
-//!               v                              retry   a mapping went, so there may be room to split: two are unmapped
-//!            | next, bytes | zeros ... |               with it, and all by `trim`, neighbours as one range
+//! first ---> | next, bytes | zeros ... |     keep    pushes a range
+//!               |                            take    a mapping of this size searches the ranges kept last
+//!               v                            retry   after an unmapping there may be room for a split: two ranges are
+//!            | next, bytes | zeros ... |             unmapped with each, and all by `trim`; adjacent ones as one range
 //! ```
 //!
-//! A range whose neighbours are gone is at the end of its mapping, or is all of it, and no limit keeps it. A run of
-//! neighbours is unmapped whole for that reason: each alone might lie between two of them.
+//! A range whose neighbours are unmapped is at the end of its mapping or is all of it, so no limit prevents
+//! its unmapping. For the same reason adjacent ranges are unmapped as one: each alone might lie between two
+//! others.
 //!
-//! The stack has no ABA problem, for nobody takes one range off it: a thread takes all, has them to itself, and puts the
-//! rest back. Another thread that comes meanwhile finds none, which costs it a fresh mapping; when the system refuses that,
-//! it looks again. No thread waits for another, and a child of `fork` loses what a thread had in hand, no more.
+//! The stack has no ABA problem, because no thread pops a single range: a thread takes all, owns them
+//! exclusively, and puts the rest back. Another thread that comes meanwhile finds none and makes a fresh
+//! mapping. If the system has no memory for it, the thread searches again. No thread waits for another. A
+//! child of `fork` loses only the ranges that a thread had taken.
+//!
+//! Any thread may use the stack. Always holds: the record of a range is written by the thread that owns the
+//! range, and all bytes of a kept range behind its record are zero.
 
 use core::mem;
 use core::ptr::{self, NonNull};
 
 use crate::ground::sync::{AtomicPtr, AtomicUsize, Guess, Ordering, const_fn, yield_now};
 
-/// How many ranges a mapping looks at before it asks the system.
+/// Ranges that a mapping searches before it calls the system.
 const LOOKS: usize = 32;
-/// How often a mapping that the system refused looks for what another thread has in hand.
+/// How often a mapping that failed searches for ranges that another thread has taken.
 const PATIENCE: usize = 16;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub(crate) struct Kept {
     first: AtomicPtr<Range>,
-    /// In all ranges, also those that a thread has in hand.
+    /// Bytes of all ranges, including those that a thread has taken.
     bytes: AtomicUsize,
 }
 
@@ -56,19 +62,19 @@ impl Kept {
 
     /// Bytes of address space that are kept.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed) // Relaxed: a number
+        self.bytes.load(Ordering::Relaxed) // Relaxed: only a number
     }
 
     /// Keeps a range.
     ///
     /// # Safety
     ///
-    /// The range is mapped, whole pages, and reads as zero; the caller gives it up.
+    /// The range is mapped, consists of whole pages, and reads as zero. The caller gives it up.
     pub(crate) unsafe fn keep(&self, memory: NonNull<u8>, bytes: usize) {
         let range = memory.cast::<Range>();
-        // SAFETY: guaranteed by the caller; a page is larger than a record, and as much aligned.
+        // SAFETY: guaranteed by the caller; a page is larger than a record, and at least as aligned.
         unsafe { range.write(Range { next: None, bytes }) };
-        // Relaxed: a number.
+        // Relaxed: only a number.
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.push(range);
     }
@@ -76,9 +82,10 @@ impl Kept {
     fn push(&self, mut range: NonNull<Range>) {
         let mut first = self.first.guess();
         loop {
-            // SAFETY: until the push succeeds the range is this thread's alone.
+            // SAFETY: until the push succeeds, this thread owns the range exclusively.
             unsafe { range.as_mut() }.next = NonNull::new(first);
-            // Release: the record and the range, to `take_all`. Relaxed on failure: only another guess.
+            // Release: the record and the range, to `take_all`. Relaxed on failure: the value is only another
+            // guess.
             let pushed = self.first.compare_exchange_weak(
                 first,
                 range.as_ptr(),
@@ -92,12 +99,12 @@ impl Kept {
         }
     }
 
-    /// A range of exactly so many bytes, all zero, aligned as asked, of those kept last.
+    /// Takes a range of exactly `bytes` bytes, all zero, with this alignment, from the ranges kept last.
     pub(crate) fn take(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
         self.take_of(LOOKS, bytes, align).0
     }
 
-    /// The same of all, for a mapping that the system refused.
+    /// As [`take`](Self::take), from all ranges. For a mapping that failed.
     pub(crate) fn take_at_last(&self, bytes: usize, align: usize) -> Option<NonNull<u8>> {
         for _ in 0..PATIENCE {
             let (taken, looked) = self.take_of(usize::MAX, bytes, align);
@@ -109,7 +116,7 @@ impl Kept {
         None
     }
 
-    /// A range, if one of the first `most` fits; also how many were looked at.
+    /// Takes a range, if one of the first `most` fits. Also returns how many were searched.
     fn take_of(&self, most: usize, bytes: usize, align: usize) -> (Option<NonNull<u8>>, usize) {
         let fits =
             |range: NonNull<Range>| bytes_of(range) == bytes && range.addr().get() % align == 0;
@@ -131,17 +138,17 @@ impl Kept {
 
     fn reuse(&self, range: NonNull<Range>) -> NonNull<u8> {
         self.uncount(bytes_of(range));
-        // SAFETY: out of the stack, so it is this thread's alone.
+        // SAFETY: the range was taken off the stack, so this thread owns it exclusively.
         unsafe { range.write_bytes(0, 1) };
         range.cast()
     }
 
-    /// Unmaps at most so many ranges, those kept last, as far as `unmap` succeeds. Neighbours among them go as one.
+    /// Tries to unmap at most `most` ranges, those kept last. Adjacent ones are unmapped as one.
     ///
     /// # Safety
     ///
-    /// `unmap` is told of mapped ranges that nobody uses. It returns true if it unmapped the range, and otherwise leaves it
-    /// as it is.
+    /// `unmap` gets mapped ranges that no thread uses. It returns true if it unmapped the range, and
+    /// otherwise leaves it unchanged.
     pub(crate) unsafe fn retry(&self, most: usize, unmap: impl Fn(NonNull<u8>, usize) -> bool) {
         let (mut rest, mut tried) = (self.take_all(), List::new());
         let ranges = core::iter::from_fn(|| rest.pop()).take(most);
@@ -158,19 +165,20 @@ impl Kept {
     }
 
     fn uncount(&self, bytes: usize) {
-        // Relaxed: a number.
+        // Relaxed: only a number.
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn take_all(&self) -> List {
-        // Acquire: from the Release in `push` and `put`, the records, and what was done in the ranges before.
+        // Acquire: the records, and earlier accesses to the ranges, from the Release in `push` and `put`.
         let first = self.first.swap(ptr::null_mut(), Ordering::Acquire);
         List {
             first: NonNull::new(first),
         }
     }
 
-    /// Puts a list back, however long. The ranges that came meanwhile, mostly few, join it first.
+    /// Puts a list back, whatever its length. Ranges that were pushed meanwhile, usually few, are added to it
+    /// first.
     fn put(&self, mut list: List) {
         while let Some(first) = list.first {
             // Release: the records and the ranges, to `take_all`. Relaxed on failure: nothing was read.
@@ -189,16 +197,16 @@ impl Kept {
 }
 
 fn bytes_of(range: NonNull<Range>) -> usize {
-    // SAFETY: the callers have the range in hand, so its record is theirs to read.
+    // SAFETY: the callers own the range exclusively, so they may read its record.
     unsafe { range.as_ref() }.bytes
 }
 
-/// Ranges that one thread has in hand.
+/// Ranges that one thread owns.
 struct List {
     first: Option<NonNull<Range>>,
 }
 
-/// Neighbours.
+/// Adjacent ranges.
 struct Run {
     ranges: List,
     start: NonNull<u8>,
@@ -211,7 +219,7 @@ impl List {
     }
 
     fn push(&mut self, mut range: NonNull<Range>) {
-        // SAFETY: a range in hand is nobody else's.
+        // SAFETY: this thread owns the range exclusively.
         unsafe { range.as_mut() }.next = self.first;
         self.first = Some(range);
     }
@@ -229,7 +237,7 @@ impl List {
         }
     }
 
-    /// The first range and those that follow it without a gap.
+    /// Removes the first range and those that follow it without a gap.
     fn pop_run(&mut self) -> Option<Run> {
         let first = self.pop()?;
         let (mut ranges, mut bytes) = (Self::new(), bytes_of(first));
@@ -249,7 +257,8 @@ impl List {
         })
     }
 
-    /// In the order of addresses, or the reverse: halves in the other order are merged from their ends.
+    /// Sorts by address, ascending or descending: sorts two halves in the other order and merges them from
+    /// their ends.
     fn sorted(mut self, ascending: bool) -> Self {
         let (mut one, mut other) = (Self::new(), Self::new());
         while let Some(range) = self.pop() {
@@ -257,7 +266,7 @@ impl List {
             mem::swap(&mut one, &mut other);
         }
         if one.first.is_none() {
-            return other; // of one range, or none
+            return other; // one range, or none
         }
         let (mut one, mut other) = (one.sorted(!ascending), other.sorted(!ascending));
         while let Some(range) = Self::pop_last(&mut one, &mut other, ascending) {
@@ -266,7 +275,7 @@ impl List {
         self
     }
 
-    /// Of the first ranges of two lists, the one that comes later in this order.
+    /// Removes the later one, in this order, of the first ranges of two lists.
     fn pop_last(one: &mut Self, other: &mut Self, ascending: bool) -> Option<NonNull<Range>> {
         let from_one = match (one.first, other.first) {
             (Some(a), Some(b)) => (a > b) == ascending,

@@ -1,4 +1,5 @@
-//! `mmap`, `munmap` and `madvise`, and what becomes of a range that the system does not take back: it is [kept](super::kept).
+//! `mmap`, `munmap` and `madvise`, and the [stack](super::kept) of ranges that the system did not unmap. Any
+//! thread may call these functions for a range that it owns.
 
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
@@ -10,11 +11,11 @@ use super::kept::Kept;
 #[cfg(not(segment_pool_loom))]
 use crate::ground::checker;
 
-/// Kept ranges that are tried again with each that the system takes back.
+/// Kept ranges that are tried again after each successful unmapping.
 #[cfg(not(segment_pool_loom))]
 const RETRIES: usize = 2;
 
-/// The models have no statics, nor so many mappings that one would be kept.
+/// The models have no statics, and too few mappings for one to be kept.
 #[cfg(not(segment_pool_loom))]
 static KEPT: Kept = Kept::new();
 
@@ -22,7 +23,7 @@ pub(super) fn page_bytes() -> usize {
     rustix::param::page_size()
 }
 
-/// A kept range, or else a new mapping.
+/// Returns a kept range, or else a new mapping.
 pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
     #[cfg(not(segment_pool_loom))]
     if let Some(kept) = KEPT.take(bytes, align) {
@@ -34,7 +35,8 @@ pub(super) fn map(bytes: usize, align: usize) -> Option<NonNull<u8>> {
     new
 }
 
-/// Maps as it comes, which next to an aligned mapping is often aligned, and otherwise more than asked and cuts.
+/// Maps without alignment first: next to an aligned mapping the result is often aligned. Otherwise maps more
+/// than requested and cuts the ends off.
 fn map_new(bytes: usize, align: usize) -> Option<NonNull<u8>> {
     let memory = map_anywhere(bytes)?;
     if memory.addr().get() % align == 0 {
@@ -49,7 +51,7 @@ fn map_new(bytes: usize, align: usize) -> Option<NonNull<u8>> {
     let aligned = unsafe { memory.add(before) };
     // SAFETY: the part before the aligned one, not used.
     unsafe { unmap(memory, before, align) };
-    // SAFETY: `before + bytes` is less than what was reserved.
+    // SAFETY: `before + bytes` is less than the size of the mapping.
     let end = unsafe { aligned.add(bytes) };
     // SAFETY: the part behind the aligned one, not used.
     unsafe { unmap(end, align - before, align) };
@@ -58,18 +60,18 @@ fn map_new(bytes: usize, align: usize) -> Option<NonNull<u8>> {
 
 fn map_anywhere(bytes: usize) -> Option<NonNull<u8>> {
     let protection = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: a new mapping at an address of the system's choice disturbs nothing.
+    // SAFETY: a new mapping at an address of the system's choice affects nothing else.
     let memory = unsafe { mmap_anonymous(ptr::null_mut(), bytes, protection, MapFlags::PRIVATE) };
     NonNull::new(memory.ok()?.cast())
 }
 
-/// Unmaps a range, which may be a part of a mapping, or keeps it if the system does not take it back.
+/// Unmaps a range, which may be a part of a mapping, or keeps it if the system does not unmap it.
 #[cfg_attr(all(test, not(segment_pool_loom)), track_caller)]
 pub(super) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, _align: usize) {
     if bytes == 0 {
         return;
     }
-    // SAFETY: the caller gives the range up.
+    // SAFETY: the caller gives up the range.
     let unmapped = unsafe { try_unmap(memory, bytes) };
     #[cfg(segment_pool_loom)]
     assert!(unmapped, "no model has so many mappings");
@@ -82,14 +84,14 @@ pub(super) unsafe fn unmap(memory: NonNull<u8>, bytes: usize, _align: usize) {
     }
 }
 
-/// False if the range stays mapped, as it is.
+/// Returns false if the range stays mapped, unchanged.
 #[cfg_attr(all(test, not(segment_pool_loom)), track_caller)]
 unsafe fn try_unmap(memory: NonNull<u8>, bytes: usize) -> bool {
     #[cfg(all(test, not(segment_pool_loom)))]
     if super::refusal::refuses_unmap() {
         return false;
     }
-    // SAFETY: the caller gives the range up.
+    // SAFETY: the caller gives up the range.
     unsafe { munmap(memory.as_ptr().cast::<c_void>(), bytes) }.is_ok()
 }
 
@@ -97,7 +99,7 @@ unsafe fn try_unmap(memory: NonNull<u8>, bytes: usize) -> bool {
 #[cfg(not(segment_pool_loom))]
 unsafe fn keep(memory: NonNull<u8>, bytes: usize) {
     checker::open(memory, bytes);
-    // SAFETY: the caller gives the range up.
+    // SAFETY: the caller gives up the range.
     if unsafe { !try_purge(memory, bytes) } {
         // SAFETY: as above; the range is mapped.
         unsafe { memory.write_bytes(0, bytes) };
@@ -106,28 +108,28 @@ unsafe fn keep(memory: NonNull<u8>, bytes: usize) {
     unsafe { KEPT.keep(memory, bytes) };
 }
 
-/// Asks the system once more to take back at most so many ranges that it did not.
+/// Tries again to unmap at most `most` kept ranges.
 #[cfg(not(segment_pool_loom))]
 pub(super) fn retry(most: usize) {
     // SAFETY: a kept range is mapped and not used.
     let unmap = |memory, bytes| unsafe { try_unmap(memory, bytes) };
-    // SAFETY: what the system refuses to unmap stays as it is.
+    // SAFETY: a range that the system does not unmap stays unchanged.
     unsafe { KEPT.retry(most, unmap) };
 }
 
-/// Address space that the system did not take back, in bytes.
+/// Bytes of address space that the system did not unmap.
 #[cfg(not(segment_pool_loom))]
 pub(super) fn kept_bytes() -> usize {
     KEPT.bytes()
 }
 
-/// A refusal (locked pages) costs memory, not meaning.
+/// Purges a range. A failure (locked pages) only costs memory.
 pub(super) unsafe fn purge(memory: NonNull<u8>, bytes: usize) {
     // SAFETY: guaranteed by the caller.
     let _ = unsafe { try_purge(memory, bytes) };
 }
 
-/// Gives the pages back; false if they are as they were.
+/// Returns the pages to the system. False if they are unchanged.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 unsafe fn try_purge(memory: NonNull<u8>, bytes: usize) -> bool {
     use rustix::mm::{Advice, madvise};
@@ -136,7 +138,7 @@ unsafe fn try_purge(memory: NonNull<u8>, bytes: usize) -> bool {
     unsafe { madvise(start, bytes, Advice::LinuxDontNeed) }.is_ok()
 }
 
-/// The same: mapping anew over a range drops its pages on every unix.
+/// The same: on every unix, a new mapping over a range drops its pages.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 unsafe fn try_purge(memory: NonNull<u8>, bytes: usize) -> bool {
     let protection = ProtFlags::READ | ProtFlags::WRITE;

@@ -1,6 +1,7 @@
-//! What may happen to the counts when threads meet, in every order that loom finds.
+//! Loom models of the counts: every interleaving of two threads.
 //!
-//! `Slot` is a `PoolArc` without the pool: handles are tokens, and the value and the memory are cells that loom watches.
+//! `Slot` is a `PoolArc` without the pool. Handles are tokens, and the value and the memory are cells that
+//! loom watches.
 
 use std::sync::Arc;
 
@@ -11,9 +12,9 @@ use crate::ground::sync::UnsafeCell;
 
 struct Slot {
     count: RefCount,
-    /// Read by whoever holds a strong handle, written by whoever drops it or is alone.
+    /// A holder of a strong handle reads it. A thread that drops the value or has the only handle writes it.
     value: UnsafeCell<u32>,
-    /// Read by every handle, written by whoever frees it.
+    /// Every handle reads it. The thread that frees the memory writes it.
     memory: UnsafeCell<()>,
 }
 
@@ -37,12 +38,12 @@ impl Slot {
     }
 
     fn read(&self) -> u32 {
-        // SAFETY: loom checks that nobody writes.
+        // SAFETY: loom checks that no thread writes meanwhile.
         self.value.with(|value| unsafe { *value })
     }
 
     fn change(&self, by: u32) {
-        // SAFETY: loom checks that nobody else is there.
+        // SAFETY: loom checks that no other thread accesses it meanwhile.
         self.value.with_mut(|value| unsafe { *value += by });
     }
 
@@ -50,7 +51,7 @@ impl Slot {
         self.memory.with_mut(|_| ());
     }
 
-    /// Whether the value was dropped by this.
+    /// Drops a strong handle. Returns whether this dropped the value.
     fn drop_strong(&self) -> bool {
         let left = self.count().drop_strong();
         self.after(left)
@@ -75,7 +76,7 @@ impl Slot {
     }
 }
 
-/// Runs `there` on a thread of its own and `here` on this one; both get the slot.
+/// Runs `there` on another thread and `here` on this one. Both get the slot.
 fn race<R: 'static>(
     slot: &Arc<Slot>,
     there: impl FnOnce(&Slot) -> R + 'static,
@@ -89,8 +90,9 @@ fn race<R: 'static>(
     (other.join().unwrap(), result)
 }
 
-/// Two strong handles are dropped at once, after both read the value. Catches: a value dropped by both or by none, or
-/// while the other still reads: a drop that does not release, a last one that does not acquire.
+/// Two strong handles are dropped at once, after both threads read the value. Catches: a value dropped by
+/// both or by neither, or while the other thread still reads; a drop that does not release; a last drop that
+/// does not acquire.
 #[test]
 fn one_of_the_strong_handles_drops_the_value() {
     loom::model(|| {
@@ -105,8 +107,8 @@ fn one_of_the_strong_handles_drops_the_value() {
     });
 }
 
-/// The last strong and the last weak handle are dropped at once. Catches: memory freed by both or by none, or while the
-/// other still looks at the counts.
+/// The last strong and the last weak handle are dropped at once. Catches: memory freed by both or by neither,
+/// or while the other thread still reads the counts.
 #[test]
 fn the_last_handle_of_either_kind_frees_the_memory() {
     loom::model(|| {
@@ -119,9 +121,9 @@ fn the_last_handle_of_either_kind_frees_the_memory() {
     });
 }
 
-/// A weak handle is upgraded while the last strong one is dropped. Catches: an upgrade of a dead value.
+/// A weak handle is upgraded while the last strong one is dropped. Catches: an upgrade of a dropped value.
 #[test]
-fn a_value_that_was_upgraded_to_is_there() {
+fn an_upgraded_handle_has_a_live_value() {
     loom::model(|| {
         let slot = Slot::with(RefCount::one_strong());
         slot.count().add_weak();
@@ -139,10 +141,11 @@ fn a_value_that_was_upgraded_to_is_there() {
     });
 }
 
-/// A thread asks whether it is alone while the other strong handle becomes a weak one and comes back. Catches: somebody
-/// alone among the strong who counts as alone, a look that does not acquire what the others did.
+/// A thread checks whether it has the only handle while the other strong handle becomes a weak one and strong
+/// again. Catches: the only strong handle counts as the only handle; the check does not acquire what other
+/// threads did.
 #[test]
-fn who_is_alone_may_write() {
+fn the_only_handle_may_write() {
     loom::model(|| {
         let slot = Slot::with(RefCount::one_strong());
         slot.count().add_strong();
@@ -164,7 +167,8 @@ fn who_is_alone_may_write() {
     });
 }
 
-/// Two threads try to take the value out. Catches: a value taken out by both, or while the other reads.
+/// Two threads try to take the value out. Catches: a value taken out by both, or while the other thread
+/// reads.
 #[test]
 fn at_most_one_takes_the_value_out() {
     loom::model(|| {
@@ -182,7 +186,8 @@ fn at_most_one_takes_the_value_out() {
     });
 }
 
-/// The value is taken out while a weak handle is upgraded. Catches: a value that is both taken out and upgraded to.
+/// The value is taken out while a weak handle is upgraded. Catches: a value that is both taken out and
+/// upgraded.
 #[test]
 fn taking_the_value_from_weak_handles_leaves_them_none() {
     loom::model(|| {
@@ -204,8 +209,8 @@ fn taking_the_value_from_weak_handles_leaves_them_none() {
     });
 }
 
-/// A value is written and published while a weak handle is upgraded. Catches: a publication that does not release, an
-/// upgrade that does not acquire.
+/// A value is written and published while a weak handle is upgraded. Catches: a publication that does not
+/// release; an upgrade that does not acquire.
 #[test]
 fn a_value_is_seen_once_it_is_published() {
     loom::model(|| {

@@ -6,7 +6,7 @@ use super::{Kept, LOOKS};
 
 const PAGE: usize = 4096;
 
-/// Pages side by side, and a stack that ranges of them are kept in.
+/// Adjacent pages, and a stack that keeps ranges of them.
 struct Pages {
     layout: Layout,
     start: NonNull<u8>,
@@ -16,7 +16,7 @@ struct Pages {
 impl Pages {
     fn new(count: usize) -> Self {
         let layout = Layout::from_size_align(count * PAGE, 16 * PAGE).unwrap();
-        // SAFETY: not of size zero.
+        // SAFETY: the size is not zero.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap();
         let kept = Kept::new();
         Self {
@@ -32,27 +32,28 @@ impl Pages {
     }
 
     fn keep(&self, page: usize, count: usize) {
-        // SAFETY: the tests keep zeroed pages that nobody uses.
+        // SAFETY: the tests keep zeroed pages that no thread uses.
         unsafe { self.kept.keep(self.at(page), count * PAGE) };
     }
 
-    /// Takes a range and gives the number of its first page.
+    /// Takes a range and returns the number of its first page.
     fn take(&self, count: usize, align: usize) -> Option<usize> {
         let take = self.kept.take(count * PAGE, align * PAGE)?;
         Some((take.addr().get() - self.start.addr().get()) / PAGE)
     }
 
-    /// Lets those be unmapped that `yields` says, by first page and count of pages. Returns all that were asked for.
-    fn retry(&self, most: usize, yields: impl Fn(usize, usize) -> bool) -> Vec<(usize, usize)> {
-        let asked = RefCell::new(Vec::new());
+    /// Unmaps the ranges for which `unmaps` returns true, by first page and number of pages. Returns all
+    /// ranges that were tried.
+    fn retry(&self, most: usize, unmaps: impl Fn(usize, usize) -> bool) -> Vec<(usize, usize)> {
+        let tried = RefCell::new(Vec::new());
         let unmap = |memory: NonNull<u8>, bytes: usize| {
             let first = (memory.addr().get() - self.start.addr().get()) / PAGE;
-            asked.borrow_mut().push((first, bytes / PAGE));
-            yields(first, bytes / PAGE)
+            tried.borrow_mut().push((first, bytes / PAGE));
+            unmaps(first, bytes / PAGE)
         };
-        // SAFETY: nobody uses a kept page, and here they are not really unmapped.
+        // SAFETY: no thread uses a kept page, and the test does not really unmap them.
         unsafe { self.kept.retry(most, unmap) };
-        asked.into_inner()
+        tried.into_inner()
     }
 }
 
@@ -72,7 +73,7 @@ fn a_range_serves_a_mapping_of_its_size_and_alignment_and_reads_as_zero() {
     assert_eq!(pages.kept.bytes(), 8 * PAGE);
     assert_eq!(pages.take(4, 1), None);
     assert_eq!(pages.take(3, 16), Some(16));
-    // SAFETY: taken, and of this size.
+    // SAFETY: the test took the range, which has this size.
     let bytes = unsafe { std::slice::from_raw_parts(pages.at(16).as_ptr(), 3 * PAGE) };
     assert!(bytes.iter().all(|byte| *byte == 0));
     assert_eq!(pages.take(3, 16), None);
@@ -82,7 +83,7 @@ fn a_range_serves_a_mapping_of_its_size_and_alignment_and_reads_as_zero() {
 }
 
 #[test]
-fn what_lies_deep_is_found_when_the_system_refuses() {
+fn a_range_deep_in_the_stack_is_found_when_a_mapping_fails() {
     let pages = Pages::new(LOOKS + 2);
     pages.keep(LOOKS, 2);
     (0..LOOKS).for_each(|page| pages.keep(page, 1));
@@ -96,7 +97,7 @@ fn what_lies_deep_is_found_when_the_system_refuses() {
 #[test]
 fn neighbours_are_unmapped_as_one_in_whatever_order_they_came() {
     let pages = Pages::new(70);
-    // Every page but 0, 23 and 69, those at multiples of 7 first, then those one behind.
+    // Every page but 0, 23 and 69: those at multiples of 7 first, then those one further, and so on.
     for page in (0..7).flat_map(|rest| (rest..70).step_by(7)) {
         if ![0, 23, 69].contains(&page) {
             pages.keep(page, 1);
@@ -108,14 +109,14 @@ fn neighbours_are_unmapped_as_one_in_whatever_order_they_came() {
 }
 
 #[test]
-fn what_stays_mapped_keeps_the_sizes_that_are_asked_for() {
+fn ranges_that_stay_mapped_keep_their_sizes() {
     let pages = Pages::new(10);
     pages.keep(0, 2);
     pages.keep(4, 3);
     pages.keep(2, 2);
     pages.keep(8, 1);
-    let asked = pages.retry(usize::MAX, |first, _| first == 8);
-    assert_eq!(asked, [(0, 7), (8, 1)]);
+    let tried = pages.retry(usize::MAX, |first, _| first == 8);
+    assert_eq!(tried, [(0, 7), (8, 1)]);
     assert_eq!(pages.kept.bytes(), 7 * PAGE);
     assert_eq!(pages.take(3, 1), Some(4));
     let mut taken = [pages.take(2, 1), pages.take(2, 1)];
@@ -124,7 +125,7 @@ fn what_stays_mapped_keeps_the_sizes_that_are_asked_for() {
 }
 
 #[test]
-fn few_are_tried_at_a_time() {
+fn a_retry_tries_no_more_than_its_limit() {
     let pages = Pages::new(10);
     (0..5).for_each(|page| pages.keep(2 * page, 1));
     assert_eq!(pages.retry(2, |_, _| true), [(6, 1), (8, 1)]);
@@ -133,11 +134,12 @@ fn few_are_tried_at_a_time() {
     assert_eq!(pages.retry(usize::MAX, |_, _| true).len(), 3);
 }
 
-/// Threads keep, take and retry at once: each range is one thread's at a time, and none is lost.
+/// Several threads keep, take and retry at once. Each range belongs to one thread at a time, and none is
+/// lost.
 #[test]
 fn ranges_go_round_among_threads() {
     struct Shared(Pages);
-    // SAFETY: the pages are used by who took them; the rest is atomics.
+    // SAFETY: only the thread that took a page uses it; the rest is atomics.
     unsafe impl Sync for Shared {}
     const PAGES: usize = 12;
     let rounds = if cfg!(miri) { 20 } else { 20_000 };
@@ -150,9 +152,9 @@ fn ranges_go_round_among_threads() {
                 for _ in 0..rounds {
                     if let Some(page) = pages.take(1, 1) {
                         let last = pages.at(page + 1).as_ptr().wrapping_sub(1);
-                        // SAFETY: taken, and a page long.
+                        // SAFETY: this thread took the page.
                         let found = unsafe { last.replace(1) };
-                        assert_eq!(found, 0, "nobody else has it");
+                        assert_eq!(found, 0, "no other thread has it");
                         // SAFETY: as above.
                         unsafe { last.write(0) };
                         pages.keep(page, 1);
