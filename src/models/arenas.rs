@@ -1,4 +1,4 @@
-//! Arenas of two segments: claimed, released, mapped, unmapped and trimmed by two threads at once.
+//! Arenas of two segments: two threads claim, release, map, unmap and trim at once.
 
 use loom::thread;
 
@@ -22,8 +22,9 @@ impl Arenas {
     }
 }
 
-/// Two threads claim and release the two segments of an arena, which is unmapped whenever it is idle. Catches: a
-/// base read before the bit was won, an unmap without taking all bits, a segment handed out twice.
+/// Two threads claim and release the two segments of an arena, which is unmapped whenever it is idle.
+/// Catches: a base read before the bit was won; an unmap that did not take all bits; a segment handed out
+/// twice.
 #[test]
 fn arena_claim_against_release_and_unmap() {
     model(|| {
@@ -42,8 +43,8 @@ fn arena_claim_against_release_and_unmap() {
     });
 }
 
-/// Two arenas become idle while a claim is taken from one of them. Catches: the count of idle arenas, low for a moment
-/// between a release and its counting, that makes both releases leave an arena to the other.
+/// Two arenas become idle while a segment is claimed from one of them. Catches: the count of idle arenas is
+/// low for a moment, between a release and its counting, so both releases leave the unmapping to the other.
 #[test]
 fn two_arenas_become_idle_while_one_is_claimed_from() {
     model(|| {
@@ -62,10 +63,10 @@ fn two_arenas_become_idle_while_one_is_claimed_from() {
     });
 }
 
-/// One segment is used by two threads in turn. Catches: a release or a claim that does not hand the memory over, a
+/// Two threads use one segment in turn. Catches: a release or a claim that does not transfer the memory; a
 /// segment handed out twice.
 #[test]
-fn segment_memory_changes_hands() {
+fn segment_memory_moves_between_threads() {
     model(|| {
         let arenas = arenas();
         let (first, second) = (arenas.claim_small(), arenas.claim_small());
@@ -87,8 +88,9 @@ fn segment_memory_changes_hands() {
     });
 }
 
-/// Two threads need one more arena than there is room for in the table: both add a block, and one of them is used.
-/// Catches: a block that is not published whole, or not seen whole; an arena filed in a block that was thrown away.
+/// Two threads each need one more arena than the table has room for. Both create a block, and one of the
+/// blocks is used. Catches: a block that is published or seen before it is complete; an arena stored in a
+/// block that was discarded.
 #[test]
 fn table_grows_by_two_threads_at_once() {
     model(|| {
@@ -106,7 +108,8 @@ fn table_grows_by_two_threads_at_once() {
     });
 }
 
-/// A thread looks for a free segment in a table that another one makes longer. Catches: as above, for who only looks.
+/// A thread searches for a free segment in a table that another thread extends. Catches: as above, for a
+/// thread that only reads.
 #[test]
 fn table_grows_against_claim() {
     model(|| {
@@ -125,7 +128,7 @@ fn table_grows_against_claim() {
     });
 }
 
-/// The two segments of an arena are released at once. Catches: an arena that both leave to the other, or both unmap.
+/// Both segments of an arena are released at once. Catches: an arena that neither thread unmaps, or both do.
 #[test]
 fn both_segments_of_an_arena_released_at_once() {
     model(|| {
@@ -139,8 +142,8 @@ fn both_segments_of_an_arena_released_at_once() {
     });
 }
 
-/// A thread trims while another maps an arena and releases it again. Catches: a trim that reads the base before it has
-/// a bit, or keeps an arena from being unmapped.
+/// A thread trims while another maps an arena and releases it again. Catches: a trim that reads the base
+/// before it has a bit; a trim that prevents the unmapping of an arena.
 #[test]
 fn trim_against_map_and_unmap() {
     model(|| {
@@ -157,8 +160,8 @@ fn trim_against_map_and_unmap() {
     });
 }
 
-/// A thread trims while another claims a free segment, uses it and releases it. Catches: a trim that purges what is in
-/// use, or keeps what it purged.
+/// A thread trims while another claims a free segment, uses it and releases it. Catches: a trim that purges a
+/// segment in use; a trim that keeps a segment it purged.
 #[test]
 fn trim_against_claim_and_release() {
     model(|| {

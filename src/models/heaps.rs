@@ -1,4 +1,4 @@
-//! Heaps: made, left, adopted, served by pushers, merged from.
+//! Heaps: created, abandoned, adopted, served by pushing threads, stolen from.
 
 use loom::thread;
 
@@ -7,9 +7,9 @@ use super::{
 };
 use crate::heap::handover;
 
-/// The owner ends while another thread frees its last slots: the slots are not lost, the empty segment goes back to
-/// the arena once, and the pool with it. Catches: a lost wake-up between abandon and push, a release of a queued
-/// segment, references given up before the heap is abandoned.
+/// The owner ends while another thread frees its last slots. The slots are not lost, and the empty segment is
+/// released once, and the pool with it. Catches: a lost wake-up between abandon and push; a release of a
+/// queued segment; references released before the heap is abandoned.
 #[test]
 fn thread_end_against_remote_free() {
     model(|| {
@@ -26,8 +26,9 @@ fn thread_end_against_remote_free() {
     });
 }
 
-/// A slot waits among the marked ones of a heap that is parked, pushed to, adopted and closed. Catches: marks that are brought
-/// home by the pusher's temporary ownership, or left behind with the heap.
+/// A slot is in the deferred list of a heap that is parked, pushed to, adopted and closed. Catches: a
+/// deferred list that the pushing thread empties during its temporary ownership; a deferred list that is left
+/// behind with the heap.
 #[test]
 fn deferred_slot_in_a_parked_heap_against_push() {
     model(|| {
@@ -35,7 +36,7 @@ fn deferred_slot_in_a_parked_heap_against_push() {
         let heap = pool.acquire(1);
         let (a, b) = (alloc(heap), alloc(heap));
         free_both_remotely(a, b);
-        let a = alloc(heap); // marks both and takes one
+        let a = alloc(heap); // defers both and allocates one
         park(heap);
         let pusher = push(a);
         end(pool.acquire(2));
@@ -44,8 +45,9 @@ fn deferred_slot_in_a_parked_heap_against_push() {
     });
 }
 
-/// Two threads free one slot each of a heap whose owner has ended: both may acquire it, one after the other, or one
-/// serves both. Catches: two owners at once, a segment released while the other pusher still needs it.
+/// Two threads free one slot each of a heap whose owner has ended. Both may acquire it, one after the other,
+/// or one serves both slots. Catches: two owners at once; a segment released while the other pushing thread
+/// still needs it.
 #[test]
 fn two_pushers_acquire_an_abandoned_heap() {
     model(|| {
@@ -60,8 +62,9 @@ fn two_pushers_acquire_an_abandoned_heap() {
     });
 }
 
-/// The owner serves one segment and ends; then a push to another segment acquires the heap. Catches: a pending list push
-/// that does not acquire, whose temporary ownership would race with what the owner did last.
+/// The owner serves one segment and ends; then a push to another segment acquires the heap. Catches: a push
+/// to the pending list that does not acquire, so that the temporary owner races with the last accesses of the
+/// owner.
 #[test]
 fn visit_after_the_owner_served_another_segment() {
     model(|| {
@@ -76,8 +79,8 @@ fn visit_after_the_owner_served_another_segment() {
     });
 }
 
-/// A thread without a heap adopts one while a free of one of its slots arrives. Catches: an adoption that misses
-/// what the pusher did during its temporary ownership.
+/// A thread without a heap adopts one while a free of one of its slots arrives. Catches: an adoption that
+/// misses the writes of the pushing thread during its temporary ownership.
 #[test]
 fn adopt_against_remote_free() {
     model(|| {
@@ -94,9 +97,10 @@ fn adopt_against_remote_free() {
     });
 }
 
-/// A thread steals a segment out of an abandoned heap while another frees a slot of it: the free reaches the old heap
-/// or the new one, as a misrouted segment or not, and everything goes back. Catches: the heap stored after the old one was
-/// abandoned, a misrouted segment taken for a member, a misrouted segment dropped, a heap entered without acquiring what made it.
+/// A thread steals a segment from an abandoned heap while another frees a slot of it. The free reaches the
+/// old heap or the new one, as a misrouted segment or not, and everything is released. Catches: the heap word
+/// stored after the old heap was abandoned; a misrouted segment treated as a member; a misrouted segment
+/// dropped; a heap entered without acquiring its initialisation.
 #[test]
 fn steal_against_a_push_that_read_the_old_heap() {
     model(|| {
@@ -105,17 +109,17 @@ fn steal_against_a_push_that_read_the_old_heap() {
         let (a, b) = (alloc(old), alloc(old));
         b.free_local(old);
         let pusher = push(a);
-        let mine = pool.acquire(2); // made behind the pusher's back
+        let mine = pool.acquire(2); // created concurrently with the push
         end(old);
-        churn(mine); // steals the old heap's segment, or makes one
+        churn(mine); // steals the old heap's segment, or claims one
         end(mine);
         pusher.join().unwrap();
         pool.close();
     });
 }
 
-/// A segment moves twice while a push is on its way to the first heap: it is forwarded until it arrives. Catches: a
-/// forward to where the segment was, not is; QUEUED turned off on the way.
+/// A segment moves twice while a push to the first heap is under way. It is rerouted until it arrives.
+/// Catches: a reroute to the segment's previous heap; QUEUED turned off on the way.
 #[test]
 fn two_reroutes_of_one_segment() {
     model(|| {
@@ -136,8 +140,8 @@ fn two_reroutes_of_one_segment() {
     });
 }
 
-/// Two threads make the first heaps of a pool at once, unless one finds the other's. Catches: a heap lost from the
-/// list, which would never be freed; a heap listed before it is made, or seen before.
+/// Two threads create the first heaps of a pool at once, unless one finds the other's. Catches: a heap lost
+/// from the list, which would never be freed; a heap listed or seen before it is initialised.
 #[test]
 fn two_threads_make_heaps_at_once() {
     model(|| {
@@ -154,7 +158,8 @@ fn two_threads_make_heaps_at_once() {
     });
 }
 
-/// Two threads without a heap adopt the same one at once, which has a free slot. Catches: a heap with two owners.
+/// Two threads without a heap adopt the same one, which has a free slot, at once. Catches: a heap with two
+/// owners.
 #[test]
 fn two_threads_adopt_at_once() {
     model(|| {
@@ -197,8 +202,8 @@ fn two_threads_steal_from_one_heap() {
     });
 }
 
-/// A thread steals from a heap while another adopts it and a free arrives there. Catches: segments taken out of a
-/// heap that another thread owns.
+/// A thread steals from a heap while another adopts it and a free arrives there. Catches: segments stolen
+/// from a heap that another thread owns.
 #[test]
 fn steal_against_adopt_and_push() {
     model(|| {
@@ -220,8 +225,8 @@ fn steal_against_adopt_and_push() {
     });
 }
 
-/// A pool at its limit: a thread looks for a slot in the abandoned heaps while one is freed there. Catches: a segment
-/// mapped beyond the limit, a victim left with what waits in its pending list.
+/// A pool at its limit: a thread searches the abandoned heaps for a slot while one is freed there. Catches: a
+/// segment mapped beyond the limit; a victim abandoned with a non-empty pending list and no later visit.
 #[test]
 fn refill_at_the_limit_against_push() {
     model(|| {
@@ -245,8 +250,9 @@ fn refill_at_the_limit_against_push() {
     });
 }
 
-/// A misrouted segment waits in the pending list of a heap that nobody has, when that is adopted again. Catches: a misrouted segment that an adopter
-/// serves as its own, or forwards while the heap is still its own, to itself.
+/// A misrouted segment is in the pending list of an abandoned heap when a thread adopts the heap again.
+/// Catches: an adopter that serves a misrouted segment as its own; an adopter that reroutes it to itself
+/// while it still owns the heap.
 #[test]
 fn misrouted_segment_found_by_an_adopter() {
     model(|| {
@@ -257,7 +263,7 @@ fn misrouted_segment_found_by_an_adopter() {
         let pusher = push(a);
         end(old);
         churn(mine);
-        let adopted = pool.acquire(3); // the old heap, unless the pusher has it
+        let adopted = pool.acquire(3); // the old heap, unless the pushing thread owns it
         churn(adopted);
         end(adopted);
         end(mine);

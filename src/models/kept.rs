@@ -1,4 +1,4 @@
-//! Ranges that the system did not take back: kept, taken, tried again and put back by two threads at once.
+//! Ranges that the system did not unmap: two threads keep, take, retry and put back at once.
 
 use core::ptr::NonNull;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn page() -> NonNull<u8> {
     NonNull::from(Box::leak(Box::new(page))).cast()
 }
 
-/// Writes into a page that is the caller's.
+/// Writes to a page that the caller owns.
 fn use_page(memory: NonNull<u8>) {
     let page = unsafe { memory.cast::<Page>().as_ref() };
     page.contents.with_mut(|contents| unsafe { *contents += 1 });
@@ -40,16 +40,16 @@ fn take_and_keep(kept: &Kept) {
     }
 }
 
-/// Tries all pages, uses them and puts them back.
+/// Tries to unmap all pages, uses them and puts them back.
 fn retry(kept: &Kept) {
-    let refuse = |memory, _| {
+    let fail = |memory, _| {
         use_page(memory);
         false
     };
-    unsafe { kept.retry(usize::MAX, refuse) };
+    unsafe { kept.retry(usize::MAX, fail) };
 }
 
-/// Every page is there, once.
+/// Checks that every page is kept exactly once.
 fn check(kept: &Kept, mut pages: Vec<NonNull<u8>>) {
     assert_eq!(kept.bytes(), pages.len() * BYTES);
     while let Some(memory) = kept.take(BYTES, 1) {
@@ -76,19 +76,19 @@ fn at_once(mine: fn(&Kept), other: fn(&Kept)) {
     });
 }
 
-/// Catches: a range that two threads take, or that is seen before it was given up.
+/// Catches: a range that two threads take; a range that is visible before it was given up.
 #[test]
 fn two_threads_take_and_keep_ranges() {
     at_once(take_and_keep, take_and_keep);
 }
 
-/// Catches: ranges that are lost, or seen too soon, when what was tried is put back.
+/// Catches: ranges that are lost, or visible too soon, when the tried ranges are put back.
 #[test]
 fn ranges_are_tried_again_against_take_and_keep() {
     at_once(take_and_keep, retry);
 }
 
-/// Catches: as above, of two lists that are put back at once.
+/// Catches: as above, for two lists that are put back at once.
 #[test]
 fn two_threads_try_ranges_again() {
     at_once(retry, retry);

@@ -1,11 +1,12 @@
-//! Loom models: the crate's own words, segments, arenas, heaps and pools, in segments of two slots and arenas of two
-//! segments.
+//! Loom models of the crate's own words, segments, arenas, heaps and pools, with segments of two slots and
+//! arenas of two segments.
 //!
-//! Each model is named after its race and says which bug it would catch. `tests/mutants` plants such bugs, weakens
-//! every ordering, and sees whether a model fails. Run the models by `RUSTFLAGS="--cfg segment_pool_loom" cargo test --release
-//! --lib`, with `LOOM_MAX_PREEMPTIONS=2` or 3.
+//! The name of a model is the race that it covers, and its comment says which bugs it catches.
+//! `tests/mutants` plants such bugs and weakens every ordering, and checks that a model fails. Run the models
+//! with `RUSTFLAGS="--cfg segment_pool_loom" cargo test --release --lib` and `LOOM_MAX_PREEMPTIONS=2` or 3.
 //!
-//! The ledger is in [`Pool::close`]: when all is over no arena is mapped and no pool or heap is left.
+//! [`Pool::close`] checks at the end of each model that no arena is mapped and no pool or heap is left. Each
+//! model owns its pools and arenas; the tokens of its heaps stand for its threads.
 
 use core::ptr::NonNull;
 
@@ -20,7 +21,7 @@ use crate::memory::arena::Arenas;
 use crate::memory::segment::SegmentRef;
 use crate::slot::{self, SlotPtr};
 
-/// Holds loom's watched cell and a batch node.
+/// Room for loom's watched cell and a batch node.
 const STRIDE: usize = 256;
 
 mod arenas;
@@ -32,7 +33,7 @@ mod segments;
 mod threads;
 mod words;
 
-/// A pool with arenas of its own, so that a model can see that everything went back.
+/// A pool with arenas of its own, so that a model can check that everything was released.
 #[derive(Clone, Copy)]
 struct Pool {
     arenas: NonNull<Arenas>,
@@ -56,13 +57,13 @@ impl Pool {
     /// Drops the handle and checks that nothing is left.
     fn close(self) {
         close(self.registry);
-        self.check_ledger();
+        self.check_all_freed();
     }
 
-    fn check_ledger(self) {
+    fn check_all_freed(self) {
         let arenas = unsafe { Box::from_raw(self.arenas.as_ptr()) };
-        assert_eq!(arenas.mapped(), 0, "every segment went back to its arena");
-        assert_eq!(arenas.users(), 0, "the pool was freed, and its heaps");
+        assert_eq!(arenas.mapped(), 0, "every segment was released");
+        assert_eq!(arenas.users(), 0, "the pool and its heaps were freed");
     }
 
     fn acquire(self, token: u64) -> HeapRef {
@@ -70,12 +71,12 @@ impl Pool {
     }
 }
 
-/// Allocates, as the owner, and stores a value.
+/// Allocates as the owner and stores a value.
 fn alloc(heap: HeapRef) -> Value {
     try_alloc(heap).unwrap()
 }
 
-/// `None` when the pool's limit is reached.
+/// As `alloc`. `None` if the pool's limit is reached.
 fn try_alloc(heap: HeapRef) -> Option<Value> {
     let refill = || with_reclaims(|reclaims| handover::refill(heap, 0, reclaims));
     let slot = heap.bin(0).pop().or_else(refill)?;
@@ -83,7 +84,7 @@ fn try_alloc(heap: HeapRef) -> Option<Value> {
     Some(Value(slot))
 }
 
-/// Allocates and frees, as the owner.
+/// Allocates and frees as the owner.
 fn churn(heap: HeapRef) {
     alloc(heap).free_local(heap);
 }
@@ -104,7 +105,7 @@ impl Value {
         }
     }
 
-    /// What a thread does that does not own the segment.
+    /// Frees the slot as a thread that does not own the segment.
     fn free_remotely(self) {
         free_all_remotely([self]);
     }
@@ -119,7 +120,7 @@ impl Value {
     }
 }
 
-/// In batches, through an remote-free buffer of one entry.
+/// Frees in batches, through a remote-free buffer of one entry.
 fn free_all_remotely<const N: usize>(values: [Value; N]) {
     let remote_buffer = RemoteBuffer::new();
     with_reclaims(|reclaims| {
@@ -140,7 +141,7 @@ fn join<const N: usize>(threads: [thread::JoinHandle<()>; N]) {
     }
 }
 
-/// A thread that does nothing but free a slot.
+/// Spawns a thread that only frees a slot.
 fn push(value: Value) -> thread::JoinHandle<()> {
     thread::spawn(move || value.free_remotely())
 }
@@ -149,7 +150,7 @@ fn end(heap: HeapRef) {
     with_reclaims(|reclaims| unsafe { handover::leave(heap, reclaims) });
 }
 
-/// Parks a heap and forgets it.
+/// Parks a heap and releases its reference.
 fn park(heap: HeapRef) {
     let registry = registry_of(heap);
     park_for_now(heap);
@@ -161,8 +162,8 @@ fn park_for_now(heap: HeapRef) {
     with_reclaims(|reclaims| unsafe { handover::park(heap, reclaims) });
 }
 
-/// Takes a parked heap back, if nobody else has it, and ends; what a thread does that idled and comes to its end.
-fn take_back_and_end(pool: Pool, heap: HeapRef) {
+/// Adopts a parked heap again unless another thread has it, and ends: an idle thread that resumes and ends.
+fn readopt_and_end(pool: Pool, heap: HeapRef) {
     if pool.registry.adopt_one(heap) {
         heap.set_owner(1);
         churn(heap);
@@ -176,7 +177,8 @@ fn close(registry: RegistryRef) {
     with_reclaims(|reclaims| unsafe { handover::close(registry, reclaims) });
 }
 
-/// Does something that may leave heaps too soon, and comes back to them, as a thread does at its end at the latest.
+/// Does work that may leave heaps for a later visit, and visits them, as a thread does at its end at the
+/// latest.
 fn with_reclaims<R>(work: impl FnOnce(&DeferredReclaims) -> R) -> R {
     let reclaims = DeferredReclaims::new();
     let result = work(&reclaims);

@@ -1,4 +1,4 @@
-//! Pools: made, limited, trimmed and dropped while threads are at work.
+//! Pools: created, limited, trimmed and dropped while threads use them.
 
 use core::ptr::NonNull;
 
@@ -12,8 +12,9 @@ use crate::heap::handover;
 use crate::heap::registry::{Closings, Handle, RegistryRef};
 use crate::memory::arena::Arenas;
 
-/// The handle, the last thread and the last box go at once, on three threads: the pool is freed by exactly one of
-/// them, after everything else. Catches: a reference given up too early, or not at all; touching the pool after.
+/// The handle, the last thread and the last box are dropped at once, on three threads. Exactly one of them
+/// frees the pool, after everything else. Catches: a reference released too early, or not at all; an access
+/// to the pool after that.
 #[test]
 fn pool_dropped_from_three_sides() {
     model(|| {
@@ -23,12 +24,12 @@ fn pool_dropped_from_three_sides() {
         let dropper = thread::spawn(move || close(pool.registry));
         end(heap);
         join([pusher, dropper]);
-        pool.check_ledger();
+        pool.check_all_freed();
     });
 }
 
-/// A pool is dropped while a thread steals and another pushes. Catches: a steal that moves segments into a heap whose
-/// pool is gone, references of moved segments counted twice or not at all.
+/// A pool is dropped while a thread steals and another pushes. Catches: a steal that moves segments into a
+/// heap of a freed pool; references of moved segments counted twice or not at all.
 #[test]
 fn pool_dropped_against_steal_and_push() {
     model(|| {
@@ -45,12 +46,12 @@ fn pool_dropped_against_steal_and_push() {
         });
         close(pool.registry);
         join([thief, pusher]);
-        pool.check_ledger();
+        pool.check_all_freed();
     });
 }
 
-/// A thread ends while its pool is dropped. Catches: a reference given up twice, the closing thread settling a heap
-/// that its owner still uses.
+/// A thread ends while its pool is dropped. Catches: a reference released twice; the closing thread collects
+/// and releases a heap that its owner still uses.
 #[test]
 fn pool_dropped_against_thread_end() {
     for allocates in [true, false] {
@@ -63,13 +64,14 @@ fn pool_dropped_against_thread_end() {
             let dropper = thread::spawn(move || close(pool.registry));
             end(heap);
             dropper.join().unwrap();
-            pool.check_ledger();
+            pool.check_all_freed();
         });
     }
 }
 
-/// A thread parks its heap, with a free slot in its list, while the pool is dropped and the last box goes: somebody
-/// empties the list. Catches: a signal that an owner or a pusher can leave without seeing.
+/// A thread parks its heap, with a free slot in its list, while the pool is dropped and the last box too.
+/// Some thread empties the list. Catches: a signal that an owner or a pushing thread can miss when it
+/// abandons the heap.
 #[test]
 fn pool_dropped_against_park_and_push() {
     model(|| {
@@ -81,12 +83,12 @@ fn pool_dropped_against_park_and_push() {
         let sleeper = thread::spawn(move || park(heap));
         close(pool.registry);
         join([sleeper, pusher]);
-        pool.check_ledger();
+        pool.check_all_freed();
     });
 }
 
-/// A box is dropped by a third thread after its owner has ended and its pool was dropped. Catches: a heap freed while
-/// a box of it lives.
+/// A third thread drops a box after its owner has ended and its pool was dropped. Catches: a heap freed while
+/// a box of it is live.
 #[test]
 fn box_dropped_after_owner_end_and_pool_drop() {
     model(|| {
@@ -100,11 +102,12 @@ fn box_dropped_after_owner_end_and_pool_drop() {
         let third = push(owner.join().unwrap());
         close(pool.registry);
         third.join().unwrap();
-        pool.check_ledger();
+        pool.check_all_freed();
     });
 }
 
-/// Two boxes of a pool that was dropped go at once, on two threads. Catches: two that free the pool, or none.
+/// Two threads drop the last two boxes of a dropped pool at once. Catches: a pool freed by both, or by
+/// neither.
 #[test]
 fn last_two_boxes_of_a_dropped_pool() {
     model(|| {
@@ -114,12 +117,12 @@ fn last_two_boxes_of_a_dropped_pool() {
         end(heap);
         close(pool.registry);
         join(boxes.map(push));
-        pool.check_ledger();
+        pool.check_all_freed();
     });
 }
 
-/// Two threads use a pool for the first time at once: one registry is made, or one of two is thrown away. Catches: a
-/// registry published before it is made, or seen before; two that are both used.
+/// Two threads use a pool for the first time at once. One registry is created, or one of two is discarded.
+/// Catches: a registry published or seen before it is initialised; two registries that are both used.
 #[test]
 fn pool_first_used_by_two_threads() {
     model(|| {
@@ -140,8 +143,8 @@ fn pool_first_used_by_two_threads() {
     });
 }
 
-/// Two threads at the limit of a pool: one of them gets the segment. Catches: a limit that both pass, or that refuses
-/// both; a refusal that is counted as a segment.
+/// Two threads at the limit of a pool: one of them gets the segment. Catches: a limit that both exceed, or at
+/// which both fail; a failed allocation that counts as a segment.
 #[test]
 fn limit_reached_by_two_threads() {
     model(|| {
@@ -164,8 +167,8 @@ fn limit_reached_by_two_threads() {
     });
 }
 
-/// A pool is trimmed while a box of one of its abandoned heaps is dropped. Catches: a heap that both have, a reference
-/// that trimming does not count.
+/// A pool is trimmed while a box of one of its abandoned heaps is dropped. Catches: a heap that both own; a
+/// reference that trimming does not count.
 #[test]
 fn trim_of_abandoned_heaps_against_push() {
     model(|| {
@@ -181,8 +184,8 @@ fn trim_of_abandoned_heaps_against_push() {
     });
 }
 
-/// A thread trims its heap while the last box of a segment is dropped elsewhere and the pool is dropped. Catches: a
-/// segment's reference given up by two, or while the heap is still in use.
+/// A thread trims its heap while another drops the last box of a segment, and the pool is dropped. Catches: a
+/// segment's reference released by both, or while the heap is still in use.
 #[test]
 fn pool_dropped_against_trim_and_push() {
     model(|| {
@@ -195,12 +198,12 @@ fn pool_dropped_against_trim_and_push() {
         });
         close(pool.registry);
         join([pusher, owner]);
-        pool.check_ledger();
+        pool.check_all_freed();
     });
 }
 
-/// Memory goes from one pool to another: a segment is released by a free and claimed elsewhere at once. Catches: a
-/// header written while the last pusher still looks at the old one.
+/// Memory moves from one pool to another: a free releases a segment while the other pool claims one. Catches:
+/// a header written while the last pushing thread still reads the old one.
 #[test]
 fn segment_goes_from_one_pool_to_another() {
     model(|| {
@@ -218,8 +221,8 @@ fn segment_goes_from_one_pool_to_another() {
     });
 }
 
-/// A pool is dropped while a thread ends that has mapped a segment ahead and never used it. Catches: a segment that is
-/// not released because nothing of it ever came home.
+/// A pool is dropped while a thread ends that has claimed a segment in advance and never used it. Catches: a
+/// segment that is not released because no slot was ever returned to it.
 #[test]
 fn pool_dropped_with_a_segment_never_used() {
     model(|| {
@@ -229,14 +232,14 @@ fn pool_dropped_with_a_segment_never_used() {
         let dropper = thread::spawn(move || close(pool.registry));
         end(heap);
         dropper.join().unwrap();
-        pool.check_ledger();
+        pool.check_all_freed();
     });
 }
 
-/// A thread that sees a new number of closings looks which of its pools are closed, and then does not look again. Catches: a
-/// number that is seen before the pool is seen closed.
+/// A thread that reads a new number of closings checks which of its pools are closed, and then does not check
+/// again. Catches: a number that is visible before the pool is visible as closed.
 #[test]
-fn closing_is_seen_by_who_sees_the_number() {
+fn a_new_closing_count_shows_the_closed_pool() {
     model(|| {
         let pool = Pool::new();
         let heap = pool.acquire(1);
@@ -249,14 +252,14 @@ fn closing_is_seen_by_who_sees_the_number() {
         assert!(closings.count() == 0 || pool.registry.is_closed());
         end(heap);
         closer.join().unwrap();
-        pool.check_ledger();
+        pool.check_all_freed();
     });
 }
 
-/// In a pool for one segment, a thread gives it up and asks again while another asks. Catches: both refused, because the one
-/// saw what the other had counted and was about to take off again.
+/// In a pool for one segment, a thread releases it and requests it again while another thread requests it.
+/// Catches: both fail, because one saw the count of the other, which was about to be reverted.
 #[test]
-fn room_below_a_limit_is_somebodys() {
+fn room_below_a_limit_goes_to_one_thread() {
     model(|| {
         let pool = Pool::with_limit(1);
         let core = pool.registry.core();
@@ -267,14 +270,14 @@ fn room_below_a_limit_is_somebodys() {
         let admitted: usize = admitted.iter().sum();
         assert!(admitted > 0);
         core.dismiss(admitted);
-        // SAFETY: the references of the segments that were admitted.
+        // SAFETY: the references of the segments that were admitted, including the first one.
         unsafe { pool.registry.release_refs(1 + admitted) };
         pool.close();
     });
 }
 
-/// In a pool for two segments two threads reserve two each. Catches: both refused, because each had counted one that the
-/// other needed.
+/// In a pool for two segments, two threads reserve two each. Catches: both fail, because each had counted one
+/// that the other needed.
 #[test]
 fn one_of_two_reservations_at_a_limit_is_granted() {
     model(|| {

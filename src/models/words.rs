@@ -1,4 +1,4 @@
-//! The remote word and the pending list, by themselves.
+//! The remote word and the pending list, without segments and heaps.
 
 use core::ptr::{self, NonNull};
 
@@ -9,7 +9,7 @@ use crate::ground::sync::{AtomicUsize, Ordering, UnsafeCell};
 use crate::memory::remote::{Delivered, PendingList, PendingNode, Pushed, RemoteWord, Taken};
 use crate::slot::Offset;
 
-/// No slot has the offset 0.
+/// No slot has offset 0.
 fn offset_of(index: usize) -> Offset {
     Offset::new(index + 1)
 }
@@ -18,14 +18,15 @@ fn index_of(offset: Offset) -> usize {
     offset.units() - 1
 }
 
-/// Two pushers and a taker: the chain is whole, its contents are ordered before the take, and QUEUED is turned on
-/// once per take. Catches: a push that does not release, a take that does not acquire, a lost QUEUED.
+/// Two pushes and a take: the chain is complete, its contents are ordered before the take, and QUEUED is
+/// turned on once per take. Catches: a push that does not release; a take that does not acquire; a lost
+/// QUEUED.
 #[test]
 fn remote_word_two_pushes_and_a_take() {
     model(|| {
         struct Shared {
             word: RemoteWord,
-            /// What the pushers write before they push: stands for the batch nodes.
+            /// The pushing threads write it before they push. It stands for the batch nodes.
             cells: [UnsafeCell<u64>; 2],
             queued: AtomicUsize,
         }
@@ -49,7 +50,7 @@ fn remote_word_two_pushes_and_a_take() {
         let pushers = [0, 1].map(|index| thread::spawn(move || push(index)));
         let take = move || match shared.word.take() {
             Taken::List(list) => list,
-            _ => unreachable!("nobody purges"),
+            _ => unreachable!("no push purges"),
         };
         let first = take();
         read(first.head);
@@ -63,15 +64,15 @@ fn remote_word_two_pushes_and_a_take() {
     });
 }
 
-/// Something that has a remote word of two slots and waits in a pending list: a segment without memory.
-struct Letter {
-    link: UnsafeCell<*mut Letter>,
+/// A segment without memory: it has a remote word of two slots, and a pending list may contain it.
+struct StubSegment {
+    link: UnsafeCell<*mut StubSegment>,
     word: RemoteWord,
-    /// The slots: whether free, and the link to the batch node before.
+    /// The slots: whether each is free, and the link to the previous batch node.
     slots: [UnsafeCell<(bool, Option<Offset>)>; 2],
 }
 
-unsafe impl PendingNode for Letter {
+unsafe impl PendingNode for StubSegment {
     unsafe fn set_pending_link(this: NonNull<Self>, next: *mut Self) {
         let link = unsafe { &this.as_ref().link };
         link.with_mut(|link| unsafe { *link = next });
@@ -83,41 +84,41 @@ unsafe impl PendingNode for Letter {
     }
 }
 
-fn letter() -> NonNull<Letter> {
-    NonNull::from(Box::leak(Box::new(Letter {
+fn stub() -> NonNull<StubSegment> {
+    NonNull::from(Box::leak(Box::new(StubSegment {
         link: UnsafeCell::new(ptr::null_mut()),
         word: RemoteWord::new(),
         slots: [(); 2].map(|()| UnsafeCell::new((false, None))),
     })))
 }
 
-/// A pending list, and what only its owner touches.
+/// A pending list, and the fields that only its owner touches.
 struct Shared {
-    pending: PendingList<Letter>,
+    pending: PendingList<StubSegment>,
     seen: UnsafeCell<usize>,
     /// How often the heap was collected and released.
-    settled: UnsafeCell<usize>,
+    releases: UnsafeCell<usize>,
 }
 
 fn shared() -> &'static Shared {
     Box::leak(Box::new(Shared {
         pending: PendingList::new(),
         seen: UnsafeCell::new(0),
-        settled: UnsafeCell::new(0),
+        releases: UnsafeCell::new(0),
     }))
 }
 
 impl Shared {
-    fn push(&self, letter: NonNull<Letter>) -> Delivered {
-        unsafe { self.pending.push(letter) }
+    fn push(&self, stub: NonNull<StubSegment>) -> Delivered {
+        unsafe { self.pending.push(stub) }
     }
 
-    /// Takes the letters, and collects and releases if there is a signal. Owner only.
+    /// Takes the pending segments. Collects and releases if there is a signal. Owner only.
     fn serve(&self) {
         let taken = self.pending.take();
         let mut next = taken.first;
-        while let Some(letter) = NonNull::new(next) {
-            next = unsafe { Letter::pending_link(letter) };
+        while let Some(stub) = NonNull::new(next) {
+            next = unsafe { StubSegment::pending_link(stub) };
             self.see(1);
         }
         if taken.signalled {
@@ -130,7 +131,7 @@ impl Shared {
     }
 
     fn collect_and_release(&self) {
-        self.settled.with_mut(|settled| unsafe { *settled += 1 });
+        self.releases.with_mut(|releases| unsafe { *releases += 1 });
     }
 
     fn serve_and_leave(&self) {
@@ -139,49 +140,50 @@ impl Shared {
         }
     }
 
-    /// A push, and what follows from it.
-    fn push_and_serve(&self, letter: NonNull<Letter>) {
-        if self.push(letter) == Delivered::Acquired {
+    /// Pushes, and serves the heap if the push acquired it.
+    fn push_and_serve(&self, stub: NonNull<StubSegment>) {
+        if self.push(stub) == Delivered::Acquired {
             self.serve_and_leave();
         }
     }
 
-    /// When all is over: the heap is nobody's, and so many letters came.
-    fn check(&self, letters: usize) {
-        assert!(self.pending.adopt(), "the heap was left");
+    /// Checks at the end that the heap is abandoned and that `segments` segments came.
+    fn check(&self, segments: usize) {
+        assert!(self.pending.adopt(), "the heap was abandoned");
         self.serve();
-        assert_eq!(self.seen.with(|seen| unsafe { *seen }), letters);
+        assert_eq!(self.seen.with(|seen| unsafe { *seen }), segments);
     }
 
-    fn settled(&self) -> usize {
-        self.settled.with(|settled| unsafe { *settled })
+    fn releases(&self) -> usize {
+        self.releases.with(|releases| unsafe { *releases })
     }
 }
 
-/// Two pushes against an owner that leaves: somebody sees every segment, and never two at once own the heap.
-/// Catches: an abandon that overwrites a push, a push that leaves ABANDONED on, a missing acquire on acquisition.
+/// Two pushes against an owner that abandons the heap: an owner sees every segment, and there is never more
+/// than one owner. Catches: an abandon that overwrites a push; a push that leaves ABANDONED on; a missing
+/// acquire on acquisition.
 #[test]
 fn pending_list_push_against_abandon() {
     model(|| {
         let shared = shared();
         let pushers =
-            [letter(), letter()].map(|letter| thread::spawn(move || shared.push_and_serve(letter)));
+            [stub(), stub()].map(|stub| thread::spawn(move || shared.push_and_serve(stub)));
         shared.serve_and_leave();
         join(pushers);
         shared.check(2);
     });
 }
 
-/// A push against an adoption of the same abandoned heap: exactly one gets it, and the segment is not lost.
-/// Catches: an adopt that does not test ABANDONED in its compare-and-swap, or does not acquire.
+/// A push against an adoption of the same abandoned heap: exactly one of them gets it, and the segment is not
+/// lost. Catches: an adoption that does not test ABANDONED in its compare-and-swap, or does not acquire.
 #[test]
 fn pending_list_push_against_adopt() {
     model(|| {
         let shared = shared();
         assert!(shared.pending.try_abandon());
-        let letter = letter();
+        let stub = stub();
         let pusher = thread::spawn(move || {
-            if shared.push(letter) == Delivered::Acquired {
+            if shared.push(stub) == Delivered::Acquired {
                 shared.serve();
                 assert!(shared.pending.try_abandon());
             }
@@ -198,15 +200,14 @@ fn pending_list_push_against_adopt() {
     });
 }
 
-/// Two pushes against a take: every link is written before its segment is seen. Catches: a link written after the
-/// push, or not written anew for a second attempt.
+/// Two pushes against a take: every link is written before its segment is seen. Catches: a link written after
+/// the push, or not written again for a second attempt.
 #[test]
 fn pending_list_two_pushes_against_take() {
     model(|| {
         let shared = shared();
-        let pushers = [letter(), letter()].map(|letter| {
-            thread::spawn(move || assert_eq!(shared.push(letter), Delivered::ToOwner))
-        });
+        let pushers = [stub(), stub()]
+            .map(|stub| thread::spawn(move || assert_eq!(shared.push(stub), Delivered::ToOwner)));
         shared.serve();
         join(pushers);
         shared.serve_and_leave();
@@ -214,7 +215,8 @@ fn pending_list_two_pushes_against_take() {
     });
 }
 
-/// Two threads adopt the same abandoned heap: one at a time has it. Catches: an adoption that leaves ABANDONED on.
+/// Two threads adopt the same abandoned heap: one at a time owns it. Catches: an adoption that leaves
+/// ABANDONED on.
 #[test]
 fn pending_list_two_adopters_of_one_heap() {
     model(|| {
@@ -234,13 +236,14 @@ fn pending_list_two_adopters_of_one_heap() {
     });
 }
 
-/// A pool is closed while an owner leaves, who has a letter to read: either the closer gets the heap, or the owner the
-/// signal; it is collected and released once. Catches: a leave that overlooks the signal, a take that does, a signal not left.
+/// A pool is closed while an owner with a pending segment abandons its heap. Either the closing thread gets
+/// the heap or the owner gets the signal, and the heap is collected and released once. Catches: an abandon
+/// that misses the signal; a take that misses it; a signal that is not set.
 #[test]
 fn pending_list_signal_against_abandon() {
     model(|| {
         let shared = shared();
-        assert_eq!(shared.push(letter()), Delivered::ToOwner);
+        assert_eq!(shared.push(stub()), Delivered::ToOwner);
         let closer = thread::spawn(move || {
             if shared.pending.adopt_or_signal() {
                 shared.collect_and_release();
@@ -250,18 +253,18 @@ fn pending_list_signal_against_abandon() {
         shared.serve_and_leave();
         closer.join().unwrap();
         shared.check(1);
-        assert_eq!(shared.settled(), 1);
+        assert_eq!(shared.releases(), 1);
     });
 }
 
-/// A pool is closed while a segment arrives and the owner leaves with whatever waits. Catches: a push that loses the
-/// signal, a leave with a list that does.
+/// A pool is closed while a segment arrives and the owner abandons the heap with its pending list. Catches: a
+/// push that loses the signal; an abandon with a list that loses it.
 #[test]
 fn pending_list_signal_against_push_and_leave_with_list() {
     model(|| {
         let shared = shared();
-        let letter = letter();
-        let pusher = thread::spawn(move || shared.push_and_serve(letter));
+        let stub = stub();
+        let pusher = thread::spawn(move || shared.push_and_serve(stub));
         let closer = thread::spawn(move || {
             if shared.pending.adopt_or_signal() {
                 shared.collect_and_release();
@@ -273,42 +276,41 @@ fn pending_list_signal_against_push_and_leave_with_list() {
         }
         join([pusher, closer]);
         shared.check(1);
-        assert_eq!(shared.settled(), 1);
+        assert_eq!(shared.releases(), 1);
     });
 }
 
-/// An owner leaves a letter behind while another arrives: that one's pusher acquires the heap and finds both, or
-/// both are left. Catches: a leave that drops the list, a push that cuts it off.
+/// An owner abandons a heap with a pending segment while another segment arrives. The pushing thread acquires
+/// the heap and finds both, or both stay. Catches: an abandon that drops the list; a push that cuts it off.
 #[test]
 fn pending_list_leave_with_list_against_push() {
     model(|| {
         let shared = shared();
-        assert_eq!(shared.push(letter()), Delivered::ToOwner);
-        let letter = letter();
-        let pusher = thread::spawn(move || shared.push_and_serve(letter));
+        assert_eq!(shared.push(stub()), Delivered::ToOwner);
+        let stub = stub();
+        let pusher = thread::spawn(move || shared.push_and_serve(stub));
         assert!(shared.pending.try_abandon_with_list());
         pusher.join().unwrap();
         shared.check(2);
     });
 }
 
-/// The slots of a letter, freed and taken.
-impl Letter {
-    /// Frees slots in a batch, whose newest is the batch node of the others; the second slot to be freed purges.
-    fn free(this: NonNull<Self>, slots: &[usize], pending: &PendingList<Letter>) {
-        let letter = unsafe { this.as_ref() };
+/// Frees and takes the slots.
+impl StubSegment {
+    /// Frees slots in a batch. The last of them is the batch node of the others. The push that frees the
+    /// second slot purges.
+    fn free(this: NonNull<Self>, slots: &[usize], pending: &PendingList<StubSegment>) {
+        let stub = unsafe { this.as_ref() };
         for slot in slots {
-            letter.write(*slot, |slot| slot.0 = true);
+            stub.write(*slot, |slot| slot.0 = true);
         }
         let node = slots[slots.len() - 1];
-        let link = |next| letter.write(node, |slot| slot.1 = next);
+        let link = |next| stub.write(node, |slot| slot.1 = next);
         let head = offset_of(node);
-        let mut pushed = letter
-            .word
-            .push(head, slots.len(), |total| total == 2, link);
+        let mut pushed = stub.word.push(head, slots.len(), |total| total == 2, link);
         if let Pushed::Purging(purge) = pushed {
-            (0..2).for_each(|slot| letter.write(slot, |slot| *slot = (true, None)));
-            pushed = letter.word.finish_purge(purge);
+            (0..2).for_each(|slot| stub.write(slot, |slot| *slot = (true, None)));
+            pushed = stub.word.finish_purge(purge);
         }
         if pushed == Pushed::Queued {
             assert_eq!(unsafe { pending.push(this) }, Delivered::ToOwner);
@@ -319,13 +321,13 @@ impl Letter {
         self.slots[slot].with_mut(|slot| write(unsafe { &mut *slot }));
     }
 
-    /// Takes what waits and returns how many slots came. Owner only.
-    fn collect(pending: &PendingList<Letter>) -> usize {
+    /// Takes the pending segments and returns how many slots came. Owner only.
+    fn collect(pending: &PendingList<StubSegment>) -> usize {
         let mut slots = 0;
         let mut next = pending.take().first;
-        while let Some(letter) = NonNull::new(next) {
-            next = unsafe { Self::pending_link(letter) };
-            slots += unsafe { letter.as_ref() }.take();
+        while let Some(stub) = NonNull::new(next) {
+            next = unsafe { Self::pending_link(stub) };
+            slots += unsafe { stub.as_ref() }.take();
         }
         slots
     }
@@ -354,37 +356,38 @@ impl Letter {
     }
 }
 
-/// The last slots of a segment come in one batch and are purged while the owner looks into its pending list: QUEUED was off.
-/// Catches: a purge that is never queued, or queued twice; pages given back after the owner took them.
+/// The last slots of a segment come in one batch and are purged while the owner takes its pending list;
+/// QUEUED was off. Catches: a purge that is never queued, or queued twice; pages purged after the owner took
+/// them.
 #[test]
 fn remote_word_purge_against_take() {
     model(|| {
-        let (pending, letter): (&'static PendingList<_>, _) = (&shared().pending, letter());
-        let pusher = thread::spawn(move || Letter::free(letter, &[0, 1], pending));
-        let first = Letter::collect(pending);
+        let (pending, stub): (&'static PendingList<_>, _) = (&shared().pending, stub());
+        let pusher = thread::spawn(move || StubSegment::free(stub, &[0, 1], pending));
+        let first = StubSegment::collect(pending);
         pusher.join().unwrap();
-        assert_eq!(first + Letter::collect(pending), 2);
-        assert!(unsafe { letter.as_ref() }.word.is_idle());
+        assert_eq!(first + StubSegment::collect(pending), 2);
+        assert!(unsafe { stub.as_ref() }.word.is_idle());
     });
 }
 
-/// The last slots come one by one from two threads: QUEUED may be on when the purge begins, and the owner may take
-/// PURGING. Catches: a segment that is not queued again after its owner took it, or is queued again though it still
-/// waits.
+/// The last slots come one by one from two threads. QUEUED may be on when the purge begins, and the owner may
+/// take PURGING. Catches: a segment that is not queued again after its owner took it; a segment that is
+/// queued again while it is still pending.
 #[test]
 fn remote_word_purge_of_a_queued_segment_against_take() {
     model(|| {
-        let (pending, letter): (&'static PendingList<_>, _) = (&shared().pending, letter());
+        let (pending, stub): (&'static PendingList<_>, _) = (&shared().pending, stub());
         let pushers =
-            [0, 1].map(|slot| thread::spawn(move || Letter::free(letter, &[slot], pending)));
-        let first = Letter::collect(pending);
+            [0, 1].map(|slot| thread::spawn(move || StubSegment::free(stub, &[slot], pending)));
+        let first = StubSegment::collect(pending);
         join(pushers);
-        assert_eq!(first + Letter::collect(pending), 2);
-        assert!(unsafe { letter.as_ref() }.word.is_idle());
+        assert_eq!(first + StubSegment::collect(pending), 2);
+        assert!(unsafe { stub.as_ref() }.word.is_idle());
     });
 }
 
-/// Three pushes make one chain, whoever comes first. Catches: a tail linked to a head that was, not is; a head lost.
+/// Three pushes make one chain in any order. Catches: a tail linked to an outdated head; a lost head.
 #[test]
 fn remote_word_three_pushes_make_one_chain() {
     model(|| {
@@ -404,7 +407,7 @@ fn remote_word_three_pushes_make_one_chain() {
         push(2);
         join(pushers);
         let Taken::List(list) = shared.word.take() else {
-            unreachable!("nobody purges");
+            unreachable!("no push purges");
         };
         let link = |offset: &Offset| shared.links[index_of(*offset)].with(|link| unsafe { *link });
         let chain = core::iter::successors(list.head, link);
