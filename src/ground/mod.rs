@@ -24,7 +24,6 @@ pub(crate) mod os;
 pub(crate) mod panics;
 #[cfg(not(segment_pool_loom))]
 pub(crate) mod pointer;
-#[cfg_attr(segment_pool_loom, allow(dead_code))]
-// the models use only the operations that they check
+#[cfg_attr(segment_pool_loom, allow(dead_code))] // the models use only a part
 pub(crate) mod refcount;
 pub(crate) mod sync;
