@@ -91,7 +91,7 @@ impl Window {
     }
 }
 
-/// Without a checker there is nothing to shut, and an unoptimised build does not pay for it.
+/// Compiled only with a checker, so that an unoptimised build without one has no call here.
 #[cfg(any(asan_slots, memcheck_slots))]
 impl Drop for Window {
     fn drop(&mut self) {
