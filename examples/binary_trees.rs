@@ -1,7 +1,7 @@
 //! Binary trees, after the benchmarks game: many small nodes made and dropped, once as `Box`, once as `PoolBox`.
 //!
 //! ```sh
-//! cargo run --release --example binary_trees -- 18
+//! cargo run --release --bin binary_trees -- 18
 //! ```
 //!
 //! A tree one deeper than asked is made, counted and dropped; one as deep as asked lives from then on; meanwhile many

@@ -1,9 +1,9 @@
 //! The two fast paths as functions of their own, to look at what the compiler made of them:
 //!
 //! ```sh
-//! cargo build --release --example fast_path
-//! objdump -d --no-show-raw-insn -M intel --disassemble=new_16 target/release/examples/fast_path
-//! objdump -d --no-show-raw-insn -M intel --disassemble=drop_16 target/release/examples/fast_path
+//! cargo build --release --bin fast_path
+//! objdump -d --no-show-raw-insn -M intel --disassemble=new_16 target/release/fast_path
+//! objdump -d --no-show-raw-insn -M intel --disassemble=drop_16 target/release/fast_path
 //! ```
 //!
 //! Quoted in `benches/README.md`.

@@ -1,7 +1,7 @@
 //! An echo server on loopback and its load, with each message in a `Box`, then in a `PoolBox`.
 //!
 //! ```sh
-//! cargo run --release --example echo_server -- --clients 8 --messages 5000
+//! cargo run --release --bin echo_server -- --clients 8 --messages 5000
 //! ```
 //!
 //! `server.rs` is the server, `load.rs` the clients. Server and clients have a tokio runtime each. The server's one

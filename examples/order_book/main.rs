@@ -1,7 +1,7 @@
 //! An order book with priority by price, then by time: orders in `PoolBox`es, linked with each other by plain pointers.
 //!
 //! ```sh
-//! cargo run --release --example order_book examples/order_book/sample.txt
+//! cargo run --release --bin order_book examples/order_book/sample.txt
 //! ```
 //!
 //! `main.rs` is the command line and the report, `text.rs` the input format, `book.rs` the book itself, and

@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
 use crossbeam_channel::{Receiver, Sender};
-use indicatif::ProgressBar;
 use segment_pool::PoolBox;
 
 use crate::input::Failure;
+use crate::progress::Progress;
 
 /// Lines that may wait between parsers and counters.
 const QUEUE: usize = 4096;
@@ -82,7 +82,7 @@ impl Pointer for PoolBox<Line> {
 }
 
 /// Counts the words of all files. A file that fails half-way is counted up to there and named in the result.
-pub(crate) fn run<P: Pointer>(files: &[PathBuf], bar: &ProgressBar) -> Tally {
+pub(crate) fn run<P: Pointer>(files: &[PathBuf], progress: &Progress) -> Tally {
     let (send, receive) = crossbeam_channel::bounded::<P>(QUEUE);
     let next = AtomicUsize::new(0);
     let mut total = Tally::default();
@@ -90,7 +90,7 @@ pub(crate) fn run<P: Pointer>(files: &[PathBuf], bar: &ProgressBar) -> Tally {
         let (mut parsers, mut counters) = (Vec::new(), Vec::new());
         for _ in 0..threads_of_each_sort() {
             let (send, receive, next) = (send.clone(), receive.clone(), &next);
-            parsers.push(scope.spawn(move || parse_files(files, next, &send, bar)));
+            parsers.push(scope.spawn(move || parse_files(files, next, &send, progress)));
             counters.push(scope.spawn(move || count_lines(&receive)));
         }
         drop((send, receive)); // the channel ends with its last sender
@@ -119,12 +119,12 @@ fn parse_files<P: Pointer>(
     files: &[PathBuf],
     next: &AtomicUsize,
     send: &Sender<P>,
-    bar: &ProgressBar,
+    progress: &Progress,
 ) -> Tally {
     let mut tally = Tally::default();
     // Relaxed: the number alone matters, the files were there before the threads.
     while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-        if let Err(error) = parse_file(path, send, bar) {
+        if let Err(error) = parse_file(path, send, progress) {
             let path = path.clone();
             tally.failures.push(Failure { path, error });
         }
@@ -133,8 +133,8 @@ fn parse_files<P: Pointer>(
     tally
 }
 
-fn parse_file<P: Pointer>(path: &Path, send: &Sender<P>, bar: &ProgressBar) -> io::Result<()> {
-    let mut file = BufReader::with_capacity(1 << 16, bar.wrap_read(File::open(path)?));
+fn parse_file<P: Pointer>(path: &Path, send: &Sender<P>, progress: &Progress) -> io::Result<()> {
+    let mut file = BufReader::with_capacity(1 << 16, progress.watch(File::open(path)?));
     let mut text = Vec::new();
     while file.read_until(b'\n', &mut text)? > 0 {
         if send.send(P::new(Line::new(&text))).is_err() {

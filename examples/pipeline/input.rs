@@ -1,5 +1,5 @@
 //! Which files to read. Each is read through once before anything is timed: that finds those that cannot be read,
-//! adds up the bytes for the progress bar, and leaves the files in the system's cache for all runs alike.
+//! adds up the bytes for the line of progress, and leaves the files in the system's cache for all runs alike.
 
 use std::ffi::OsStr;
 use std::fmt;

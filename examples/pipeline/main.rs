@@ -1,10 +1,12 @@
 //! Counts the words of text files with lines that travel between threads, once as `Box`, once as `PoolBox`.
 //!
-//! `main.rs` is the command line and the report, `input.rs` finds the files, `count.rs` is the pipeline itself.
+//! `main.rs` is the command line and the report, `input.rs` finds the files, `count.rs` is the pipeline itself,
+//! and `progress.rs` says how far it is.
 //! Both kinds of pointer run through the same code, in turns, on files the system has already cached.
 
 mod count;
 mod input;
+mod progress;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -12,11 +14,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use segment_pool::PoolBox;
 
 use count::{Line, Tally};
 use input::{Failure, Input};
+use progress::Progress;
 
 const HELP: &str = "\
 Counts the words of text files, with std's Box and with PoolBox, and compares the two.
@@ -36,10 +38,10 @@ A file that cannot be read is named on stderr; the others are counted, and the e
 const ENOUGH_BYTES: u64 = 32 << 20;
 const MOST_ROUNDS: u64 = 9;
 
-/// Shorter input is done before a progress bar would help.
+/// Shorter input is done before a line of progress would help.
 const LONG_INPUT: u64 = 64 << 20;
 
-type Run = fn(&[PathBuf], &ProgressBar) -> Tally;
+type Run = fn(&[PathBuf], &Progress) -> Tally;
 
 /// The same pipeline, once per kind of pointer.
 const KINDS: [(&str, Run); 2] = [
@@ -120,7 +122,7 @@ fn compare_and_print(files: Vec<PathBuf>, top: usize) -> bool {
 /// Runs both kinds in turns, so that what else the machine does meets both.
 fn compare(input: &Input) -> Comparison {
     let rounds = rounds(input.bytes);
-    let bar = progress_bar(input.bytes, rounds);
+    let progress = progress(input.bytes, rounds);
     let mut result = Comparison {
         tally: Tally::default(),
         times: Default::default(),
@@ -131,7 +133,7 @@ fn compare(input: &Input) -> Comparison {
     for round in 0..rounds {
         for (kind, (_, run)) in KINDS.iter().enumerate() {
             let start = Instant::now();
-            let mut tally = run(&input.files, &bar);
+            let mut tally = run(&input.files, &progress);
             result.times[kind].push(start.elapsed());
             result.failures.append(&mut tally.failures);
             result.segments = result.segments.max(tally.segments);
@@ -142,7 +144,7 @@ fn compare(input: &Input) -> Comparison {
             }
         }
     }
-    bar.finish_and_clear();
+    progress.end();
     result
 }
 
@@ -150,13 +152,11 @@ fn rounds(bytes: u64) -> u64 {
     (ENOUGH_BYTES / bytes.max(1)).clamp(1, MOST_ROUNDS)
 }
 
-fn progress_bar(bytes: u64, rounds: u64) -> ProgressBar {
+fn progress(bytes: u64, rounds: u64) -> Progress {
     if bytes < LONG_INPUT || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+        return Progress::hidden();
     }
-    let bar = ProgressBar::new(bytes * rounds * KINDS.len() as u64);
-    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {eta}");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    Progress::new(bytes * rounds * KINDS.len() as u64)
 }
 
 fn report(out: &mut dyn Write, input: &Input, result: &Comparison, top: usize) -> io::Result<()> {

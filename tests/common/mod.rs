@@ -1,9 +1,8 @@
 //! Shared code of the tests: random numbers, checked contents, workers that run closures, threads with large stacks,
-//! child processes, and the built examples.
+//! and child processes.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
-pub(crate) mod example;
 pub(crate) mod handles;
 
 use std::array;

@@ -37,14 +37,14 @@ impl Mutants {
     }
 }
 
-/// Without the targets that are not copied.
+/// Without the targets and the members of the workspace, which are not copied.
 fn manifest(from: &Path) -> String {
     let whole = fs::read_to_string(from.join("Cargo.toml")).unwrap();
     let mut manifest = String::from("[workspace]\n");
     let mut copies = true;
     for line in whole.lines() {
         if line.starts_with('[') {
-            copies = !line.starts_with("[[");
+            copies = !line.starts_with("[[") && !line.starts_with("[workspace]");
         }
         if copies {
             manifest += line;

@@ -1,17 +1,13 @@
-//! Runs the built example `occupancy` as its user does, and looks at the picture as far as a test can.
+//! Runs `occupancy` as its user does, and looks at the picture as far as a test can.
 
-#![cfg(not(any(segment_pool_loom, miri)))] // starts a process
-
-mod common;
-
-use common::example::built;
+#![cfg(not(miri))] // starts a process
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(built("occupancy"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_occupancy"));
     command
         .current_dir(folder)
         .args(arguments)

@@ -1,20 +1,16 @@
-//! Runs the built example `pipeline` as its user does, and compares what it prints with a plain count by `std`.
+//! Runs `pipeline` as its user does, and compares what it prints with a plain count by `std`.
 
 #![cfg(not(miri))] // starts a process
-
-mod common;
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::example::built;
-
 type Counts = HashMap<String, u64>;
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(built("pipeline"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline"));
     command
         .current_dir(folder)
         .args(arguments)
