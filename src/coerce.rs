@@ -42,6 +42,9 @@ use crate::boxed::PoolBox;
 /// ```
 #[macro_export]
 macro_rules! coerce {
+    ($handle:expr => dyn FnOnce $($signature:tt)*) => {
+        ($crate::coerce::boxed_fn_once(), $crate::coerce!($handle => (dyn FnOnce $($signature)*))).1
+    };
     // A type, not tokens: no code of the caller may appear inside the unsafe block.
     ($handle:expr => $Unsized:ty) => {
         match ($handle, $crate::coerce::Target::<$Unsized>::NEW) {
@@ -51,7 +54,17 @@ macro_rules! coerce {
             }
         }
     };
+    ($handle:expr $(, $($rest:tt)*)?) => {
+        ::core::compile_error!("`coerce!` takes a handle, an arrow and a type: `coerce!(handle => dyn Trait)`")
+    };
 }
+
+/// Warns about a handle of a `dyn FnOnce`, which nothing can call.
+#[deprecated(
+    note = "a `dyn FnOnce(A, B) -> R` in a pool cannot be called: coerce the closure to \
+            `dyn CallOnce<(A, B), Output = R>`, and call it with `PoolBox::call_once(boxed, (a, b))`"
+)]
+pub const fn boxed_fn_once() {}
 
 /// The target type of a coercion.
 #[derive(Debug)]
@@ -67,6 +80,11 @@ impl<U: ?Sized> Target<U> {
 /// # Safety
 ///
 /// `from_raw(into_raw(handle))` returns the handle, also if the pointer is coerced in between.
+#[diagnostic::on_unimplemented(
+    message = "`coerce!` takes a `PoolBox`, `PoolArc` or `PoolWeak`, not a `{Self}`",
+    label = "not a handle of a value in a pool",
+    note = "the macro takes the handle itself, not a reference to it; `Box` and `Arc` need no macro"
+)]
 pub unsafe trait Coerce: Sized {
     /// The type of the value.
     type Value: ?Sized;

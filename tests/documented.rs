@@ -14,7 +14,13 @@ use std::path::Path;
 use sources::rust_files;
 
 /// What [`coerce!`](segment_pool::coerce) expands to, hidden from the documentation.
-const HIDDEN: [&str; 4] = ["Target", "Coerce", "coerced", "slots_touched"];
+const HIDDEN: [&str; 5] = [
+    "Target",
+    "Coerce",
+    "coerced",
+    "boxed_fn_once",
+    "slots_touched",
+];
 
 #[test]
 fn every_public_item_has_an_example() {

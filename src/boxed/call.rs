@@ -5,6 +5,12 @@ use core::ptr;
 
 use super::PoolBox;
 
+#[diagnostic::on_unimplemented(
+    message = "`PoolBox::call_once` cannot call a `{Self}`",
+    label = "not a function of these arguments",
+    note = "a `dyn FnOnce(A, B) -> R` in a pool cannot be called: coerce the closure to `dyn CallOnce<(A, B), Output = R>`",
+    note = "the arguments are a tuple of up to six: `()`, `(a,)`, `(a, b)`"
+)]
 /// A function that can be called once, by value, through a box. On stable Rust, only `Box<dyn FnOnce(A, B) -> R>` can
 /// do that otherwise.
 ///

@@ -7,7 +7,6 @@
 
 use core::cell::Cell;
 use core::fmt;
-use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use crate::ground::error::AllocErrorKind;
@@ -45,10 +44,31 @@ use crate::thread;
 pub struct LocalPool<'a, T> {
     pool: &'a SegmentPool<T>,
     /// The handle's heap, or the placeholder before the first allocation.
-    heap: Cell<HeapRef>,
-    /// Makes the handle `!Send`: the heap belongs to this thread.
-    of_this_thread: PhantomData<*mut ()>,
+    heap: OwnThread<Cell<HeapRef>>,
 }
+
+/// A field that makes the handle `!Send` and `!Sync`, because the heap belongs to this thread.
+///
+/// The `NonNull` inside of `HeapRef` has the same effect. But then the compiler reports that `NonNull<Heap>` is not
+/// `Send`, and `Heap` means nothing to a user.
+struct OwnThread<T>(T);
+
+// SAFETY: no type implements `AnyThread`, so no `OwnThread` is `Send`.
+unsafe impl<T: AnyThread> Send for OwnThread<T> {}
+// SAFETY: as for `Send`.
+unsafe impl<T: AnyThread> Sync for OwnThread<T> {}
+
+/// No type implements this trait. It carries the message for a handle on another thread.
+#[diagnostic::on_unimplemented(
+    message = "a `LocalPool` belongs to the thread that made it, and another thread cannot use it",
+    label = "this uses the `LocalPool` on another thread",
+    note = "call `SegmentPool::local` on each thread that allocates; the boxes may be sent to any thread"
+)]
+#[allow(
+    dead_code,
+    reason = "Rust 1.85 does not count the bounds above as a use"
+)]
+trait AnyThread {}
 
 impl<T> SegmentPool<T> {
     /// Makes a handle of the pool for this thread, with its own free slots. It takes no memory before its first
@@ -65,8 +85,7 @@ impl<T> SegmentPool<T> {
     pub fn local(&self) -> LocalPool<'_, T> {
         LocalPool {
             pool: self,
-            heap: Cell::new(HeapRef::EMPTY),
-            of_this_thread: PhantomData,
+            heap: OwnThread(Cell::new(HeapRef::EMPTY)),
         }
     }
 }
@@ -78,7 +97,7 @@ impl<T> LocalPool<'_, T> {
         if !SegmentPool::<T>::HAS_SLOTS {
             return self.pool.alloc_storage();
         }
-        let slot = self.heap.get().bin(0).pop();
+        let slot = self.heap.0.get().bin(0).pop();
         let slot = match slot {
             Some(_) => slot,
             None => self.refill_handle(),
@@ -89,7 +108,7 @@ impl<T> LocalPool<'_, T> {
     #[cold]
     #[inline(never)]
     fn refill_handle(&self) -> Option<SlotPtr> {
-        thread::alloc_for_handle(&self.heap, self.pool.registry_or_create()?)
+        thread::alloc_for_handle(&self.heap.0, self.pool.registry_or_create()?)
     }
 
     /// As [`alloc_storage`](Self::alloc_storage), with the reason in the error.
@@ -101,7 +120,7 @@ impl<T> LocalPool<'_, T> {
 
 impl<T> Drop for LocalPool<'_, T> {
     fn drop(&mut self) {
-        let heap = self.heap.get();
+        let heap = self.heap.0.get();
         if heap != HeapRef::EMPTY {
             // SAFETY: the handle acquired the heap on this thread, and is being dropped.
             unsafe { thread::leave_for_handle(heap) };
