@@ -29,7 +29,7 @@ const STOREYS: [(&str, &[&str]); 12] = [
     ),
     ("hardened", &[]),
     ("slot", &["bytes", "free_list"]),
-    ("memory", &["remote", "segment", "arena"]),
+    ("memory", &["remote", "segment", "pins", "arena"]),
     (
         "heap",
         &[

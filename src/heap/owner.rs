@@ -211,6 +211,7 @@ impl HeapRef {
             debug_assert!(segment.is_empty() && segment.remote_word().is_idle());
             let kept = self.own.spare_bytes.get() as usize + span.bytes();
             if kept <= spare_bytes {
+                segment.hide();
                 self.own.spares[span.index()].push(segment);
                 self.own.spare_bytes.add(span.bytes() as u64);
             } else {

@@ -20,6 +20,7 @@ use crate::heap::pool_core::{Large, PoolCore};
 use crate::memory::arena::Arenas;
 #[cfg(not(segment_pool_loom))]
 use crate::memory::arena::Usage;
+use crate::memory::segment::Sight;
 
 /// How often a thread without a heap looks through the list for an abandoned one.
 const ADOPTION_LOOKS: usize = if cfg!(segment_pool_loom) { 1 } else { 16 };
@@ -267,6 +268,13 @@ impl RegistryRef {
         // Acquire: from the Release in `list`.
         let first = heap_ref(self.get().heaps.load(Ordering::Acquire));
         core::iter::successors(first, move |heap| self.after(*heap))
+    }
+
+    /// Calls `visit` with every segment of the pool, in any order: see [`Arenas::look`].
+    pub(crate) fn look(self, visit: impl FnMut(Sight)) {
+        self.core()
+            .arenas()
+            .look(self.core_ptr().as_ptr().cast(), visit);
     }
 
     /// Gives up `n` references; the last one frees the pool.

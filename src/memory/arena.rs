@@ -13,6 +13,9 @@
 //! bitmap, changed by read-modify-writes alone: a claimer reads the base only after it won a bit, and who wants to
 //! unmap first moves the bitmap from "all free" to "none free". An entry can therefore be given another arena without
 //! anybody holding on to the old base.
+//!
+//! Any thread may also *look* at the headers of all segments in use, of which it owns nothing. It pins one arena after the other
+//! (`pins`), and an arena that became idle meanwhile is unmapped by the look that ends last.
 
 use core::ptr::{self, NonNull};
 
@@ -21,7 +24,8 @@ use crate::ground::layout::{ARENA_BYTES, Span};
 use crate::ground::os;
 use crate::ground::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Guess, Ordering, const_fn};
 use crate::hardened;
-use crate::memory::segment::{ArenaId, Claimed};
+use crate::memory::pins::Pins;
+use crate::memory::segment::{ArenaId, Claimed, OwnerId, Sight};
 
 /// Entries that are added to a table at a time: a page of them.
 const BLOCK_ENTRIES: usize = if cfg!(segment_pool_loom) { 1 } else { 128 };
@@ -70,6 +74,8 @@ struct Entry {
     free: AtomicU64,
     dirty: AtomicU64,
     base: AtomicPtr<u8>,
+    /// Looks at the headers of its segments.
+    pins: Pins,
 }
 
 impl Arenas {
@@ -120,6 +126,14 @@ impl Arenas {
         self.small.trim();
         self.medium.trim();
         self.large.trim();
+    }
+
+    /// Calls `visit` with every segment of a pool, which the caller keeps alive: as it is if no thread is at work on it, else as it
+    /// may never have been. `visit` does not panic.
+    pub(crate) fn look(&self, pool: *mut OwnerId, mut visit: impl FnMut(Sight)) {
+        for table in [&self.small, &self.medium, &self.large] {
+            table.look(pool, &mut visit);
+        }
     }
 
     /// Arenas mapped now, and what of them nobody uses. The numbers may lag.
@@ -282,6 +296,9 @@ impl Table {
             unsafe { os::unmap(base, ARENA_BYTES, ARENA_BYTES) };
             return None;
         };
+        #[cfg(segment_pool_loom)]
+        (0..2).for_each(|index| Sight::prepare(self.slice(entry, base.as_ptr(), index).memory));
+        entry.pins.open();
         // Release: publishes the base to `claim_from`.
         entry.free.fetch_or(self.all() & !1, Ordering::Release);
         Some(self.slice(entry, base.as_ptr(), 0))
@@ -342,7 +359,8 @@ impl Table {
         events::note(Happened::Purged, ARENAS, self.span.bytes());
     }
 
-    /// Gives an idle arena back to the operating system; false if it is not idle, or somebody claims from it first.
+    /// Gives an idle arena back to the operating system, or leaves that to who looks at it; false if it is not idle, or somebody
+    /// claims from it first.
     fn retire(&self, entry: &Entry) -> bool {
         // Acquire: from every `release` in this arena, before its memory goes. Relaxed on failure: nothing was read.
         let won = entry
@@ -351,11 +369,20 @@ impl Table {
         if won.is_err() {
             return false;
         }
-        entry.alive.ended();
-        // Relaxed (four times): every bit is held here, and the counts are as in `count_claimed`.
+        // Relaxed (twice): as in `count_claimed`.
         self.idle.fetch_sub(1, Ordering::Relaxed);
         let dirty = entry.dirty.swap(0, Ordering::Relaxed).count_ones() as usize;
         self.dirty.fetch_sub(dirty, Ordering::Relaxed);
+        if entry.pins.close() {
+            self.unmap(entry);
+        }
+        true
+    }
+
+    /// Gives an arena back of which the caller holds every bit, and at which nobody looks.
+    fn unmap(&self, entry: &Entry) {
+        entry.alive.ended();
+        // Relaxed: filed by who mapped the arena, and fixed until here.
         let base = entry.base.load(Ordering::Relaxed);
         // Release: the entry is vacant from here on; `occupy` acquires the state of its other words.
         entry.base.store(ptr::null_mut(), Ordering::Release);
@@ -364,7 +391,34 @@ impl Table {
             // SAFETY: mapped by `map`; no segment is in use and none can be claimed.
             unsafe { os::unmap(base, ARENA_BYTES, ARENA_BYTES) };
         }
-        true
+    }
+
+    fn look(&self, pool: *mut OwnerId, visit: &mut impl FnMut(Sight)) {
+        for entry in self.entries() {
+            if entry.pins.pin() {
+                self.look_into(entry, pool, visit);
+                if entry.pins.unpin() {
+                    self.unmap(entry);
+                }
+            }
+        }
+    }
+
+    /// Looks into an arena that the caller pinned. Free segments are passed by: their pages may never have been touched.
+    fn look_into(&self, entry: &Entry, pool: *mut OwnerId, visit: &mut impl FnMut(Sight)) {
+        entry.alive.used();
+        // Relaxed: filed before `open`, and fixed until the look ends.
+        let base = entry.base.load(Ordering::Relaxed);
+        // Relaxed: a hint; the header of a free segment says that it is none.
+        let mut in_use = self.all() & !entry.free.load(Ordering::Relaxed);
+        while in_use != 0 {
+            let segment = self.slice(entry, base, in_use.trailing_zeros());
+            // SAFETY: a segment's place in an arena that stays mapped.
+            if let Some(sight) = unsafe { Sight::of(segment.memory, pool) } {
+                visit(sight);
+            }
+            in_use &= in_use - 1;
+        }
     }
 
     fn trim(&self) {
@@ -481,6 +535,7 @@ impl Entry {
                 free: AtomicU64::new(0),
                 dirty: AtomicU64::new(0),
                 base: AtomicPtr::new(ptr::null_mut()),
+                pins: Pins::new(),
             }
         }
     }

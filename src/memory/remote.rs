@@ -172,6 +172,12 @@ impl RemoteWord {
         Taken::decode(self.0.swap(0, Ordering::AcqRel))
     }
 
+    /// Makes it that of a new segment. By the segment's maker.
+    pub(crate) fn clear(&self) {
+        // Relaxed: who gets a slot of the segment gets this with it.
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     /// What `take` would take, to be counted.
     pub(crate) fn peek(&self) -> Taken {
         // Relaxed: a number; nothing on the list is looked at.

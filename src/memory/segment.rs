@@ -3,7 +3,7 @@
 //! ```text
 //! line 0    identity   span, stride, bin, capacity, arena      written by the claimer, then fixed; read by any thread
 //!           owners     which heap owns it, and which pool      written by an owner, read by any thread
-//! line 1    owner      slots on the list of its segment, bump position, links     owner only
+//! line 1    owner      slots on the list of its segment, bump position, links     owner only, but for the counts
 //! line 2-3  remote     RemoteWord, pending list link                  any thread
 //! then the slots, the first one aligned for every layout of the stride
 //!
@@ -17,6 +17,10 @@
 //! `returned <= bumped <= capacity`; slots neither on the list of its segment nor beyond the bump position are alive, in one of the bin's
 //! lists, in an remote-free buffer, or on the remote list; when `returned == bumped` there are none of these, and the segment is
 //! empty.
+//!
+//! Any thread may *look* at a header, through the arena, whether a segment is there or not ([`Sight`]). So what a look reads is
+//! atomic and written by atomic stores from the mapping of the arena to its end; all else is the owner's and is not read. Fresh
+//! memory reads as zero, which is no segment's. A look at a segment that is being made, moved or ended may see words of both.
 
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
@@ -25,7 +29,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::ground::checker;
 use crate::ground::layout::{Span, first_slot};
-use crate::ground::sync::{Alive, AtomicPtr, Cell, Ordering, UnsafeCell};
+use crate::ground::sync::{Alive, AtomicPtr, Cell, Counter, Ordering, UnsafeCell};
 use crate::hardened::{Order, Shield};
 use crate::memory::remote::{PendingNode, Purge, Pushed, RemoteWord, Taken};
 use crate::slot::free_list;
@@ -93,9 +97,32 @@ struct OwnerPart {
     next: Cell<Option<SegmentRef>>,
     /// Slots on the list of its segment.
     returned: Cell<Option<SlotPtr>>,
-    returned_len: Cell<usize>,
+    counts: Counts,
+}
+
+/// Written by the owner, read by any thread.
+#[derive(Debug)]
+struct Counts {
+    returned: Counter,
     /// Slots ever handed out: those beyond were never touched.
-    bumped: Cell<usize>,
+    bumped: Counter,
+    /// The bin that the segment is in, or [`NO_BIN`].
+    bin: Counter,
+}
+
+/// The segment is a spare.
+const NO_BIN: u64 = u64::MAX;
+
+impl Counts {
+    #[inline(always)]
+    fn returned(&self) -> usize {
+        self.returned.get() as usize
+    }
+
+    #[inline(always)]
+    fn bumped(&self) -> usize {
+        self.bumped.get() as usize
+    }
 }
 
 /// Any thread.
@@ -183,15 +210,37 @@ impl SegmentRef {
         // SAFETY: the caller owns the memory; what the shield keeps lies between the header and the first slot.
         let shield = unsafe { Shield::new(memory, HEADER_BYTES, first, stride, capacity, bin) };
         // SAFETY: the caller owns the memory, which is larger than a header.
-        unsafe { header.write(Segment::new([heap, pool], identity, shield)) };
+        unsafe { Segment::write(header.as_ptr(), identity, shield) };
+        let segment = Self(header);
+        segment.show([heap, pool], bin);
         // SAFETY: the slots begin behind the header.
         let slots = unsafe { claimed.memory.add(HEADER_BYTES) };
         checker::shut(slots, identity.span.bytes() - HEADER_BYTES);
-        Self(header)
+        segment
+    }
+
+    /// Makes the segment one that looks see.
+    fn show(self, owners: [*mut OwnerId; 2], bin: usize) {
+        let counts = &self.owner.counts;
+        counts.returned.set(0);
+        counts.bumped.set(0);
+        counts.bin.set(bin as u64);
+        self.remote.word.clear();
+        for (word, owner) in self.owners.iter().zip(owners) {
+            // Relaxed: who gets a slot of the segment gets these with it; a look may see a part of them.
+            word.store(owner, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the segment, which becomes a spare, one that looks pass by.
+    pub(crate) fn hide(self) {
+        self.owner.counts.bin.set(NO_BIN);
     }
 
     /// Ends the segment: the memory it was made in, to be released or made a segment again.
     pub(crate) fn end(self) -> Claimed {
+        // Relaxed: for looks, which find no pool's segment here from now on, or a little later.
+        self.owners[1].store(ptr::null_mut(), Ordering::Relaxed);
         self.alive.ended();
         self.shield.end();
         Claimed {
@@ -248,8 +297,8 @@ impl SegmentRef {
         // SAFETY: the caller gives the slot up.
         unsafe { slot::set_link(slot, owner.returned.get()) };
         owner.returned.set(Some(slot));
-        owner.returned_len.set(owner.returned_len.get() + 1);
-        owner.returned_len.get() == owner.bumped.get()
+        owner.counts.returned.add(1);
+        owner.counts.returned() == owner.counts.bumped()
     }
 
     /// Takes at most `most` linked slots, from home or else from beyond the bump position, where a run of them is
@@ -257,15 +306,15 @@ impl SegmentRef {
     pub(crate) fn pop_chain(self, most: usize) -> Option<(SlotPtr, usize)> {
         match self.owner.returned.get() {
             Some(head) => Some(self.pop_returned(head, most)),
-            None if self.owner.bumped.get() < self.identity.capacity => Some(self.bump(most)),
+            None if self.owner.counts.bumped() < self.identity.capacity => Some(self.bump(most)),
             None => None,
         }
     }
 
     fn pop_returned(self, head: SlotPtr, most: usize) -> (SlotPtr, usize) {
         let owner = &self.owner;
-        let len = owner.returned_len.get().min(most);
-        let all = len == owner.returned_len.get();
+        let len = owner.counts.returned().min(most);
+        let all = len == owner.counts.returned();
         let rest = if all {
             None
         } else {
@@ -273,7 +322,7 @@ impl SegmentRef {
             unsafe { free_list::cut(head, len) }
         };
         owner.returned.set(rest);
-        owner.returned_len.set(owner.returned_len.get() - len);
+        owner.counts.returned.sub(len as u64);
         (head, len)
     }
 
@@ -284,7 +333,7 @@ impl SegmentRef {
             first,
             ..
         } = self.identity;
-        let from = self.owner.bumped.get();
+        let from = self.owner.counts.bumped();
         let page = if cfg!(segment_pool_loom) {
             1
         } else {
@@ -301,7 +350,7 @@ impl SegmentRef {
             unsafe { slot::set_link(slot(place), link) };
             link = Some(slot(place));
         }
-        self.owner.bumped.set(from + len);
+        self.owner.counts.bumped.add(len as u64);
         (slot(0), len)
     }
 
@@ -348,9 +397,9 @@ impl SegmentRef {
     pub(crate) unsafe fn reset(self) {
         let owner = &self.owner;
         debug_assert!(
-            owner.returned.get().is_none() && owner.bumped.get() == self.identity.capacity
+            owner.returned.get().is_none() && owner.counts.bumped() == self.identity.capacity
         );
-        owner.bumped.set(0);
+        owner.counts.bumped.set(0);
         self.each_slot(slot::erase);
     }
 
@@ -403,24 +452,24 @@ impl SegmentRef {
 }
 
 impl Segment {
-    fn new(owners: [*mut OwnerId; 2], identity: Identity, shield: Shield) -> Self {
-        Self {
-            shield,
-            owners: owners.map(AtomicPtr::new),
-            alive: Alive::new(),
-            identity,
-            owner: OwnerPart {
-                prev: Cell::new(None),
-                next: Cell::new(None),
-                returned: Cell::new(None),
-                returned_len: Cell::new(0),
-                bumped: Cell::new(0),
-            },
-            remote: CachePadded::new(RemotePart {
-                word: RemoteWord::new(),
-                pending_link: UnsafeCell::new(ptr::null_mut()),
-            }),
-        }
+    /// Writes what looks do not read.
+    ///
+    /// # Safety
+    ///
+    /// The header's memory is the caller's, but for what looks read.
+    unsafe fn write(header: *mut Self, identity: Identity, shield: Shield) {
+        // SAFETY (all): guaranteed by the caller.
+        unsafe { (&raw mut (*header).shield).write(shield) };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*header).alive).write(Alive::new()) };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*header).identity).write(identity) };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*header).owner.prev).write(Cell::new(None)) };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*header).owner.next).write(Cell::new(None)) };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*header).owner.returned).write(Cell::new(None)) };
     }
 
     #[inline]
@@ -472,25 +521,92 @@ impl Segment {
 
     /// Whether there is a slot to take without asking anybody. Owner only.
     pub(crate) fn has_room(&self) -> bool {
-        self.owner.returned.get().is_some() || self.owner.bumped.get() < self.identity.capacity
+        self.owner.returned.get().is_some() || self.owner.counts.bumped() < self.identity.capacity
     }
 
     /// Whether no slot is anywhere but on the list of its segment. Owner only.
     pub(crate) fn is_empty(&self) -> bool {
-        self.owner.returned_len.get() == self.owner.bumped.get()
+        self.owner.counts.returned() == self.owner.counts.bumped()
     }
 
     pub(crate) fn bumped(&self) -> usize {
-        self.owner.bumped.get()
+        self.owner.counts.bumped()
     }
 
     /// The slots on the list of its segment, as many as the list says it has, for a damaged one may have no end. Owner only.
     pub(crate) fn returned(&self) -> impl Iterator<Item = SlotPtr> {
-        free_list::chain(self.owner.returned.get()).take(self.owner.returned_len.get())
+        free_list::chain(self.owner.returned.get()).take(self.owner.counts.returned())
     }
 
     pub(crate) fn remote_word(&self) -> &RemoteWord {
         &self.remote.word
+    }
+}
+
+/// What a look sees of a segment: numbers, and addresses that name owners.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sight {
+    pub(crate) address: usize,
+    pub(crate) heap: *mut OwnerId,
+    pub(crate) bin: usize,
+    /// Slots that were handed out, once or more often.
+    pub(crate) bumped: usize,
+    /// Those of them that are on the segment's own list.
+    pub(crate) returned: usize,
+    /// What other threads freed and the owner has not taken.
+    pub(crate) remote: Taken,
+}
+
+impl Sight {
+    /// Looks at what may be a segment of this pool. Any thread, also while the segment is made or ended.
+    ///
+    /// # Safety
+    ///
+    /// Segments of some span begin there, in an arena that stays mapped meanwhile.
+    pub(crate) unsafe fn of(memory: NonNull<u8>, pool: *mut OwnerId) -> Option<Self> {
+        let header = memory.cast::<Segment>().as_ptr();
+        // SAFETY: there is a header's memory, in which these words are atomic and initialised since the mapping.
+        let owners = unsafe { &(*header).owners };
+        // Relaxed (all): numbers, and addresses that lead nowhere.
+        if owners[1].load(Ordering::Relaxed) != pool {
+            return None;
+        }
+        // SAFETY: as above.
+        let counts = unsafe { &(*header).owner.counts };
+        // SAFETY: as above; the link beside the word is not looked at.
+        let remote = unsafe { &(*header).remote };
+        let bin = counts.bin.get();
+        (bin != NO_BIN).then(|| Self {
+            address: header.addr(),
+            heap: owners[0].load(Ordering::Relaxed),
+            bin: bin as usize,
+            bumped: counts.bumped(),
+            returned: counts.returned(),
+            remote: remote.word.peek(),
+        })
+    }
+
+    /// Slots that other threads freed and the owner has not taken, of so many in the segment.
+    pub(crate) fn uncollected(&self, capacity: usize) -> usize {
+        match self.remote {
+            Taken::List(listed) => listed.count,
+            Taken::Purging | Taken::Purged { .. } => capacity,
+        }
+    }
+
+    /// Makes the words that looks read, which in the models are no zero bytes.
+    #[cfg(segment_pool_loom)]
+    pub(crate) fn prepare(memory: NonNull<u8>) {
+        let header = memory.cast::<Segment>().as_ptr();
+        let none = || AtomicPtr::new(ptr::null_mut());
+        // SAFETY: nobody else knows the memory yet.
+        unsafe { (&raw mut (*header).owners).write([none(), none()]) };
+        let remote = RemotePart {
+            word: RemoteWord::new(),
+            pending_link: UnsafeCell::new(ptr::null_mut()),
+        };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*header).remote).write(CachePadded::new(remote)) };
     }
 }
 

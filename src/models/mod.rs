@@ -27,6 +27,7 @@ mod arenas;
 mod bounded;
 mod heaps;
 mod kept;
+mod looks;
 mod pools;
 mod segments;
 mod threads;

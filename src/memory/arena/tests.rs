@@ -16,11 +16,13 @@ impl Arenas {
                 free,
                 dirty,
                 base,
+                pins,
             } in &table.first.entries
             {
                 free.store(0, Ordering::Relaxed);
                 dirty.store(0, Ordering::Relaxed);
                 base.store(ptr::null_mut(), Ordering::Relaxed);
+                pins.start_anew();
             }
         }
     }
