@@ -194,6 +194,7 @@ pub use self::{
     arc::{Counted, PoolArc, PoolWeak},
     boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
     ground::error::{AllocError, AllocErrorKind},
+    insight::census::FillRange,
     insight::leaks::LeakReport,
     insight::look::SlotState,
     insight::report::{Memory, Report, memory, report},

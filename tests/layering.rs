@@ -47,7 +47,10 @@ const STOREYS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("thread", &["held", "local", "heaps", "slow", "entry"]),
-    ("insight", &["look", "stats", "report", "snapshot", "leaks"]),
+    (
+        "insight",
+        &["look", "census", "stats", "report", "snapshot", "leaks"],
+    ),
     (
         "pool",
         &["large", "route", "builder", "segment_pool", "local"],

@@ -3,6 +3,7 @@
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
+use crate::insight::census::FillRange;
 use crate::insight::leaks::LeakReport;
 use crate::insight::report::{Memory, Report};
 use crate::insight::stats::{ClassStats, Stats, Validation};
@@ -25,13 +26,15 @@ macro_rules! serialize_fields {
 serialize_fields! {
     Stats {
         name, heaps, abandoned_heaps, adoptions, abandonments, segments, segment_bytes, spare_bytes, capacity,
-        allocations, local_frees, remote_frees, batches, collects, large, large_bytes
+        allocations, local_frees, remote_frees, unreclaimed, batches, collects, large, large_bytes
     }
     ClassStats {
-        slot_bytes, segments, segment_bytes, capacity, allocations, local_frees, remote_frees, batches, collects
+        slot_bytes, segments, segment_bytes, capacity, allocations, local_frees, remote_frees, unreclaimed, batches,
+        collects
     }
     Memory { arenas, mapped_bytes, free_bytes, dirty_bytes, resident_bytes, kept_bytes }
-    Report { name, total, classes, memory }
+    FillRange { up_to_percent, segments, used }
+    Report { name, total, classes, fill, memory }
     LeakReport { name, type_name, live, running_heaps }
     Validation { heaps, segments, capacity, free, live, kept }
 }

@@ -20,7 +20,7 @@ use crate::heap::pool_core::{Large, PoolCore};
 use crate::memory::arena::Arenas;
 #[cfg(not(segment_pool_loom))]
 use crate::memory::arena::Usage;
-use crate::memory::segment::Sight;
+use crate::memory::segment::{OwnerId, Sight};
 
 /// How often a thread without a heap looks through the list for an abandoned one.
 const ADOPTION_LOOKS: usize = if cfg!(segment_pool_loom) { 1 } else { 16 };
@@ -270,11 +270,20 @@ impl RegistryRef {
         core::iter::successors(first, move |heap| self.after(*heap))
     }
 
-    /// Calls `visit` with every segment of the pool, in any order: see [`Arenas::look`].
-    pub(crate) fn look(self, visit: impl FnMut(Sight)) {
-        self.core()
-            .arenas()
-            .look(self.core_ptr().as_ptr().cast(), visit);
+    /// Calls `visit` with every segment of the pool, in any order, and its stride: see [`Arenas::look`]. What is seen in the making,
+    /// and names a bin that there is not, is passed by.
+    pub(crate) fn look(self, mut visit: impl FnMut(Sight, usize)) {
+        let core = self.core();
+        core.arenas().look(self.id(), |sight| {
+            if sight.bin < core.bins() {
+                visit(sight, core.stride(sight.bin));
+            }
+        });
+    }
+
+    /// How segments name the pool.
+    pub(crate) fn id(self) -> *mut OwnerId {
+        self.core_ptr().as_ptr().cast()
     }
 
     /// Gives up `n` references; the last one frees the pool.

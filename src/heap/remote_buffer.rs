@@ -85,6 +85,15 @@ impl RemoteBuffer {
         self.entries.iter().flat_map(Entry::slots)
     }
 
+    /// The open batches: the segment of each, and how many slots.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = (SegmentRef, usize)> {
+        let open = |entry: &Entry| {
+            let segment = entry.segment.get()?;
+            Some((segment, entry.batch.slots(segment)))
+        };
+        self.entries.iter().filter_map(open)
+    }
+
     /// Sends every open batch.
     pub(crate) fn flush(&self, reclaims: &DeferredReclaims) {
         self.entries.iter().for_each(|entry| entry.send(reclaims));

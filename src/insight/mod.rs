@@ -3,6 +3,7 @@
 //! | file | what it makes |
 //! |---|---|
 //! | `look` | the state of each slot of a heap, while no foreign code runs |
+//! | `census` | what was freed and is not collected, and how full the segments are |
 //! | `stats` | sums of the owners' counters; `validate`, which counts each slot once |
 //! | `report` | a table of them, beside what the process has mapped |
 //! | `snapshot` | a picture: each slot of each segment of each heap |
@@ -10,6 +11,7 @@
 //!
 //! Counters are read by any thread and may lag. Lists are looked into only by the owner of their heap. Uses `thread` and what is below.
 
+pub(crate) mod census;
 pub(crate) mod leaks;
 pub(crate) mod look;
 pub(crate) mod report;

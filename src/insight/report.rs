@@ -8,7 +8,9 @@ use core::fmt;
 use crate::ground::layout::ARENA_BYTES;
 use crate::ground::os;
 use crate::heap::registry;
-use crate::insight::stats::{ClassStats, Stats, stats};
+use crate::heap::registry::RegistryRef;
+use crate::insight::census::{Census, FillRange};
+use crate::insight::stats::{ClassStats, Stats};
 
 /// What the arenas of all pools together take from the operating system now. Values with a dedicated mapping, and the
 /// heaps, a few KiB each of what they map, are beside them.
@@ -117,16 +119,30 @@ pub struct Report {
     pub total: Stats,
     /// The same by size of slot, smallest first, for the sizes that were ever used.
     pub classes: Vec<ClassStats>,
+    /// How full its segments are: how many are empty, up to 10 % full, and so on, the emptiest first. Many that are almost empty hold
+    /// much memory for few values.
+    pub fill: Vec<FillRange>,
     /// What the arenas of all pools take.
     pub memory: Memory,
 }
 
 impl Report {
-    pub(crate) fn new(name: &'static str, total: Stats, classes: Vec<ClassStats>) -> Self {
+    pub(crate) fn of(pool: RegistryRef, name: &'static str, given: Option<&'static str>) -> Self {
+        let (total, census) = Stats::with_census(pool, given);
+        Self::new(name, total, ClassStats::of(pool, &census), &census)
+    }
+
+    /// Of a pool without memory.
+    pub(crate) fn unused(name: &'static str, given: Option<&'static str>) -> Self {
+        Self::new(name, Stats::unused(given), Vec::new(), &Census::none())
+    }
+
+    fn new(name: &'static str, total: Stats, classes: Vec<ClassStats>, census: &Census) -> Self {
         Self {
             name,
             total,
             classes,
+            fill: census.fill(),
             memory: memory(),
         }
     }
@@ -146,8 +162,8 @@ impl Report {
 #[must_use]
 pub fn report() -> Report {
     let pool = registry::default();
-    let classes = ClassStats::of(pool);
-    Report::new(pool.core().name, stats(), classes)
+    let name = pool.core().name;
+    Report::of(pool, name, Some(name))
 }
 
 impl fmt::Display for Report {
@@ -156,13 +172,14 @@ impl fmt::Display for Report {
         writeln!(f, "pool {}", self.name)?;
         writeln!(
             f,
-            "{:>9} {:>9} {:>10} {:>10} {:>10} {:>5} {:>12} {:>12} {:>12} {:>9} {:>9}",
+            "{:>9} {:>9} {:>10} {:>10} {:>10} {:>5} {:>11} {:>12} {:>12} {:>12} {:>9} {:>9}",
             "slot",
             "segments",
-            "memory",
+            "mapped",
             "capacity",
             "live",
             "used",
+            "unreclaimed",
             "allocations",
             "local frees",
             "remote frees",
@@ -182,6 +199,10 @@ impl fmt::Display for Report {
             total.abandonments,
             Bytes(total.spare_bytes)
         )?;
+        if !self.fill.is_empty() {
+            let fill: Vec<_> = self.fill.iter().map(FillRange::to_string).collect();
+            writeln!(f, "fill: {}", fill.join(", "))?;
+        }
         if total.large > 0 {
             let bytes = Bytes(total.large_bytes);
             writeln!(
@@ -198,11 +219,12 @@ fn row(f: &mut fmt::Formatter<'_>, slot: &str, class: &ClassStats) -> fmt::Resul
     let used = 100 * class.live() / class.capacity.max(1);
     writeln!(
         f,
-        "{slot:>9} {:>9} {:>10} {:>10} {:>10} {used:>4}% {:>12} {:>12} {:>12} {:>9} {:>9}",
+        "{slot:>9} {:>9} {:>10} {:>10} {:>10} {used:>4}% {:>11} {:>12} {:>12} {:>12} {:>9} {:>9}",
         class.segments,
         Bytes(class.segment_bytes).to_string(),
         class.capacity,
         class.live(),
+        class.unreclaimed,
         class.allocations,
         class.local_frees,
         class.remote_frees,

@@ -10,14 +10,17 @@ use crate::ground::layout::Span;
 use crate::heap::HeapRef;
 use crate::heap::bin::Bin;
 use crate::heap::registry::{self, RegistryRef};
+use crate::insight::census::Census;
 use crate::insight::look::{self, Outline, Shelf, Size, Slack, SlotState, Stop};
 use crate::memory::remote::Taken;
 use crate::memory::segment::{SegmentRef, capacity};
 use crate::thread;
 
-/// What a pool did so far, as far as its threads have noticed.
+/// What a pool did so far.
 ///
-/// A remote free counts when the owner collects it; until then its box counts as not freed. All numbers may lag
+/// A remote free counts as soon as the batch is pushed that it is in, also while the owner sleeps: as [`unreclaimed`](Self::unreclaimed)
+/// until the owner collects it. What another thread freed and has in its open batches counts as alive: at most 32 batches
+/// a thread, of 56 slots and 8 KiB at most, until that thread flushes, idles or ends. All numbers may lag
 /// behind while other threads run, and `allocations`, which is the sum of what an owner needs itself, may for a moment be
 /// off by the few hundred slots that this is about to hand out; they are exact for threads that ended or wait. Nothing is counted for this alone on
 /// the fast paths: the owners of the heaps need these numbers themselves, or write them where they are slow anyway.
@@ -30,11 +33,12 @@ use crate::thread;
 /// let pool = segment_pool::SegmentPool::new();
 /// let boxes: Vec<_> = (0..10).map(|n| pool.alloc(n)).collect();
 /// std::thread::scope(|scope| scope.spawn(|| drop(boxes)).join().unwrap());
-/// assert_eq!(pool.stats().remote_frees, 0); // sent home, and not collected yet
+/// let stats = pool.stats();
+/// assert_eq!((stats.live(), stats.unreclaimed), (0, 10)); // sent home, and not collected yet
 /// pool.trim();
 /// let stats = pool.stats();
 /// println!("{stats}");
-/// assert_eq!((stats.remote_frees, stats.batches, stats.live()), (10, 1, 0));
+/// assert_eq!((stats.live(), stats.remote_frees, stats.batches), (0, 10, 1));
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -63,7 +67,10 @@ pub struct Stats {
     pub local_frees: u64,
     /// Slots freed by other threads and collected by the owner.
     pub remote_frees: u64,
-    /// Batches in which those came.
+    /// Slots freed by other threads, and by this one into its open batches, that the owner has not collected yet: they are free, but
+    /// nobody uses them before the owner, or who has the heap after it, takes them.
+    pub unreclaimed: u64,
+    /// Batches in which the collected ones came.
     pub batches: u64,
     /// How often an owner took the batches that a segment had received.
     pub collects: u64,
@@ -75,6 +82,21 @@ pub struct Stats {
 
 impl Stats {
     pub(crate) fn of(pool: RegistryRef, name: Option<&'static str>) -> Self {
+        Self::with_census(pool, name).0
+    }
+
+    /// Of a pool without memory.
+    pub(crate) fn unused(name: Option<&'static str>) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+
+    /// And how full the segments are.
+    ///
+    /// Frees first, and what was allocated last: what happens meanwhile makes more values alive, and never fewer than none.
+    pub(crate) fn with_census(pool: RegistryRef, name: Option<&'static str>) -> (Self, Census) {
         let large = &pool.core().large;
         let mut stats = Self {
             name,
@@ -83,9 +105,14 @@ impl Stats {
             ..Self::default()
         };
         pool.heaps().for_each(|heap| stats.add_heap(heap));
-        stats
+        let census = Census::of(pool);
+        stats.unreclaimed = census.uncollected_of_all();
+        let bins = pool.heaps().flat_map(HeapRef::bins);
+        stats.allocations = bins.map(Bin::allocations).sum();
+        (stats, census)
     }
 
+    /// All but what was allocated.
     fn add_heap(&mut self, heap: HeapRef) {
         let (adoptions, abandonments) = heap.changes_of_owner();
         self.heaps += 1;
@@ -104,7 +131,6 @@ impl Stats {
         self.segments += class.segments;
         self.segment_bytes += class.segment_bytes;
         self.capacity += class.capacity;
-        self.allocations += class.allocations;
         self.local_frees += class.local_frees;
         self.remote_frees += class.remote_frees;
         self.batches += class.batches;
@@ -112,6 +138,8 @@ impl Stats {
     }
 
     /// Values that are alive: allocations less frees, and those with a dedicated mapping.
+    ///
+    /// Exact for threads that wait or ended, but for what is in the open batches of other threads, which counts as alive.
     ///
     /// # Examples
     ///
@@ -123,7 +151,7 @@ impl Stats {
     /// ```
     #[must_use]
     pub fn live(&self) -> u64 {
-        let freed = self.local_frees + self.remote_frees;
+        let freed = self.local_frees + self.remote_frees + self.unreclaimed;
         self.allocations.saturating_sub(freed) + self.large
     }
 
@@ -169,6 +197,7 @@ impl fmt::Display for Stats {
             "remote frees  {:>14}  ({} batches, {} collects)",
             self.remote_frees, self.batches, self.collects
         )?;
+        writeln!(f, "unreclaimed   {:>14}", self.unreclaimed)?;
         if self.large > 0 {
             let kib = self.large_bytes >> 10;
             writeln!(f, "large         {:>14}  ({kib} KiB)", self.large)?;
@@ -205,6 +234,8 @@ pub struct ClassStats {
     pub local_frees: u64,
     /// As in [`Stats::remote_frees`].
     pub remote_frees: u64,
+    /// As in [`Stats::unreclaimed`].
+    pub unreclaimed: u64,
     /// As in [`Stats::batches`].
     pub batches: u64,
     /// As in [`Stats::collects`].
@@ -216,7 +247,7 @@ impl ClassStats {
     ///
     /// The vector's allocations may change the pool between two bins. That costs no more than another thread's work does: no list
     /// is walked, only counters are read, and heaps stay listed as long as the pool.
-    pub(crate) fn of(pool: RegistryRef) -> Vec<Self> {
+    pub(crate) fn of(pool: RegistryRef, census: &Census) -> Vec<Self> {
         let mut classes = Vec::new();
         for heap in pool.heaps() {
             for (index, bin) in heap.bins().enumerate() {
@@ -224,6 +255,8 @@ impl ClassStats {
                     classes.push(Self::of_stride(heap.stride(index)));
                 }
                 classes[index].add_bin(bin);
+                classes[index].allocations += bin.allocations();
+                classes[index].unreclaimed = census.uncollected(index);
             }
         }
         classes.retain(|class| class.segments + class.allocations > 0);
@@ -237,13 +270,13 @@ impl ClassStats {
         }
     }
 
+    /// All but what was allocated.
     fn add_bin(&mut self, bin: &Bin) {
         let (stride, counts) = (self.slot_bytes as usize, bin.counts());
         let segments = counts.segments.get();
         self.segments += segments;
         self.segment_bytes += segments * Span::of(stride).bytes() as u64;
         self.capacity += segments * capacity(stride) as u64;
-        self.allocations += bin.allocations();
         self.local_frees += bin.local_frees();
         self.remote_frees += counts.remote_frees.get();
         self.batches += counts.batches.get();
@@ -260,6 +293,7 @@ impl ClassStats {
             allocations: self.allocations + other.allocations,
             local_frees: self.local_frees + other.local_frees,
             remote_frees: self.remote_frees + other.remote_frees,
+            unreclaimed: self.unreclaimed + other.unreclaimed,
             batches: self.batches + other.batches,
             collects: self.collects + other.collects,
         }
@@ -276,11 +310,12 @@ impl ClassStats {
     #[must_use]
     pub fn live(&self) -> u64 {
         self.allocations
-            .saturating_sub(self.local_frees + self.remote_frees)
+            .saturating_sub(self.local_frees + self.remote_frees + self.unreclaimed)
     }
 }
 
-/// The default pool's [`Stats`]. Cost: a few loads per heap and size class.
+/// The default pool's [`Stats`]. Cost: a few loads per heap and size class, and one or two cache lines per segment in use of any
+/// pool: about a millisecond for 10 000 segments. It takes no lock and waits for no thread.
 ///
 /// # Examples
 ///

@@ -589,9 +589,15 @@ impl Sight {
     /// Slots that other threads freed and the owner has not taken, of so many in the segment.
     pub(crate) fn uncollected(&self, capacity: usize) -> usize {
         match self.remote {
-            Taken::List(listed) => listed.count,
+            Taken::List(listed) => listed.count.min(capacity),
             Taken::Purging | Taken::Purged { .. } => capacity,
         }
+    }
+
+    /// Slots that are alive, at hand of the owner, or in open batches, of so many in the segment.
+    pub(crate) fn used(&self, capacity: usize) -> usize {
+        let free = self.returned.saturating_add(self.uncollected(capacity));
+        self.bumped.saturating_sub(free).min(capacity)
     }
 
     /// Makes the words that looks read, which in the models are no zero bytes.

@@ -9,15 +9,12 @@ use crate::memory::arena::Arenas;
 use crate::memory::pins::Pins;
 use crate::memory::segment::capacity;
 
-use super::STRIDE;
-
 impl Pool {
     /// Slots that were freed remotely and not collected, as a look finds them, and the segments in which it looked.
     fn look(self) -> (usize, usize) {
         let (mut slots, mut segments) = (0, 0);
-        self.registry.look(|sight| {
-            let uncollected = sight.uncollected(capacity(STRIDE));
-            assert!(uncollected <= capacity(STRIDE));
+        self.registry.look(|sight, stride| {
+            let uncollected = sight.uncollected(capacity(stride));
             slots += uncollected;
             segments += 1;
         });
@@ -159,7 +156,7 @@ fn look_against_a_steal() {
         churn(mine);
         looker.join().unwrap();
         let mut heaps = Vec::new();
-        pool.registry.look(|sight| heaps.push(sight.heap));
+        pool.registry.look(|sight, _| heaps.push(sight.heap));
         assert_eq!(heaps, [mine.id()]);
         a.free_remotely();
         end(mine);

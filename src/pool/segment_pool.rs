@@ -13,7 +13,7 @@ use crate::heap::registry::{Handle, RegistryRef};
 use crate::insight::leaks::LeakReport;
 use crate::insight::report::Report;
 use crate::insight::snapshot::Snapshot;
-use crate::insight::stats::{ClassStats, Stats, Validation};
+use crate::insight::stats::{Stats, Validation};
 use crate::memory::segment::capacity;
 use crate::pool::builder::{Limits, SegmentPoolBuilder};
 use crate::pool::large;
@@ -262,7 +262,7 @@ impl<T> SegmentPool<T> {
         self.name.unwrap_or_else(type_name::<T>)
     }
 
-    /// What the pool did so far. Cost: a few loads per heap.
+    /// What the pool did so far. Cost: as of [`stats`](crate::stats()).
     ///
     /// # Examples
     ///
@@ -276,12 +276,9 @@ impl<T> SegmentPool<T> {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let unused = Stats {
-            name: self.name,
-            ..Stats::default()
-        };
+        let unused = || Stats::unused(self.name);
         self.registry()
-            .map_or(unused, |pool| Stats::of(pool, self.name))
+            .map_or_else(unused, |pool| Stats::of(pool, self.name))
     }
 
     /// The pool's [`Stats`], by size of slot, beside what the process holds. Cost: see [`memory`](crate::memory()).
@@ -297,8 +294,10 @@ impl<T> SegmentPool<T> {
     /// ```
     #[must_use]
     pub fn report(&self) -> Report {
-        let classes = self.registry().map(ClassStats::of).unwrap_or_default();
-        Report::new(self.name(), self.stats(), classes)
+        match self.registry() {
+            Some(pool) => Report::of(pool, self.name(), self.name),
+            None => Report::unused(self.name(), self.name),
+        }
     }
 
     /// What is where: the state of each slot, as [`snapshot`](crate::snapshot()) says of the default pool.
@@ -326,7 +325,7 @@ impl<T> SegmentPool<T> {
             .map_or_else(|| Snapshot::unused(name), |pool| Snapshot::of(pool, name))
     }
 
-    /// How many values of the pool are alive, as far as its threads have noticed: see [`Stats`].
+    /// How many values of the pool are alive: see [`Stats::live`]. Cost: as of [`stats`](crate::stats()).
     ///
     /// # Examples
     ///

@@ -149,6 +149,14 @@ pub(crate) fn for_each_open(mut visit: impl FnMut(SlotPtr, usize)) {
     });
 }
 
+/// Calls `visit` with the segment of each of this thread's open batches, and how many slots it has. As above.
+pub(crate) fn for_each_open_batch(mut visit: impl FnMut(SegmentRef, usize)) {
+    LOCAL.with(|local| {
+        let batches = local.remote_buffer.batches();
+        batches.for_each(|(segment, slots)| visit(segment, slots));
+    });
+}
+
 /// Whether this thread holds the heap.
 pub(crate) fn holds(heap: HeapRef) -> bool {
     LOCAL.with(|local| heap.is_owned_by(local.token.get()))
