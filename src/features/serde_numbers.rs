@@ -35,6 +35,6 @@ serialize_fields! {
     Memory { arenas, mapped_bytes, free_bytes, dirty_bytes, resident_bytes, kept_bytes }
     FillRange { up_to_percent, segments, used }
     Report { name, total, classes, fill, memory }
-    LeakReport { name, type_name, live, running_heaps }
+    LeakReport { name, type_name, live, in_open_batches, other_threads }
     Validation { heaps, segments, capacity, free, live, kept }
 }

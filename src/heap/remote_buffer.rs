@@ -8,6 +8,7 @@
 
 use core::cell::Cell;
 
+use crate::ground::layout::batch_slots;
 use crate::heap::batch::OpenBatch;
 use crate::heap::handover::{self, DeferredReclaims};
 use crate::memory::segment::SegmentRef;
@@ -15,6 +16,11 @@ use crate::slot::{Offset, SlotPtr};
 
 /// Open batches of a thread.
 const ENTRIES: usize = if cfg!(segment_pool_loom) { 1 } else { 32 };
+
+/// Slots of a stride that the open batches of one thread hold at most.
+pub(crate) const fn most_slots(stride: usize) -> usize {
+    ENTRIES * batch_slots(stride)
+}
 
 /// See the module. Used by one thread.
 #[derive(Debug)]

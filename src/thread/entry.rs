@@ -162,10 +162,9 @@ pub(crate) fn holds(heap: HeapRef) -> bool {
     LOCAL.with(|local| heap.is_owned_by(local.token.get()))
 }
 
-/// Heaps of a pool that other threads hold. May lag.
-pub(crate) fn held_by_others(pool: RegistryRef) -> usize {
-    let held = |heap: &HeapRef| heap.is_held() && !holds(*heap);
-    pool.heaps().filter(held).count()
+/// Other threads that have used pools and have not ended, and so may have open batches. May lag.
+pub(crate) fn other_threads() -> usize {
+    LOCAL.with(Local::other_threads)
 }
 
 /// Lets other threads have what this thread does not need while it waits: pushes the open batches of remote frees and

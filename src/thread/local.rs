@@ -8,7 +8,7 @@ use core::cell::Cell;
 
 use crate::ground::events::{self, Happened};
 use crate::ground::layout::CLASSES;
-use crate::ground::sync::{AtomicU64, Ordering};
+use crate::ground::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::heap::handover::DeferredReclaims;
 use crate::heap::registry::RegistryRef;
 use crate::heap::remote_buffer::RemoteBuffer;
@@ -23,6 +23,9 @@ thread_local! {
 
 /// What a thread that has no token yet is called: no heap's owner is ever that.
 const NO_TOKEN: u64 = u64::MAX;
+
+/// Threads that have used pools and have not ended: only they have open batches. A child of `fork` counts its parent's.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// Heaps that a thread may park; it leaves the others for good when it idles.
 pub(super) const PARKED_HEAPS: usize = 8;
@@ -69,6 +72,7 @@ struct Guard;
 impl Drop for Guard {
     fn drop(&mut self) {
         LOCAL.with(Local::end);
+        RUNNING.fetch_sub(1, Ordering::Relaxed); // Relaxed: a number
     }
 }
 
@@ -97,6 +101,8 @@ impl Local {
             self.phase.set(Phase::Guarded); // before it is: to register a destructor may allocate, and come back in here
             if GUARD.try_with(|_| ()).is_err() {
                 self.note_end();
+            } else {
+                RUNNING.fetch_add(1, Ordering::Relaxed); // Relaxed: a number
             }
         }
         self.phase.get() == Phase::Ended
@@ -106,6 +112,12 @@ impl Local {
     pub(super) fn note_end(&self) {
         self.phase.set(Phase::Ended);
         self.reclaims.close();
+    }
+
+    /// Other threads that have used pools and have not ended. May lag.
+    pub(super) fn other_threads(&self) -> usize {
+        let this = usize::from(self.phase.get() == Phase::Guarded);
+        RUNNING.load(Ordering::Relaxed).saturating_sub(this) // Relaxed: a number
     }
 
     pub(super) fn token(&self) -> u64 {
