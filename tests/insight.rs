@@ -482,23 +482,149 @@ fn what_is_on_its_way_to_a_handle_is_no_leak() {
     drop(kept);
 }
 
+/// Its segments are counted, by what any thread may read, and its lists are not walked.
 #[test]
-fn a_running_threads_heap_is_listed_but_not_looked_into() {
+fn a_running_threads_heap_is_counted() {
     static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
-    let pool = &POOL;
     let other = Worker::start();
-    let boxes = other.run(move || fill(pool, 3 * IN_A_SEGMENT));
-    let running = pool.snapshot();
+    let mut boxes = other.run(|| fill(&POOL, 3 * IN_A_SEGMENT - 5));
+    let theirs = boxes.split_off(IN_A_SEGMENT);
+    other.run(move || drop(theirs));
+    drop(boxes.drain(..20)); // two batches of 8, and 4 in the next
+    let running = POOL.snapshot();
     println!("{running}");
     let heap = &running.heaps[0];
     assert_eq!((heap.holder, heap.segment_count), (Holder::OtherThread, 3));
-    assert_eq!(heap.segments, []);
+    assert_eq!(heap.segments.len(), 3);
+    assert!(
+        heap.segments
+            .iter()
+            .all(|segment| segment.slots.is_empty() && segment.slot_bytes == 1024)
+    );
+    let [live, in_flight, at_hand, returned, untouched] = counts(&running);
+    assert_eq!((live, in_flight), (boxes.len(), 20), "{running}");
+    assert_eq!(
+        live + in_flight + at_hand + returned + untouched,
+        3 * IN_A_SEGMENT
+    );
+    let of = |address: usize| {
+        let mut segments = heap.segments.iter();
+        segments
+            .find(|segment| (segment.address..segment.address + segment.bytes).contains(&address))
+            .unwrap()
+    };
+    let first = of((&raw const *boxes[0]).addr());
+    assert_eq!(first.count(SlotState::InFlight), 20);
+    assert_eq!(
+        (first.count(SlotState::Live), first.count(SlotState::AtHand)),
+        (boxes.len(), 0)
+    );
     other.end();
-    let ended = pool.snapshot();
+    let ended = POOL.snapshot();
     let heap = &ended.heaps[0];
-    assert_eq!((heap.holder, heap.segments.len()), (Holder::Nobody, 3));
+    assert_eq!((heap.holder, heap.segments.len()), (Holder::Nobody, 1));
     assert_eq!(ended.count(SlotState::Live), boxes.len());
-    assert_eq!(pool.stats().abandoned_heaps, 1, "the picture put it back");
+    assert_eq!(POOL.stats().abandoned_heaps, 1, "the picture put it back");
+}
+
+#[test]
+fn a_validation_counts_the_heaps_that_it_may_not_look_into() {
+    static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
+    let other = Worker::start();
+    let mut boxes = other.run(|| fill(&POOL, 2 * IN_A_SEGMENT));
+    let _mine = fill(&POOL, 5);
+    let theirs = boxes.split_off(116);
+    other.run(move || drop(theirs));
+    drop(boxes.drain(..16));
+    let validation = POOL.validate();
+    assert_eq!(
+        (validation.heaps, validation.capacity, validation.live),
+        (1, IN_A_SEGMENT, 5),
+        "{validation}"
+    );
+    let others = validation.others;
+    assert_eq!(
+        (others.heaps, others.segments, others.capacity),
+        (1, 2, 2 * IN_A_SEGMENT),
+        "{validation}"
+    );
+    assert_eq!((others.live, others.unreclaimed), (100, 16), "{validation}");
+    assert!(validation.to_string().contains("not looked into: 1 heaps"));
+    other.end();
+    let ended = POOL.validate();
+    assert_eq!(
+        (ended.heaps, ended.live, ended.others.heaps),
+        (2, 105, 0),
+        "{ended}"
+    );
+}
+
+#[cfg(all(target_os = "linux", not(miri)))]
+#[test]
+fn a_heap_names_its_thread_and_when_it_was_served() {
+    static POOL: SegmentPool<Kilobyte> = SegmentPool::new();
+    let before = std::time::SystemTime::now() - std::time::Duration::from_millis(1);
+    let (to_main, boxes) = std::sync::mpsc::channel();
+    let (wake, sleep) = std::sync::mpsc::channel::<()>();
+    let maker = thread::Builder::new()
+        .name("maker-of-many".into())
+        .spawn(move || {
+            to_main.send(fill(&POOL, 100)).unwrap();
+            sleep.recv().unwrap();
+            drop(fill(&POOL, 100)); // it serves itself
+            to_main.send(Vec::new()).unwrap();
+            sleep.recv().unwrap();
+        });
+    drop(boxes.recv().unwrap());
+    segment_pool::flush();
+    let asleep = POOL.report();
+    println!("{asleep}");
+    assert_eq!((asleep.total.live(), asleep.total.unreclaimed), (0, 100));
+    let [heap] = &asleep.heaps[..] else {
+        panic!("{asleep}")
+    };
+    assert_eq!(
+        (heap.holder, heap.unreclaimed, heap.segments),
+        (Holder::OtherThread, 100, 2)
+    );
+    let tag = heap.thread.clone().unwrap();
+    assert_eq!(tag.name.as_deref(), Some("maker-of-many"));
+    let served = heap.last_served.unwrap();
+    assert!(
+        served >= before && served <= std::time::SystemTime::now(),
+        "{heap}"
+    );
+    let line = asleep.to_string();
+    assert!(
+        line.contains("\"maker-of-many\"") && line.contains("100 unreclaimed"),
+        "{line}"
+    );
+    let picture = POOL.snapshot();
+    assert_eq!(
+        (
+            picture.heaps[0].thread.as_ref(),
+            picture.heaps[0].last_served
+        ),
+        (Some(&tag), Some(served))
+    );
+    wake.send(()).unwrap();
+    boxes.recv().unwrap();
+    let awake = POOL.report();
+    assert_eq!(
+        (awake.heaps[0].unreclaimed, awake.total.live()),
+        (0, 0),
+        "{awake}"
+    );
+    assert!(awake.heaps[0].last_served.unwrap() >= served);
+    wake.send(()).unwrap();
+    maker.unwrap().join().unwrap();
+    let ended = POOL.report();
+    let heap = &ended.heaps[0];
+    assert_eq!(
+        (heap.holder, heap.thread.as_ref().unwrap().number),
+        (Holder::Nobody, tag.number)
+    );
+    assert_eq!(heap.thread.as_ref().unwrap().name, None, "it is gone");
 }
 
 #[test]

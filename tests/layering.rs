@@ -49,7 +49,9 @@ const STOREYS: [(&str, &[&str]); 12] = [
     ("thread", &["held", "local", "heaps", "slow", "entry"]),
     (
         "insight",
-        &["look", "census", "stats", "report", "snapshot", "leaks"],
+        &[
+            "look", "census", "holder", "stats", "report", "snapshot", "leaks",
+        ],
     ),
     (
         "pool",

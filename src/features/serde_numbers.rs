@@ -4,9 +4,10 @@
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::insight::census::FillRange;
+use crate::insight::holder::{HeapReport, Holder, ThreadTag};
 use crate::insight::leaks::LeakReport;
 use crate::insight::report::{Memory, Report};
-use crate::insight::stats::{ClassStats, Stats, Validation};
+use crate::insight::stats::{ClassStats, OtherHeaps, Stats, Validation};
 
 /// All fields are named, so that the compiler misses a new one.
 macro_rules! serialize_fields {
@@ -34,7 +35,21 @@ serialize_fields! {
     }
     Memory { arenas, mapped_bytes, free_bytes, dirty_bytes, resident_bytes, kept_bytes }
     FillRange { up_to_percent, segments, used }
-    Report { name, total, classes, fill, memory }
+    Report { name, total, classes, heaps, fill, memory }
     LeakReport { name, type_name, live, in_open_batches, other_threads }
-    Validation { heaps, segments, capacity, free, live, kept }
+    Validation { heaps, segments, capacity, free, live, kept, others }
+    OtherHeaps { heaps, segments, capacity, live, unreclaimed }
+    HeapReport { holder, thread, last_served, segments, unreclaimed, at_hand }
+    ThreadTag { number, system_id, name }
+}
+
+impl Serialize for Holder {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (index, variant) = match self {
+            Self::ThisThread => (0, "ThisThread"),
+            Self::Nobody => (1, "Nobody"),
+            Self::OtherThread => (2, "OtherThread"),
+        };
+        serializer.serialize_unit_variant("Holder", index, variant)
+    }
 }

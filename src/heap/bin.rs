@@ -530,6 +530,17 @@ impl Bin {
         self.free.pushes().saturating_sub(self.counts.sent_on.get())
     }
 
+    /// How many slots are in the bin's own lists, which has this stride. Any thread may ask; the answer may lag.
+    pub(crate) fn at_hand(&self, stride: usize) -> usize {
+        let magazine = magazine_slots(stride);
+        // While its parts change the length may be off, and fall below zero.
+        let free = match self.free.len(self.border()) {
+            len if len <= 2 * magazine => len,
+            _ => 0,
+        };
+        free + self.full.magazines() * magazine + self.deferred.left()
+    }
+
     /// The slots in the bin's own lists, as many as each says it has, for a damaged list may have no end. Owner only.
     pub(crate) fn stock(&self) -> impl Iterator<Item = SlotPtr> {
         let free = self.free.iter().take(self.free.len(self.border()));

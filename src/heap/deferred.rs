@@ -21,7 +21,7 @@ use core::iter;
 use core::ptr::NonNull;
 
 use crate::ground::layout::{batch_slots, magazine_slots};
-use crate::ground::sync::{Cell, const_fn};
+use crate::ground::sync::{Cell, Counter, const_fn};
 use crate::heap::batch;
 use crate::memory::remote::Listed;
 use crate::memory::segment::SegmentRef;
@@ -48,6 +48,8 @@ pub(crate) struct DeferredList {
     /// None before [`prepare`](Self::prepare).
     places: Cell<Option<NonNull<Places>>>,
     segment: Cell<Option<SegmentRef>>,
+    /// Slots that were marked and not taken.
+    left: Counter,
     taken: Cell<Scan>,
     ahead: Cell<Scan>,
 }
@@ -106,6 +108,7 @@ impl DeferredList {
             Self {
                 places: Cell::new(None),
                 segment: Cell::new(None),
+                left: Counter::new(0),
                 taken: Cell::new(Scan::START),
                 ahead: Cell::new(Scan::START),
             }
@@ -146,6 +149,7 @@ impl DeferredList {
         // SAFETY: guaranteed by the caller.
         unsafe { batch::each_place(segment, list, |place| places.add(place)) };
         self.segment.set(Some(segment));
+        self.left.set(list.count as u64);
         self.taken.set(Scan::START);
         self.ahead.set(Scan::START);
         self.ask_for(segment, AHEAD);
@@ -159,6 +163,8 @@ impl DeferredList {
         self.taken.set(taken);
         if next.is_none() {
             self.segment.set(None);
+        } else {
+            self.left.sub(1);
         }
         next.map(|offset| (segment, segment.slot_at(offset)))
     }
@@ -177,6 +183,7 @@ impl DeferredList {
             len += 1;
         }
         self.taken.set(taken);
+        self.left.sub(len as u64 - 1);
         // SAFETY: as above.
         unsafe { link(last, None) };
         self.ask_for(segment, len);
@@ -189,6 +196,11 @@ impl DeferredList {
         let more = iter::from_fn(|| ahead.next(places)).take(slots);
         more.for_each(|offset| slot::ask_for(slot_at(offset)));
         self.ahead.set(ahead);
+    }
+
+    /// How many were not taken. Any thread may ask; the answer may lag.
+    pub(crate) fn left(&self) -> usize {
+        self.left.get() as usize
     }
 
     /// The slots that were not taken.

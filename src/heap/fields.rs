@@ -39,6 +39,10 @@ use crate::heap::pool_core::PoolCore;
 use crate::memory::remote::PendingList;
 use crate::memory::segment::{OwnerId, Segment};
 
+/// Low bits of a thread's token, which are the system's id of the thread. Those above are a number that no other thread gets.
+#[cfg(not(segment_pool_loom))]
+pub(crate) const OS_ID_BITS: u32 = 22;
+
 /// Fully freed segments, in bytes, beyond which those who free the last slots of another give its pages back.
 const FULLY_FREED_BYTES: usize = if cfg!(segment_pool_loom) { 1 } else { 1 << 20 };
 
@@ -84,6 +88,10 @@ pub(super) struct Own {
     pub(super) adoptions: Counter,
     /// Times that a thread left it to nobody.
     pub(super) abandonments: Counter,
+    /// The token of the thread that has the heap, or had it last.
+    pub(super) last_owner: Counter,
+    /// When what other threads freed was taken last, or a thread took the heap to keep it, in milliseconds since 1970.
+    pub(super) served: Counter,
     /// One bit per bin that was ever used.
     pub(super) used: Cell<u128>,
     /// Whether the heap must be collected and released before it is abandoned, because its pool was closed.
@@ -156,6 +164,8 @@ impl Heap {
                     spare_bytes: Counter::new(0),
                     adoptions: Counter::new(0),
                     abandonments: Counter::new(0),
+                    last_owner: Counter::new(owner),
+                    served: Counter::new(0),
                     used: Cell::new(0),
                     closing: Cell::new(false),
                     previous_held: Cell::new(None),
@@ -243,6 +253,10 @@ impl Heap {
 
     /// Owner only. No token is 0: that says that the heap is being left.
     pub(crate) fn set_owner(&self, token: u64) {
+        if token != 0 {
+            self.own.last_owner.set(token);
+            self.note_served();
+        }
         match (self.is_held(), token) {
             (false, 1..) => {
                 self.own.adoptions.add(1);
@@ -256,6 +270,17 @@ impl Heap {
         }
         // Relaxed: as in `is_owned_by`; nothing is published through the token.
         self.shared.owner.store(token, Ordering::Relaxed);
+    }
+
+    /// Notes that what other threads freed is being taken. Owner only.
+    pub(super) fn note_served(&self) {
+        self.own.served.set(os::milliseconds());
+    }
+
+    /// The token of the thread that has the heap, or had it last, or 0; and when it was served last, in milliseconds since 1970, or
+    /// 0. Any thread may ask; the answer may lag.
+    pub(crate) fn last_owner(&self) -> (u64, u64) {
+        (self.own.last_owner.get(), self.own.served.get())
     }
 
     /// Whether a thread has the heap to keep. Any thread may ask; the answer may lag.
@@ -293,6 +318,7 @@ impl HeapRef {
         let heap = Self(memory.cast());
         // SAFETY: mapped above, large enough.
         unsafe { heap.0.write(Heap::new(pool, owner)) };
+        heap.note_served();
         #[cfg(segment_pool_loom)]
         for index in 0..bins {
             // SAFETY: as above. (Outside the models, zero bytes are an unused bin.)

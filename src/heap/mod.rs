@@ -30,6 +30,6 @@ pub(crate) mod remote_buffer;
 #[cfg(all(test, not(segment_pool_loom)))]
 mod tests;
 
-#[cfg(not(segment_pool_loom))]
-pub(crate) use self::fields::BinRef;
 pub(crate) use self::fields::HeapRef;
+#[cfg(not(segment_pool_loom))]
+pub(crate) use self::fields::{BinRef, OS_ID_BITS};

@@ -167,6 +167,9 @@ impl HeapRef {
                 self.own
                     .closing
                     .set(self.own.closing.get() | taken.signalled);
+                if !taken.first.is_null() {
+                    self.note_served();
+                }
                 // SAFETY: the caller owns the heap; the list was just taken.
                 unsafe { self.own.collecting.push_all(taken.first) };
             }

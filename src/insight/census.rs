@@ -6,6 +6,7 @@
 use core::fmt;
 
 use crate::ground::layout::CLASSES;
+use crate::heap::HeapRef;
 use crate::heap::registry::RegistryRef;
 use crate::memory::segment::{Sight, capacity};
 use crate::thread;
@@ -52,6 +53,13 @@ impl fmt::Display for FillRange {
     }
 }
 
+/// A heap, and how many slots wait for who has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeapCount {
+    pub(crate) heap: HeapRef,
+    pub(crate) unreclaimed: u64,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Census {
@@ -61,10 +69,26 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    /// Of a pool, with the calling thread's open batches.
-    pub(crate) fn of(pool: RegistryRef) -> Self {
+    /// Room to count what waits for each heap of a pool: those that there are now. Foreign code runs.
+    pub(crate) fn room_for_heaps(pool: RegistryRef) -> Vec<HeapCount> {
+        let count = |heap| HeapCount {
+            heap,
+            unreclaimed: 0,
+        };
+        pool.heaps().map(count).collect()
+    }
+
+    /// Of a pool, with the calling thread's open batches; and of these heaps of the pool.
+    pub(crate) fn of(pool: RegistryRef, heaps: &mut [HeapCount]) -> Self {
         let mut census = Self::none();
-        pool.look(|sight, stride| census.add(&sight, capacity(stride)));
+        heaps.sort_unstable_by_key(|count| count.heap.id()); // in place
+        pool.look(|sight, stride| {
+            let capacity = capacity(stride);
+            census.add(&sight, capacity);
+            if let Ok(place) = heaps.binary_search_by_key(&sight.heap, |count| count.heap.id()) {
+                heaps[place].unreclaimed += sight.uncollected(capacity) as u64;
+            }
+        });
         thread::for_each_open_batch(|segment, slots| {
             if segment.pool() == pool.id() {
                 census.add_uncollected(segment.identity().bin, slots);

@@ -34,12 +34,14 @@ use crate::slot::SlotPtr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SlotState {
-    /// It holds a value; or another thread freed it, and has it in an open batch or keeps it for its own use.
+    /// It holds a value; or another thread freed it, and has it in an open batch or keeps it for its own use. Of a segment that
+    /// another thread has: or it is at hand of that thread.
     Live,
     /// Freed by a thread that does not own the segment, and not yet home: in an open batch of the asking thread, or
     /// received and not yet collected.
     InFlight,
-    /// Free, in a list of the thread that has the heap, or had it last: handed out next.
+    /// Free, in a list of the thread that has the heap, or had it last: handed out next. Of another thread's heap it is known how many
+    /// there are, and not which.
     AtHand,
     /// Free, on the segment's own list.
     Returned,
@@ -48,6 +50,9 @@ pub enum SlotState {
 }
 
 impl SlotState {
+    /// How many states there are.
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
     /// Every state.
     pub const ALL: [Self; 5] = [
         Self::Live,

@@ -10,6 +10,7 @@ use crate::ground::os;
 use crate::heap::registry;
 use crate::heap::registry::RegistryRef;
 use crate::insight::census::{Census, FillRange};
+use crate::insight::holder::HeapReport;
 use crate::insight::stats::{ClassStats, Stats};
 
 /// What the arenas of all pools together take from the operating system now. Values with a dedicated mapping, and the
@@ -119,6 +120,8 @@ pub struct Report {
     pub total: Stats,
     /// The same by size of slot, smallest first, for the sizes that were ever used.
     pub classes: Vec<ClassStats>,
+    /// Its heaps, the oldest first, whoever has them. `Display` shows those for which most waits.
+    pub heaps: Vec<HeapReport>,
     /// How full its segments are: how many are empty, up to 10 % full, and so on, the emptiest first. Many that are almost empty hold
     /// much memory for few values.
     pub fill: Vec<FillRange>,
@@ -128,25 +131,41 @@ pub struct Report {
 
 impl Report {
     pub(crate) fn of(pool: RegistryRef, name: &'static str, given: Option<&'static str>) -> Self {
-        let (total, census) = Stats::with_census(pool, given);
-        Self::new(name, total, ClassStats::of(pool, &census), &census)
-    }
-
-    /// Of a pool without memory.
-    pub(crate) fn unused(name: &'static str, given: Option<&'static str>) -> Self {
-        Self::new(name, Stats::unused(given), Vec::new(), &Census::none())
-    }
-
-    fn new(name: &'static str, total: Stats, classes: Vec<ClassStats>, census: &Census) -> Self {
+        let mut heaps = Census::room_for_heaps(pool);
+        let (total, census) = Stats::with_census(pool, given, &mut heaps);
         Self {
             name,
             total,
-            classes,
+            classes: ClassStats::of(pool, &census),
+            heaps: HeapReport::of(pool, &heaps),
             fill: census.fill(),
             memory: memory(),
         }
     }
+
+    /// Of a pool without memory.
+    pub(crate) fn unused(name: &'static str, given: Option<&'static str>) -> Self {
+        Self {
+            name,
+            total: Stats::unused(given),
+            classes: Vec::new(),
+            heaps: Vec::new(),
+            fill: Vec::new(),
+            memory: memory(),
+        }
+    }
+
+    /// The heaps for which something waits, those for which most does first.
+    fn heaps_that_wait(&self) -> Vec<&HeapReport> {
+        let waiting = self.heaps.iter().filter(|heap| heap.unreclaimed > 0);
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.sort_by_key(|heap| core::cmp::Reverse(heap.unreclaimed));
+        waiting
+    }
 }
+
+/// Heaps that a table shows, of those for which something waits.
+const SHOWN_HEAPS: usize = 8;
 
 /// The default pool's numbers, by size of slot and in total, beside what the process holds. Cost: see [`memory`].
 ///
@@ -202,6 +221,17 @@ impl fmt::Display for Report {
         if !self.fill.is_empty() {
             let fill: Vec<_> = self.fill.iter().map(FillRange::to_string).collect();
             writeln!(f, "fill: {}", fill.join(", "))?;
+        }
+        let waiting = self.heaps_that_wait();
+        for heap in waiting.iter().take(SHOWN_HEAPS) {
+            writeln!(f, "heap {heap}")?;
+        }
+        if waiting.len() > SHOWN_HEAPS {
+            writeln!(
+                f,
+                "and {} more with unreclaimed slots",
+                waiting.len() - SHOWN_HEAPS
+            )?;
         }
         if total.large > 0 {
             let bytes = Bytes(total.large_bytes);

@@ -1,7 +1,7 @@
 //! A picture of a pool: which slots of which segments of which heaps are alive, free, or on their way.
 //!
-//! Only the owner of a heap may look into its lists, so the picture shows the heaps of the asking thread and those that
-//! no thread holds, which it adopts for the moment; of the others it says how many segments they have.
+//! Only the owner of a heap may look into its lists, so the picture shows the slots of the heaps of the asking thread and of those
+//! that no thread holds, which it adopts for the moment; of the others it shows the segments, and how many slots are what.
 //!
 //! Slots on a remote list are not looked at where they are, for whoever frees a segment's last one may purge them all.
 //! They are collected, as the next allocation would, and what was alive before and is free after was in flight.
@@ -10,35 +10,16 @@
 
 use core::fmt;
 
+use std::time::SystemTime;
+
+use crate::ground::layout::Span;
 use crate::heap::HeapRef;
 use crate::heap::registry::{self, RegistryRef};
+use crate::insight::holder::{self, Belongs, Holder, ThreadTag, Whose};
 use crate::insight::look::{self, Outline, Shelf, Size, Slack, SlotState, Stop};
+use crate::memory::segment::{Sight, capacity};
 use crate::slot::SlotPtr;
 use crate::thread;
-
-/// Who has a heap.
-///
-/// # Examples
-///
-/// ```
-/// use segment_pool::{Holder, SegmentPool};
-///
-/// let pool = SegmentPool::new();
-/// let _boxed = pool.alloc(1);
-/// assert_eq!(pool.snapshot().heaps[0].holder, Holder::ThisThread);
-/// segment_pool::idle();
-/// assert_eq!(pool.snapshot().heaps[0].holder, Holder::Nobody);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Holder {
-    /// The thread that asks.
-    ThisThread,
-    /// No thread: it ended, or idles.
-    Nobody,
-    /// Another thread, whose lists cannot be looked into while it runs.
-    OtherThread,
-}
 
 /// A segment and its slots.
 ///
@@ -64,8 +45,10 @@ pub struct SegmentSnapshot {
     pub bytes: usize,
     /// Bytes from one slot to the next.
     pub slot_bytes: usize,
-    /// Its slots, in the order of addresses.
+    /// Its slots, in the order of addresses: none of a heap that another thread has, of which only [`count`](Self::count) says
+    /// something.
     pub slots: Vec<SlotState>,
+    counts: [usize; SlotState::COUNT],
 }
 
 /// A heap: what one thread has at a time.
@@ -84,11 +67,18 @@ pub struct SegmentSnapshot {
 pub struct HeapSnapshot {
     /// Who has it.
     pub holder: Holder,
-    /// How many segments it has, not counting spares. Of another thread's heap this is all that can be said, and it may
-    /// lag.
+    /// The thread that has it, or had it last. `None` in a pool with a limit, of which no thread keeps a heap.
+    pub thread: Option<ThreadTag>,
+    /// When the thread got the heap, or what others had freed of it was last taken, whichever came last. `None` where there is no
+    /// clock.
+    pub last_served: Option<SystemTime>,
+    /// How many segments it has, not counting spares. Of another thread's heap it may lag.
     pub segment_count: usize,
-    /// Its segments, by slot size and address: none for [`Holder::OtherThread`], for they cannot be looked into.
+    /// Its segments, by slot size and address. Those of [`Holder::OtherThread`] are counted and not looked into, and while that
+    /// thread runs the numbers may be off.
     pub segments: Vec<SegmentSnapshot>,
+    /// Slots that are at hand and in no segment's count.
+    at_hand: usize,
 }
 
 /// What is where in a pool. See [`snapshot()`].
@@ -111,8 +101,8 @@ pub struct Snapshot {
     pub heaps: Vec<HeapSnapshot>,
 }
 
-/// What is where in the default pool: the state of each slot of the heaps that this thread or no thread has. Heaps that
-/// other threads have are listed without their segments.
+/// What is where in the default pool: the state of each slot of the heaps that this thread or no thread has. Of heaps that
+/// other threads have it says how many slots of each segment are in which state.
 ///
 /// On the way it collects what waits for these heaps, and gives their spare segments back where nobody has them. Cost: it
 /// looks at every slot. For tests, diagnosis and drawings; the example `occupancy` draws one.
@@ -155,7 +145,7 @@ impl Snapshot {
         Self { name, heaps }
     }
 
-    /// Slots in this state, of the heaps that were looked into.
+    /// Slots in this state.
     ///
     /// # Examples
     ///
@@ -186,21 +176,56 @@ impl HeapSnapshot {
     /// ```
     #[must_use]
     pub fn count(&self, state: SlotState) -> usize {
-        self.segments
-            .iter()
-            .map(|segment| segment.count(state))
-            .sum()
+        let counts = self.segments.iter().map(|segment| segment.count(state));
+        let count = counts.sum::<usize>();
+        match state {
+            SlotState::AtHand => count + self.at_hand,
+            SlotState::Live => count.saturating_sub(self.at_hand), // where a segment has counted them
+            _ => count,
+        }
     }
 }
 
 impl SegmentSnapshot {
     /// Of a segment and the slots of its heap.
     fn new(outline: &Outline, slots: &[SlotState]) -> Self {
+        let slots = slots[outline.slots()].to_vec();
+        let count = |state| slots.iter().filter(|&&slot| slot == state).count();
         Self {
             address: outline.address,
             bytes: outline.bytes,
             slot_bytes: outline.slot_bytes,
-            slots: slots[outline.slots()].to_vec(),
+            counts: SlotState::ALL.map(count),
+            slots,
+        }
+    }
+
+    /// Of a segment that another thread has, and of slots of it that this thread has.
+    fn counted(seen: &SeenSegment, astray: &[Astray]) -> Self {
+        let SeenSegment { sight, stride } = seen;
+        let capacity = capacity(*stride);
+        let used = sight.used(capacity);
+        let mine = |state| {
+            astray
+                .iter()
+                .filter(|slot| slot.state == state)
+                .count()
+                .min(used)
+        };
+        let (in_flight, at_hand) = (mine(SlotState::InFlight), mine(SlotState::AtHand));
+        let count = |state| match state {
+            SlotState::Live => used.saturating_sub(in_flight + at_hand),
+            SlotState::InFlight => sight.uncollected(capacity) + in_flight,
+            SlotState::AtHand => at_hand,
+            SlotState::Returned => sight.returned,
+            SlotState::Untouched => capacity.saturating_sub(sight.bumped),
+        };
+        Self {
+            address: sight.address,
+            bytes: Span::of(*stride).bytes(),
+            slot_bytes: *stride,
+            slots: Vec::new(),
+            counts: SlotState::ALL.map(count),
         }
     }
 
@@ -217,7 +242,11 @@ impl SegmentSnapshot {
     /// ```
     #[must_use]
     pub fn count(&self, state: SlotState) -> usize {
-        self.slots.iter().filter(|&&slot| slot == state).count()
+        let states = SlotState::ALL.iter().zip(self.counts);
+        states
+            .filter(|(of, _)| **of == state)
+            .map(|(_, count)| count)
+            .sum()
     }
 }
 
@@ -233,15 +262,26 @@ struct Sketch {
     after: Shelf<SlotState>,
     /// By segment.
     astray: Shelf<Astray>,
+    /// All segments of the pool, as any thread sees them, by heap, slot size and address.
+    segments: Shelf<SeenSegment>,
+}
+
+/// A segment that was looked at.
+#[derive(Clone, Copy)]
+struct SeenSegment {
+    sight: Sight,
+    stride: usize,
 }
 
 /// A heap that was seen.
 #[derive(Clone, Copy)]
 struct Seen {
-    holder: Holder,
-    segment_count: usize,
-    /// How many of its segments and slots were drawn.
+    heap: HeapRef,
+    belongs: Belongs,
+    /// How many of its segments and slots were drawn: none of a heap that another thread has.
     drawn: Size,
+    /// Slots at hand of another thread.
+    at_hand: usize,
 }
 
 /// A slot of another heap that this thread freed and did not send home: in an open batch, or kept in its lists, those of its
@@ -268,6 +308,8 @@ impl Sketch {
         self.slots.make_room(slack.beyond(slots));
         self.after.make_room(slack.beyond(most));
         self.astray.make_room(slack.beyond(astray));
+        let all = pool.heaps().map(|heap| Size::of(heap).segments).sum();
+        self.segments.make_room(slack.beyond(all));
     }
 
     /// Runs no foreign code, which might idle or flush between two heaps: what is astray stays so.
@@ -278,7 +320,20 @@ impl Sketch {
         });
         room?;
         self.astray.sort_unstable_by_key(|astray| astray.segment); // in place
-        pool.heaps().try_for_each(|heap| self.see(pool, heap))
+        pool.heaps().try_for_each(|heap| self.see(pool, heap))?;
+        self.see_segments(pool)
+    }
+
+    /// Looks at all segments, those too that were drawn.
+    fn see_segments(&mut self, pool: RegistryRef) -> Result<(), Stop> {
+        let mut room = Ok(());
+        pool.look(|sight, stride| {
+            let segment = SeenSegment { sight, stride };
+            room = room.and_then(|()| self.segments.push(segment));
+        });
+        let key = |seen: &SeenSegment| (seen.sight.heap, seen.stride, seen.sight.address);
+        self.segments.sort_unstable_by_key(key); // in place
+        room
     }
 
     fn see(&mut self, pool: RegistryRef, heap: HeapRef) -> Result<(), Stop> {
@@ -287,9 +342,10 @@ impl Sketch {
         }
         if !pool.adopt_one(heap) {
             return self.heaps.push(Seen {
-                holder: Holder::OtherThread,
-                segment_count: Size::of(heap).segments,
+                heap,
+                belongs: Belongs::of(heap).to(Holder::OtherThread),
                 drawn: Size::default(),
+                at_hand: holder::at_hand(heap),
             });
         }
         pool.add_ref();
@@ -322,9 +378,10 @@ impl Sketch {
         self.after.clear();
         self.after.push_many(SlotState::Untouched, slots)?;
         self.heaps.push(Seen {
-            holder,
-            segment_count: segments,
+            heap,
+            belongs: Belongs::of(heap).to(holder),
             drawn: Size { segments, slots },
+            at_hand: 0,
         })
     }
 
@@ -332,20 +389,46 @@ impl Sketch {
     fn heaps(&self) -> Vec<HeapSnapshot> {
         let (mut outlines, mut slots) = (&self.outlines[..], &self.slots[..]);
         let heap = |seen: &Seen| {
-            let (segments, of_heap);
-            (segments, outlines) = outlines.split_at(seen.drawn.segments);
+            let (drawn, of_heap);
+            (drawn, outlines) = outlines.split_at(seen.drawn.segments);
             (of_heap, slots) = slots.split_at(seen.drawn.slots);
-            let segments = segments.iter();
-            HeapSnapshot {
-                holder: seen.holder,
-                segment_count: seen.segment_count,
-                segments: segments
+            let segments: Vec<_> = match seen.belongs.holder {
+                Holder::OtherThread => self.counted_segments(seen.heap).collect(),
+                _ => drawn
+                    .iter()
                     .map(|outline| SegmentSnapshot::new(outline, of_heap))
                     .collect(),
+            };
+            HeapSnapshot {
+                holder: seen.belongs.holder,
+                thread: seen.belongs.thread(),
+                last_served: seen.belongs.last_served(),
+                segment_count: segments.len(),
+                segments,
+                at_hand: seen.at_hand,
             }
         };
         self.heaps.iter().map(heap).collect()
     }
+
+    /// The segments of a heap that another thread has.
+    fn counted_segments(&self, heap: HeapRef) -> impl Iterator<Item = SegmentSnapshot> {
+        let first = self
+            .segments
+            .partition_point(|seen| seen.sight.heap < heap.id());
+        let segments = self.segments[first..].iter();
+        let segments = segments.take_while(move |seen| seen.sight.heap == heap.id());
+        segments.map(|seen| {
+            SegmentSnapshot::counted(seen, of_segment(&self.astray, seen.sight.address))
+        })
+    }
+}
+
+/// What is of the segment at this address. They are sorted.
+fn of_segment(astray: &[Astray], address: usize) -> &[Astray] {
+    let first = astray.partition_point(|astray| astray.segment < address);
+    let end = astray.partition_point(|astray| astray.segment <= address);
+    &astray[first..end]
 }
 
 /// Whether the heap is this thread's or, as it seems, nobody's.
@@ -380,9 +463,7 @@ fn each_astray(pool: RegistryRef, mut visit: impl FnMut(Astray)) {
 fn note_astray(outlines: &[Outline], slots: &mut [SlotState], astray: &[Astray]) {
     for outline in outlines {
         let slots = &mut slots[outline.slots()];
-        let first = astray.partition_point(|astray| astray.segment < outline.address);
-        let of_segment = astray[first..].iter();
-        for astray in of_segment.take_while(|astray| astray.segment == outline.address) {
+        for astray in of_segment(astray, outline.address) {
             if let Some(slot @ SlotState::Live) = slots.get_mut(astray.index) {
                 *slot = astray.state;
             }
@@ -411,22 +492,18 @@ impl fmt::Display for Snapshot {
 
 impl fmt::Display for HeapSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = Whose {
+            holder: self.holder,
+            thread: self.thread.as_ref(),
+            last_served: self.last_served,
+        };
         let segments = self.segment_count;
-        match self.holder {
-            Holder::OtherThread => write!(f, "another thread's, {segments} segments"),
-            holder => {
-                let whose = match holder {
-                    Holder::ThisThread => "this thread's",
-                    _ => "nobody's",
-                };
-                let [live, in_flight, at_hand, returned, untouched] =
-                    SlotState::ALL.map(|state| self.count(state));
-                write!(
-                    f,
-                    "{whose}, {segments} segments: {live} live, {in_flight} in flight, {at_hand} at hand, \
-                     {returned} returned, {untouched} untouched"
-                )
-            }
-        }
+        let [live, in_flight, at_hand, returned, untouched] =
+            SlotState::ALL.map(|state| self.count(state));
+        write!(
+            f,
+            "{whose}, {segments} segments: {live} live, {in_flight} in flight, {at_hand} at hand, \
+             {returned} returned, {untouched} untouched"
+        )
     }
 }

@@ -10,10 +10,11 @@ use crate::ground::layout::Span;
 use crate::heap::HeapRef;
 use crate::heap::bin::Bin;
 use crate::heap::registry::{self, RegistryRef};
-use crate::insight::census::Census;
+use crate::insight::census::{Census, HeapCount};
+use crate::insight::holder::at_hand;
 use crate::insight::look::{self, Outline, Shelf, Size, Slack, SlotState, Stop};
 use crate::memory::remote::Taken;
-use crate::memory::segment::{SegmentRef, capacity};
+use crate::memory::segment::{OwnerId, SegmentRef, capacity};
 use crate::thread;
 
 /// What a pool did so far.
@@ -82,7 +83,7 @@ pub struct Stats {
 
 impl Stats {
     pub(crate) fn of(pool: RegistryRef, name: Option<&'static str>) -> Self {
-        Self::with_census(pool, name).0
+        Self::with_census(pool, name, &mut []).0
     }
 
     /// Of a pool without memory.
@@ -93,10 +94,14 @@ impl Stats {
         }
     }
 
-    /// And how full the segments are.
+    /// And how full the segments are, and what waits for each of these heaps.
     ///
     /// Frees first, and what was allocated last: what happens meanwhile makes more values alive, and never fewer than none.
-    pub(crate) fn with_census(pool: RegistryRef, name: Option<&'static str>) -> (Self, Census) {
+    pub(crate) fn with_census(
+        pool: RegistryRef,
+        name: Option<&'static str>,
+        heaps: &mut [HeapCount],
+    ) -> (Self, Census) {
         let large = &pool.core().large;
         let mut stats = Self {
             name,
@@ -105,7 +110,7 @@ impl Stats {
             ..Self::default()
         };
         pool.heaps().for_each(|heap| stats.add_heap(heap));
-        let census = Census::of(pool);
+        let census = Census::of(pool, heaps);
         stats.unreclaimed = census.uncollected_of_all();
         let bins = pool.heaps().flat_map(HeapRef::bins);
         stats.allocations = bins.map(Bin::allocations).sum();
@@ -341,6 +346,7 @@ pub fn stats() -> Stats {
 /// let boxed = pool.alloc(7);
 /// let validation = pool.validate();
 /// assert_eq!((validation.heaps, validation.segments, validation.live), (1, 1, 1));
+/// assert_eq!(validation.others.heaps, 0); // no other thread has a heap of the pool
 /// println!("{validation}");
 /// # drop(boxed);
 /// ```
@@ -351,7 +357,7 @@ pub struct Validation {
     pub heaps: usize,
     /// Their segments.
     pub segments: usize,
-    /// Slots in these segments.
+    /// Slots in these segments: so many were looked at.
     pub capacity: usize,
     /// Slots that are free: in one of the lists, or never handed out.
     pub free: usize,
@@ -359,6 +365,67 @@ pub struct Validation {
     pub live: usize,
     /// Slots of segments of other heaps that a visited thread freed and keeps in its lists. To those they are alive.
     pub kept: usize,
+    /// The heaps that were not visited, because other threads have them.
+    pub others: OtherHeaps,
+}
+
+/// Heaps of other threads, by what their counters and the headers of their segments say: no list was walked. While those threads run
+/// the numbers may be off.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::SegmentPool;
+///
+/// let pool = SegmentPool::new();
+/// std::thread::scope(|scope| {
+///     let (boxes, meet) = (&std::sync::Mutex::new(Vec::new()), &std::sync::Barrier::new(2));
+///     scope.spawn(move || {
+///         boxes.lock().unwrap().push(pool.alloc(7));
+///         meet.wait();
+///         meet.wait();
+///     });
+///     meet.wait();
+///     let others = pool.validate().others;
+///     assert_eq!((others.heaps, others.segments, others.live), (1, 1, 1));
+///     meet.wait();
+/// });
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OtherHeaps {
+    /// How many there are.
+    pub heaps: usize,
+    /// Their segments.
+    pub segments: usize,
+    /// Slots in these segments.
+    pub capacity: usize,
+    /// Those that are alive, or in open batches.
+    pub live: usize,
+    /// Those that were freed remotely and are not collected.
+    pub unreclaimed: usize,
+}
+
+impl OtherHeaps {
+    /// Of the heaps that are not among these, which are sorted.
+    fn but(pool: RegistryRef, visited: &[*mut OwnerId]) -> Self {
+        let mut others = Self::default();
+        let is_other = |heap: &*mut OwnerId| visited.binary_search(heap).is_err();
+        pool.look(|sight, stride| {
+            if is_other(&sight.heap) {
+                let capacity = capacity(stride);
+                others.segments += 1;
+                others.capacity += capacity;
+                others.live += sight.used(capacity);
+                others.unreclaimed += sight.uncollected(capacity);
+            }
+        });
+        for heap in pool.heaps().filter(|heap| is_other(&heap.id())) {
+            others.heaps += 1;
+            others.live = others.live.saturating_sub(at_hand(heap));
+        }
+        others
+    }
 }
 
 impl Validation {
@@ -376,6 +443,7 @@ impl Validation {
 
     /// Runs no foreign code, which might idle or trim between two heaps: each is visited once.
     fn count(pool: RegistryRef, canvas: &mut Canvas) -> Result<Self, Stop> {
+        canvas.visited.clear();
         let mut validation = Self::default();
         let mut visited = Ok(());
         thread::for_each_held(|heap| {
@@ -392,11 +460,14 @@ impl Validation {
                 unsafe { leave(heap, visited) }?;
             }
         }
+        canvas.visited.sort_unstable(); // in place
+        validation.others = OtherHeaps::but(pool, &canvas.visited);
         Ok(validation)
     }
 
     /// Owner only.
     fn visit(&mut self, heap: HeapRef, canvas: &mut Canvas) -> Result<(), Stop> {
+        canvas.visited.push(heap.id())?;
         thread::collect(heap);
         self.kept += canvas.draw(heap)?;
         let live = |state: &&SlotState| **state == SlotState::Live;
@@ -444,6 +515,8 @@ fn remote(heap: HeapRef) -> usize {
 struct Canvas {
     outlines: Shelf<Outline>,
     slots: Shelf<SlotState>,
+    /// The heaps that were drawn.
+    visited: Shelf<*mut OwnerId>,
 }
 
 impl Canvas {
@@ -454,6 +527,7 @@ impl Canvas {
         let slots = sizes().map(|size| size.slots).max().unwrap_or(0);
         self.outlines.make_room(slack.beyond(segments));
         self.slots.make_room(slack.beyond(slots));
+        self.visited.make_room(slack.beyond(pool.heaps().count()));
     }
 
     /// Owner only.
@@ -475,17 +549,32 @@ impl fmt::Display for Validation {
             free,
             live,
             kept,
+            others,
         } = self;
         write!(
             f,
             "{heaps} heaps, {segments} segments: {free} free + {live} live = {capacity} slots, {kept} kept"
-        )
+        )?;
+        if others.heaps > 0 {
+            let OtherHeaps {
+                heaps,
+                segments,
+                capacity,
+                live,
+                unreclaimed,
+            } = others;
+            write!(
+                f,
+                "; not looked into: {heaps} heaps, {segments} segments, {live} live and {unreclaimed} unreclaimed of {capacity} slots"
+            )?;
+        }
+        Ok(())
     }
 }
 
 /// Walks every free list of the default pool's heaps that belong to this thread or to none, and checks that each slot
-/// is in one place: `free + live == capacity`. Heaps of other running threads are not visited. For tests and
-/// diagnosis: it looks at every free slot.
+/// is in one place: `free + live == capacity`. Heaps of other running threads are not visited; what their counters say is in
+/// [`Validation::others`]. For tests and diagnosis: it looks at every free slot.
 ///
 /// # Panics
 ///

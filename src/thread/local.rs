@@ -8,11 +8,12 @@ use core::cell::Cell;
 
 use crate::ground::events::{self, Happened};
 use crate::ground::layout::CLASSES;
+use crate::ground::os;
 use crate::ground::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::heap::handover::DeferredReclaims;
 use crate::heap::registry::RegistryRef;
 use crate::heap::remote_buffer::RemoteBuffer;
-use crate::heap::{BinRef, HeapRef};
+use crate::heap::{BinRef, HeapRef, OS_ID_BITS};
 use crate::slot::SlotPtr;
 use crate::thread::held::Held;
 
@@ -124,7 +125,8 @@ impl Local {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         if self.token.get() == NO_TOKEN {
             // Relaxed: only uniqueness matters.
-            self.token.set(NEXT.fetch_add(1, Ordering::Relaxed));
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            self.token.set(number << OS_ID_BITS | os::thread_id());
         }
         self.token.get()
     }
