@@ -51,7 +51,7 @@ impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "arenas of all pools: {}, {} mapped",
+            "arenas of all pools: {}, {} of address space mapped",
             self.arenas,
             Bytes(self.mapped_bytes)
         )?;
@@ -60,7 +60,7 @@ impl fmt::Display for Memory {
         }
         write!(
             f,
-            "; {} in free segments, {} of that with pages",
+            "; free segments: {} of address space, up to {} with pages",
             Bytes(self.free_bytes),
             Bytes(self.dirty_bytes)
         )?;

@@ -27,32 +27,52 @@ impl Pool {
 }
 
 /// Two looks, and the end of what they look at. Catches: memory that is given back while somebody looks, by two, or by nobody; what
-/// was written before `open` and is not seen.
+/// was written before `open`, or used before `close`, and is not seen.
 #[test]
 fn two_looks_against_the_end() {
     model(|| {
-        let pins: &'static Pins = Box::leak(Box::new(Pins::new()));
-        let memory: &'static UnsafeCell<u64> = Box::leak(Box::new(UnsafeCell::new(0)));
+        struct Shared {
+            pins: Pins,
+            /// Looks read it.
+            header: UnsafeCell<u64>,
+            /// They do not.
+            slots: UnsafeCell<u64>,
+        }
+        let shared: &'static Shared = Box::leak(Box::new(Shared {
+            pins: Pins::new(),
+            header: UnsafeCell::new(0),
+            slots: UnsafeCell::new(0),
+        }));
+        let add = |cell: &UnsafeCell<u64>| cell.with_mut(|cell| unsafe { *cell += 1 });
+        let look = || {
+            shared
+                .header
+                .with(|header| assert_eq!(unsafe { *header }, 1))
+        };
         let unmap = move || {
-            memory.with_mut(|memory| assert_eq!(core::mem::take(unsafe { &mut *memory }), 1))
+            add(&shared.header);
+            add(&shared.slots);
         };
         let lookers = [(); 2].map(|()| {
             thread::spawn(move || {
-                if pins.pin() {
-                    memory.with(|memory| assert_eq!(unsafe { *memory }, 1));
-                    if pins.unpin() {
+                if shared.pins.pin() {
+                    look();
+                    if shared.pins.unpin() {
                         unmap();
                     }
                 }
             })
         });
-        memory.with_mut(|memory| unsafe { *memory = 1 });
-        pins.open();
-        if pins.close() {
+        add(&shared.header);
+        shared.pins.open();
+        add(&shared.slots);
+        if shared.pins.close() {
             unmap();
         }
         join(lookers);
-        memory.with(|memory| assert_eq!(unsafe { *memory }, 0));
+        for cell in [&shared.header, &shared.slots] {
+            cell.with(|cell| assert_eq!(unsafe { *cell }, 2, "once"));
+        }
     });
 }
 
