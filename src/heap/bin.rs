@@ -525,9 +525,14 @@ impl Bin {
         }
     }
 
-    /// Slots freed by the owner, ever, but for those it sent home since. Any thread may ask; the answer may lag.
-    pub(crate) fn local_frees(&self) -> u64 {
-        self.free.pushes().saturating_sub(self.counts.sent_on.get())
+    /// Slots freed by the owner, ever, also those that it sent home since. Any thread may ask; the answer may lag.
+    pub(crate) fn freed_here(&self) -> u64 {
+        self.free.pushes()
+    }
+
+    /// Those of them that it sent home, to be counted there. Any thread may ask; the answer may lag.
+    pub(crate) fn sent_on(&self) -> u64 {
+        self.counts.sent_on.get()
     }
 
     /// How many slots are in the bin's own lists, which has this stride. Any thread may ask; the answer may lag.

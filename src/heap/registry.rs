@@ -281,6 +281,12 @@ impl RegistryRef {
         });
     }
 
+    /// The strides of the bins.
+    pub(crate) fn strides(self) -> impl Iterator<Item = usize> {
+        let core = self.core();
+        (0..core.bins()).map(|bin| core.stride(bin))
+    }
+
     /// How segments name the pool.
     pub(crate) fn id(self) -> *mut OwnerId {
         self.core_ptr().as_ptr().cast()

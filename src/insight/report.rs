@@ -132,11 +132,13 @@ pub struct Report {
 impl Report {
     pub(crate) fn of(pool: RegistryRef, name: &'static str, given: Option<&'static str>) -> Self {
         let mut heaps = Census::room_for_heaps(pool);
-        let (total, census) = Stats::with_census(pool, given, &mut heaps);
+        let mut classes = ClassStats::room(pool);
+        let (total, census) = Stats::by_class(pool, given, &mut classes, &mut heaps);
+        classes.retain(ClassStats::was_used);
         Self {
             name,
             total,
-            classes: ClassStats::of(pool, &census),
+            classes,
             heaps: HeapReport::of(pool, &heaps),
             fill: census.fill(),
             memory: memory(),

@@ -83,7 +83,7 @@ pub struct Stats {
 
 impl Stats {
     pub(crate) fn of(pool: RegistryRef, name: Option<&'static str>) -> Self {
-        Self::with_census(pool, name, &mut []).0
+        Self::by_class(pool, name, &mut [], &mut []).0
     }
 
     /// Of a pool without memory.
@@ -94,12 +94,15 @@ impl Stats {
         }
     }
 
-    /// And how full the segments are, and what waits for each of these heaps.
+    /// And how full the segments are, what waits for each of these heaps, and the same by class, if there is
+    /// [room](ClassStats::room).
     ///
-    /// Frees first, and what was allocated last: what happens meanwhile makes more values alive, and never fewer than none.
-    pub(crate) fn with_census(
+    /// No foreign code runs. Frees come first, then what is on its way, then allocations and what was sent on: so what happens meanwhile
+    /// makes more values alive rather than fewer.
+    pub(crate) fn by_class(
         pool: RegistryRef,
         name: Option<&'static str>,
+        classes: &mut [ClassStats],
         heaps: &mut [HeapCount],
     ) -> (Self, Census) {
         let large = &pool.core().large;
@@ -109,15 +112,25 @@ impl Stats {
             large_bytes: large.bytes() as u64,
             ..Self::default()
         };
-        pool.heaps().for_each(|heap| stats.add_heap(heap));
+        for heap in pool.heaps() {
+            stats.add_heap(heap);
+            stats.each_bin(heap, classes, ClassStats::add_frees);
+        }
         let census = Census::of(pool, heaps);
         stats.unreclaimed = census.uncollected_of_all();
-        let bins = pool.heaps().flat_map(HeapRef::bins);
-        stats.allocations = bins.map(Bin::allocations).sum();
+        for (bin, class) in classes.iter_mut().enumerate() {
+            class.unreclaimed = census.uncollected(bin);
+        }
+        for heap in pool.heaps() {
+            stats.each_bin(heap, classes, ClassStats::add_allocations);
+        }
+        stats.local_frees = not_below_zero(stats.local_frees);
+        for class in classes {
+            class.local_frees = not_below_zero(class.local_frees);
+        }
         (stats, census)
     }
 
-    /// All but what was allocated.
     fn add_heap(&mut self, heap: HeapRef) {
         let (adoptions, abandonments) = heap.changes_of_owner();
         self.heaps += 1;
@@ -125,18 +138,32 @@ impl Stats {
         self.adoptions += adoptions;
         self.abandonments += abandonments;
         self.spare_bytes += heap.spare_bytes();
+    }
+
+    /// Adds something of each bin of a heap, here and to the class.
+    fn each_bin(
+        &mut self,
+        heap: HeapRef,
+        classes: &mut [ClassStats],
+        add: impl Fn(&mut ClassStats, &Bin),
+    ) {
         for (index, bin) in heap.bins().enumerate() {
             let mut class = ClassStats::of_stride(heap.stride(index));
-            class.add_bin(bin);
+            add(&mut class, bin);
             self.add_class(&class);
+            if let Some(of_all) = classes.get_mut(index) {
+                add(of_all, bin);
+            }
         }
     }
 
+    /// Frees that were sent on come after the frees, and are taken off: the sum wraps meanwhile.
     fn add_class(&mut self, class: &ClassStats) {
         self.segments += class.segments;
         self.segment_bytes += class.segment_bytes;
         self.capacity += class.capacity;
-        self.local_frees += class.local_frees;
+        self.allocations += class.allocations;
+        self.local_frees = self.local_frees.wrapping_add(class.local_frees);
         self.remote_frees += class.remote_frees;
         self.batches += class.batches;
         self.collects += class.collects;
@@ -211,6 +238,15 @@ impl fmt::Display for Stats {
     }
 }
 
+/// A difference of counters that were read one after the other, while they grew.
+fn not_below_zero(difference: u64) -> u64 {
+    if difference > u64::MAX / 2 {
+        0
+    } else {
+        difference
+    }
+}
+
 /// What a pool did with slots of one size: the part of its [`Stats`] that can be told apart by size.
 ///
 /// # Examples
@@ -248,24 +284,13 @@ pub struct ClassStats {
 }
 
 impl ClassStats {
-    /// Of the classes that were ever used, the smallest first.
-    ///
-    /// The vector's allocations may change the pool between two bins. That costs no more than another thread's work does: no list
-    /// is walked, only counters are read, and heaps stay listed as long as the pool.
-    pub(crate) fn of(pool: RegistryRef, census: &Census) -> Vec<Self> {
-        let mut classes = Vec::new();
-        for heap in pool.heaps() {
-            for (index, bin) in heap.bins().enumerate() {
-                if classes.len() == index {
-                    classes.push(Self::of_stride(heap.stride(index)));
-                }
-                classes[index].add_bin(bin);
-                classes[index].allocations += bin.allocations();
-                classes[index].unreclaimed = census.uncollected(index);
-            }
-        }
-        classes.retain(|class| class.segments + class.allocations > 0);
-        classes
+    /// Room for the classes of a pool, the smallest first. Foreign code runs.
+    pub(crate) fn room(pool: RegistryRef) -> Vec<Self> {
+        pool.strides().map(Self::of_stride).collect()
+    }
+
+    pub(crate) fn was_used(&self) -> bool {
+        self.segments + self.allocations > 0
     }
 
     fn of_stride(stride: usize) -> Self {
@@ -275,17 +300,23 @@ impl ClassStats {
         }
     }
 
-    /// All but what was allocated.
-    fn add_bin(&mut self, bin: &Bin) {
+    /// All but what was allocated and sent on.
+    fn add_frees(&mut self, bin: &Bin) {
         let (stride, counts) = (self.slot_bytes as usize, bin.counts());
         let segments = counts.segments.get();
         self.segments += segments;
         self.segment_bytes += segments * Span::of(stride).bytes() as u64;
         self.capacity += segments * capacity(stride) as u64;
-        self.local_frees += bin.local_frees();
+        self.local_frees += bin.freed_here();
         self.remote_frees += counts.remote_frees.get();
         self.batches += counts.batches.get();
         self.collects += counts.collects.get();
+    }
+
+    /// What was allocated, and takes off what was sent on, which may be more by now than was freed then.
+    fn add_allocations(&mut self, bin: &Bin) {
+        self.allocations += bin.allocations();
+        self.local_frees = self.local_frees.wrapping_sub(bin.sent_on());
     }
 
     /// The sum of two.
