@@ -131,7 +131,7 @@ mod pages {
     }
 }
 
-/// What the system calls this thread: not 0, and below 2^22; 0 where it does not say, as only Linux does.
+/// What the system calls this thread; 0 where it does not say, as only Linux does.
 pub(crate) fn thread_id() -> u64 {
     threads::id()
 }

@@ -90,7 +90,7 @@ pub(super) struct Own {
     pub(super) abandonments: Counter,
     /// The token of the thread that has the heap, or had it last.
     pub(super) last_owner: Counter,
-    /// When what other threads freed was taken last, or a thread took the heap to keep it, in milliseconds since 1970.
+    /// When a thread took the heap to keep it, or one that keeps it took what others had freed, in milliseconds since 1970.
     pub(super) served: Counter,
     /// One bit per bin that was ever used.
     pub(super) used: Cell<u128>,

@@ -167,7 +167,8 @@ impl HeapRef {
                 self.own
                     .closing
                     .set(self.own.closing.get() | taken.signalled);
-                if !taken.first.is_null() {
+                // A pusher that has the heap for a moment need not ask for the time.
+                if !taken.first.is_null() && self.is_held() {
                     self.note_served();
                 }
                 // SAFETY: the caller owns the heap; the list was just taken.

@@ -126,7 +126,9 @@ impl Local {
         if self.token.get() == NO_TOKEN {
             // Relaxed: only uniqueness matters.
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            self.token.set(number << OS_ID_BITS | os::thread_id());
+            let id = os::thread_id();
+            let id = if id >> OS_ID_BITS == 0 { id } else { 0 }; // no Linux has more bits, but what pretends to be one may
+            self.token.set(number << OS_ID_BITS | id);
         }
         self.token.get()
     }
