@@ -157,21 +157,24 @@ impl DeferredList {
 
     /// The next slot.
     pub(crate) fn pop(&self) -> Option<(SegmentRef, SlotPtr)> {
+        self.next().inspect(|_| self.left.sub(1))
+    }
+
+    /// The same, not counted yet.
+    fn next(&self) -> Option<(SegmentRef, SlotPtr)> {
         let segment = self.segment.get()?;
         let mut taken = self.taken.get();
         let next = taken.next(self.places());
         self.taken.set(taken);
         if next.is_none() {
             self.segment.set(None);
-        } else {
-            self.left.sub(1);
         }
         next.map(|offset| (segment, segment.slot_at(offset)))
     }
 
     /// The next slots, linked, and how many they are.
     pub(crate) fn pop_chain(&self) -> Option<(SlotPtr, usize)> {
-        let (segment, first) = self.pop()?;
+        let (segment, first) = self.next()?;
         let chunk = chunk_slots(segment.identity().stride);
         let (mut last, mut len) = (first, 1);
         let (slot_at, places, mut taken) = (segment.slots(), self.places(), self.taken.get());
@@ -183,7 +186,7 @@ impl DeferredList {
             len += 1;
         }
         self.taken.set(taken);
-        self.left.sub(len as u64 - 1);
+        self.left.sub(len as u64);
         // SAFETY: as above.
         unsafe { link(last, None) };
         self.ask_for(segment, len);

@@ -60,7 +60,8 @@ impl Pins {
     pub(crate) fn unpin(&self) -> bool {
         // AcqRel: releases what was read to who unmaps the arena, and acquires, if that is the caller, what others read, and from
         // `close` that nobody uses the arena.
-        self.0.fetch_sub(1, Ordering::AcqRel) == 1
+        let before = self.0.fetch_sub(1, Ordering::AcqRel);
+        before == 1
     }
 
     /// Ends the looks that are to come; true if the caller must unmap the arena, false if a look that is under way will. By who
