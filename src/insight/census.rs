@@ -21,7 +21,7 @@ use crate::thread;
 /// let report = pool.report();
 /// let full = report.fill.last().unwrap();
 /// assert_eq!((full.up_to_percent, full.segments), (100, 2)); // and a third one that is not full
-/// println!("{}", report.fill[0]); // 1 segments up to 50 % full hold 3680
+/// println!("{}", report.fill[0]); // such as: 1 segments up to 50 % full hold 3680
 /// # drop(boxes);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -409,10 +409,10 @@ pub struct Validation {
 /// use segment_pool::SegmentPool;
 ///
 /// let pool = SegmentPool::new();
+/// let meet = std::sync::Barrier::new(2);
 /// std::thread::scope(|scope| {
-///     let (boxes, meet) = (&std::sync::Mutex::new(Vec::new()), &std::sync::Barrier::new(2));
-///     scope.spawn(move || {
-///         boxes.lock().unwrap().push(pool.alloc(7));
+///     scope.spawn(|| {
+///         let _boxed = pool.alloc(7);
 ///         meet.wait();
 ///         meet.wait();
 ///     });

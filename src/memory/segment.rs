@@ -92,12 +92,17 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 #[repr(align(64))]
 struct OwnerPart {
+    links: Links,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Links {
     /// Neighbours in the bin's list; `next` also links loose segments on their way to the arena.
     prev: Cell<Option<SegmentRef>>,
     next: Cell<Option<SegmentRef>>,
     /// Slots on the list of its segment.
     returned: Cell<Option<SlotPtr>>,
-    counts: Counts,
 }
 
 /// Written by the owner, read by any thread.
@@ -295,8 +300,8 @@ impl SegmentRef {
     pub(crate) unsafe fn return_slot(self, slot: SlotPtr) -> bool {
         let owner = &self.owner;
         // SAFETY: the caller gives the slot up.
-        unsafe { slot::set_link(slot, owner.returned.get()) };
-        owner.returned.set(Some(slot));
+        unsafe { slot::set_link(slot, owner.links.returned.get()) };
+        owner.links.returned.set(Some(slot));
         owner.counts.returned.add(1);
         owner.counts.returned() == owner.counts.bumped()
     }
@@ -304,7 +309,7 @@ impl SegmentRef {
     /// Takes at most `most` linked slots, from home or else from beyond the bump position, where a run of them is
     /// linked in the order of addresses. Owner only.
     pub(crate) fn pop_chain(self, most: usize) -> Option<(SlotPtr, usize)> {
-        match self.owner.returned.get() {
+        match self.owner.links.returned.get() {
             Some(head) => Some(self.pop_returned(head, most)),
             None if self.owner.counts.bumped() < self.identity.capacity => Some(self.bump(most)),
             None => None,
@@ -321,7 +326,7 @@ impl SegmentRef {
             // SAFETY: the owner's list has more than `len` slots, and `len` is not 0, for the list has a head.
             unsafe { free_list::cut(head, len) }
         };
-        owner.returned.set(rest);
+        owner.links.returned.set(rest);
         owner.counts.returned.sub(len as u64);
         (head, len)
     }
@@ -397,7 +402,7 @@ impl SegmentRef {
     pub(crate) unsafe fn reset(self) {
         let owner = &self.owner;
         debug_assert!(
-            owner.returned.get().is_none() && owner.counts.bumped() == self.identity.capacity
+            owner.links.returned.get().is_none() && owner.counts.bumped() == self.identity.capacity
         );
         owner.counts.bumped.set(0);
         self.each_slot(slot::erase);
@@ -458,18 +463,22 @@ impl Segment {
     ///
     /// The header's memory is the caller's, but for what looks read.
     unsafe fn write(header: *mut Self, identity: Identity, shield: Shield) {
-        // SAFETY (all): guaranteed by the caller.
-        unsafe { (&raw mut (*header).shield).write(shield) };
+        // SAFETY: guaranteed by the caller.
+        let at = unsafe { &raw mut (*header).shield };
         // SAFETY: as above.
-        unsafe { (&raw mut (*header).alive).write(Alive::new()) };
+        unsafe { at.write(shield) };
         // SAFETY: as above.
-        unsafe { (&raw mut (*header).identity).write(identity) };
+        let at = unsafe { &raw mut (*header).alive };
         // SAFETY: as above.
-        unsafe { (&raw mut (*header).owner.prev).write(Cell::new(None)) };
+        unsafe { at.write(Alive::new()) };
         // SAFETY: as above.
-        unsafe { (&raw mut (*header).owner.next).write(Cell::new(None)) };
+        let at = unsafe { &raw mut (*header).identity };
         // SAFETY: as above.
-        unsafe { (&raw mut (*header).owner.returned).write(Cell::new(None)) };
+        unsafe { at.write(identity) };
+        // SAFETY: as above.
+        let at = unsafe { &raw mut (*header).owner.links };
+        // SAFETY: as above.
+        unsafe { at.write(Links::default()) };
     }
 
     #[inline]
@@ -505,12 +514,12 @@ impl Segment {
 
     /// The segment before it in a list, if the list has two ends. Owner only.
     pub(crate) fn prev(&self) -> &Cell<Option<SegmentRef>> {
-        &self.owner.prev
+        &self.owner.links.prev
     }
 
     /// The segment after it in a list. Owner only.
     pub(crate) fn next(&self) -> &Cell<Option<SegmentRef>> {
-        &self.owner.next
+        &self.owner.links.next
     }
 
     /// Moves the segment to another heap. By an owner of both.
@@ -521,7 +530,8 @@ impl Segment {
 
     /// Whether there is a slot to take without asking anybody. Owner only.
     pub(crate) fn has_room(&self) -> bool {
-        self.owner.returned.get().is_some() || self.owner.counts.bumped() < self.identity.capacity
+        self.owner.links.returned.get().is_some()
+            || self.owner.counts.bumped() < self.identity.capacity
     }
 
     /// Whether no slot is anywhere but on the list of its segment. Owner only.
@@ -535,7 +545,7 @@ impl Segment {
 
     /// The slots on the list of its segment, as many as the list says it has, for a damaged one may have no end. Owner only.
     pub(crate) fn returned(&self) -> impl Iterator<Item = SlotPtr> {
-        free_list::chain(self.owner.returned.get()).take(self.owner.counts.returned())
+        free_list::chain(self.owner.links.returned.get()).take(self.owner.counts.returned())
     }
 
     pub(crate) fn remote_word(&self) -> &RemoteWord {
@@ -606,13 +616,17 @@ impl Sight {
         let header = memory.cast::<Segment>().as_ptr();
         let none = || AtomicPtr::new(ptr::null_mut());
         // SAFETY: nobody else knows the memory yet.
-        unsafe { (&raw mut (*header).owners).write([none(), none()]) };
+        let at = unsafe { &raw mut (*header).owners };
+        // SAFETY: as above.
+        unsafe { at.write([none(), none()]) };
         let remote = RemotePart {
             word: RemoteWord::new(),
             pending_link: UnsafeCell::new(ptr::null_mut()),
         };
         // SAFETY: as above.
-        unsafe { (&raw mut (*header).remote).write(CachePadded::new(remote)) };
+        let at = unsafe { &raw mut (*header).remote };
+        // SAFETY: as above.
+        unsafe { at.write(CachePadded::new(remote)) };
     }
 }
 
