@@ -203,7 +203,7 @@ pub use self::{
     insight::stats::{ClassStats, OtherHeaps, Stats, Validation, stats, validate},
     pool::local::LocalPool,
     pool::{SegmentPool, SegmentPoolBuilder},
-    thread::{flush, idle, trim},
+    thread::{flush, idle, retain, trim},
 };
 
 /// How many times this thread touched a free slot so far. Built only under `--cfg slots_touched`, for the test that

@@ -29,7 +29,10 @@ const STOREYS: [(&str, &[&str]); 12] = [
     ),
     ("hardened", &[]),
     ("slot", &["bytes", "free_list"]),
-    ("memory", &["remote", "segment", "pins", "arena"]),
+    (
+        "memory",
+        &["remote", "segment", "pins", "retention", "arena"],
+    ),
     (
         "heap",
         &[

@@ -73,6 +73,22 @@ pub(crate) fn arena_bytes() -> usize {
     ARENAS.mapped() * ARENA_BYTES
 }
 
+/// Returns pages of free segments that were not needed lately, of all pools: at most about so many bytes of each span.
+#[cfg(not(segment_pool_loom))]
+#[inline]
+pub(crate) fn return_excess(most: usize) {
+    if ARENAS.may_have_excess() {
+        ARENAS.return_excess(os::milliseconds(), most);
+    }
+}
+
+/// Bounds the pages that free segments of all pools keep, in bytes, and returns those beyond.
+#[cfg(not(segment_pool_loom))]
+pub(crate) fn retain(at_least: usize, at_most: usize) {
+    ARENAS.set_limits(at_least, at_most);
+    ARENAS.return_excess(os::milliseconds(), usize::MAX);
+}
+
 /// Gives the memory of free segments to the operating system, of all pools, and what it did not take back before.
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn trim_arenas() {

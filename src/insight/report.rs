@@ -37,6 +37,14 @@ pub struct Memory {
     pub free_bytes: u64,
     /// What of these free segments kept its pages for the next need, in bytes. [`trim`](crate::trim) gives them back.
     pub dirty_bytes: u64,
+    /// What `dirty_bytes` may be now: 512 KiB for each of the three segment sizes, or more, as was learned from what was asked for
+    /// again, or as [`retain`](crate::retain) says.
+    pub limit_bytes: u64,
+    /// Pages of free segments that were returned to the system, ever, in bytes.
+    pub purged_bytes: u64,
+    /// What of them was claimed again, each of its pages by a page fault, in bytes. If it grows as fast as `purged_bytes`, the
+    /// process pays for promptness: [`retain`](crate::retain) helps.
+    pub refaulted_bytes: u64,
     /// What of the address space has a page in memory, in bytes; `None` where the system does not say, as only Linux
     /// does (`/proc/self/pagemap`).
     pub resident_bytes: Option<u64>,
@@ -63,6 +71,13 @@ impl fmt::Display for Memory {
             "; free segments: {} of address space, up to {} with pages",
             Bytes(self.free_bytes),
             Bytes(self.dirty_bytes)
+        )?;
+        write!(
+            f,
+            " of at most {}; purged {}, refaulted {}",
+            Bytes(self.limit_bytes),
+            Bytes(self.purged_bytes),
+            Bytes(self.refaulted_bytes)
         )?;
         if self.kept_bytes > 0 {
             let kept = Bytes(self.kept_bytes);
@@ -94,6 +109,9 @@ pub fn memory() -> Memory {
         mapped_bytes: (usage.bases.len() * ARENA_BYTES) as u64,
         free_bytes: usage.free_bytes as u64,
         dirty_bytes: usage.dirty_bytes as u64,
+        limit_bytes: usage.limit_bytes as u64,
+        purged_bytes: usage.purged_bytes,
+        refaulted_bytes: usage.refaulted_bytes,
         resident_bytes: usage.resident_bytes.map(|bytes| bytes as u64),
         kept_bytes: os::kept_bytes() as u64,
     }

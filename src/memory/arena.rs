@@ -25,13 +25,12 @@ use crate::ground::os;
 use crate::ground::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Guess, Ordering, const_fn};
 use crate::hardened;
 use crate::memory::pins::Pins;
+use crate::memory::retention::{BASE_BYTES, Limits, Retention};
 use crate::memory::segment::{ArenaId, Claimed, OwnerId, Sight};
 
 /// Entries that are added to a table at a time: a page of them.
 const BLOCK_ENTRIES: usize = if cfg!(segment_pool_loom) { 1 } else { 128 };
-/// Pages that the free segments of one span may keep, in bytes.
-const DIRTY_BYTES: usize = 512 << 10;
-/// Idle arenas of one span that stay mapped.
+/// Idle arenas of one span that stay mapped, beside those that the span's free segments may keep the pages of.
 const SPARE_ARENAS: isize = if cfg!(segment_pool_loom) { 0 } else { 1 };
 
 /// What stands in the place of a pool's name for free segments, which are no pool's.
@@ -43,6 +42,7 @@ pub(crate) struct Arenas {
     small: Table,
     medium: Table,
     large: Table,
+    limits: Limits,
     /// Pools that take their segments here, and their heaps, in the models, which check that none is left.
     #[cfg(segment_pool_loom)]
     users: crate::ground::sync::Counter,
@@ -55,8 +55,8 @@ struct Table {
     first: Block,
     /// Idle arenas. It lags behind the bitmaps and so may be off, even below zero, for a moment.
     idle: AtomicUsize,
-    /// Free segments that still have their pages; lags likewise.
-    dirty: AtomicUsize,
+    /// How many bytes of free segments keep their pages; lags likewise.
+    retention: Retention,
 }
 
 /// A part of a table.
@@ -85,6 +85,7 @@ impl Arenas {
                 small: Table::new(Span::Small),
                 medium: Table::new(Span::Medium),
                 large: Table::new(Span::Large),
+                limits: Limits::new(),
                 #[cfg(segment_pool_loom)]
                 users: crate::ground::sync::Counter::new(0),
             }
@@ -118,20 +119,52 @@ impl Arenas {
     /// It came from [`claim`](Self::claim) with this span and is not used again.
     pub(crate) unsafe fn release(&self, span: Span, claimed: Claimed) {
         // SAFETY: guaranteed by the caller.
-        unsafe { self.table(span).release(claimed) }
+        unsafe { self.table(span).release(claimed, self.bounds(span)) }
     }
 
-    /// Purges every free segment and unmaps every idle arena.
+    /// Purges every free segment, unmaps every idle arena, and forgets what was asked for again.
     pub(crate) fn trim(&self) {
-        self.small.trim();
-        self.medium.trim();
-        self.large.trim();
+        self.tables().into_iter().for_each(Table::trim);
+    }
+
+    /// Whether free segments hold more than they may in any case.
+    #[inline]
+    pub(crate) fn may_have_excess(&self) -> bool {
+        self.tables()
+            .into_iter()
+            .any(|table| table.retention.held() > BASE_BYTES)
+    }
+
+    /// Returns pages that free segments hold and that were not needed by this time, in milliseconds: at most about so many bytes of
+    /// each span.
+    pub(crate) fn return_excess(&self, now: u64, most: usize) {
+        for table in self.tables() {
+            table.retention.tick(now);
+            table.return_excess(self.bounds(table.span), most);
+        }
+    }
+
+    /// Bounds what free segments keep, in bytes, of all spans.
+    pub(crate) fn set_limits(&self, at_least: usize, at_most: usize) {
+        self.limits.set(at_least, at_most);
+    }
+
+    fn bounds(&self, span: Span) -> Bounds<'_> {
+        let others = self.tables().into_iter().filter(|table| table.span != span);
+        Bounds {
+            limits: &self.limits,
+            others: others.map(|table| table.retention.held()).sum(),
+        }
+    }
+
+    fn tables(&self) -> [&Table; 3] {
+        [&self.small, &self.medium, &self.large]
     }
 
     /// Calls `visit` with every segment of a pool, which the caller keeps alive: as it is if no thread is at work on it, else as it
     /// may never have been. `visit` does not panic.
     pub(crate) fn look(&self, pool: *mut OwnerId, mut visit: impl FnMut(Sight)) {
-        for table in [&self.small, &self.medium, &self.large] {
+        for table in self.tables() {
             table.look(pool, &mut visit);
         }
     }
@@ -140,8 +173,9 @@ impl Arenas {
     #[cfg(not(segment_pool_loom))]
     pub(crate) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
-        for table in [&self.small, &self.medium, &self.large] {
+        for table in self.tables() {
             table.add_usage(&mut usage);
+            usage.limit_bytes += table.limit(self.bounds(table.span));
         }
         usage.resident_bytes = os::resident(&usage.bases, ARENA_BYTES);
         usage
@@ -166,7 +200,7 @@ impl Arenas {
 
     /// Arenas mapped now, of all spans. May lag.
     pub(crate) fn mapped(&self) -> usize {
-        self.small.mapped() + self.medium.mapped() + self.large.mapped()
+        self.tables().into_iter().map(Table::mapped).sum()
     }
 
     fn table(&self, span: Span) -> &Table {
@@ -176,6 +210,14 @@ impl Arenas {
             Span::Large => &self.large,
         }
     }
+}
+
+/// What bounds the pages that the free segments of a span keep.
+#[derive(Clone, Copy)]
+struct Bounds<'a> {
+    limits: &'a Limits,
+    /// What the free segments of the other spans hold, in bytes.
+    others: usize,
 }
 
 /// What arenas take.
@@ -188,6 +230,12 @@ pub(crate) struct Usage {
     pub(crate) free_bytes: usize,
     /// Those of them that still have their pages.
     pub(crate) dirty_bytes: usize,
+    /// How many may have them.
+    pub(crate) limit_bytes: usize,
+    /// Bytes of pages of free segments that were returned to the system, ever.
+    pub(crate) purged_bytes: u64,
+    /// What of them was claimed again.
+    pub(crate) refaulted_bytes: u64,
     /// Bytes that have a page, if the system says so.
     pub(crate) resident_bytes: Option<usize>,
 }
@@ -199,7 +247,7 @@ impl Table {
                 span,
                 first: Block::new(),
                 idle: AtomicUsize::new(0),
-                dirty: AtomicUsize::new(0),
+                retention: Retention::new(),
             }
         }
     }
@@ -239,7 +287,8 @@ impl Table {
             ) {
                 Ok(_) => {
                     entry.alive.used();
-                    self.count_claimed(entry, free, bit);
+                    let had_pages = self.take(entry, free, bit);
+                    self.retention.claimed(self.span.bytes(), had_pages);
                     // Relaxed: published before the bit that was won, and fixed while a bit is held.
                     let base = entry.base.load(Ordering::Relaxed);
                     return Some(self.slice(entry, base, bit.trailing_zeros()));
@@ -258,16 +307,14 @@ impl Table {
         }
     }
 
-    fn count_claimed(&self, entry: &Entry, free_before: u64, bit: u64) {
+    /// Counts that a segment is not free any more; whether it has its pages.
+    fn take(&self, entry: &Entry, free_before: u64, bit: u64) -> bool {
         if free_before == self.all() {
             // Relaxed: a count that decides nothing but how soon memory goes back.
             self.idle.fetch_sub(1, Ordering::Relaxed);
         }
         // Relaxed: the bit of a segment is changed only by who holds the segment.
-        if entry.dirty.fetch_and(!bit, Ordering::Relaxed) & bit != 0 {
-            // Relaxed: as `idle`.
-            self.dirty.fetch_sub(1, Ordering::Relaxed);
-        }
+        entry.dirty.fetch_and(!bit, Ordering::Relaxed) & bit != 0
     }
 
     /// Whether there are so many free segments, or the system maps what is missing at this moment. One arena need not be
@@ -299,6 +346,7 @@ impl Table {
         #[cfg(segment_pool_loom)]
         (0..2).for_each(|index| Sight::prepare(self.slice(entry, base.as_ptr(), index).memory));
         entry.pins.open();
+        self.retention.claimed(self.span.bytes(), false);
         // Release: publishes the base to `claim_from`.
         entry.free.fetch_or(self.all() & !1, Ordering::Release);
         Some(self.slice(entry, base.as_ptr(), 0))
@@ -316,25 +364,25 @@ impl Table {
         }
     }
 
-    unsafe fn release(&self, claimed: Claimed) {
+    unsafe fn release(&self, claimed: Claimed, bounds: Bounds<'_>) {
         // SAFETY: the arena is that of a claimed segment, filed in this table, which is never freed.
         let entry = unsafe { claimed.arena.cast::<Entry>().as_ref() };
         let index = (claimed.memory.addr().get() & (ARENA_BYTES - 1)) >> self.span.shift();
         let bit = 1 << index;
         // SAFETY: the caller gives the segment up.
-        unsafe { self.purge_or_keep(entry, claimed.memory, bit) };
+        unsafe { self.purge_or_keep(entry, claimed.memory, bit, bounds) };
         entry.alive.used();
-        self.publish_free(entry, bit);
+        self.publish_free(entry, bit, bounds);
     }
 
     /// Frees a segment that the caller held, and the arena if it is idle and one too many.
-    fn publish_free(&self, entry: &Entry, bit: u64) {
+    fn publish_free(&self, entry: &Entry, bit: u64, bounds: Bounds<'_>) {
         // Release: the memory, to the next claimer and to `retire`. Who finds the arena idle here acquires in `retire`.
         let free = entry.free.fetch_or(bit, Ordering::Release) | bit;
         if free == self.all() {
-            // Relaxed: as in `count_claimed`.
+            // Relaxed: as in `take`.
             let idle_before = self.idle.fetch_add(1, Ordering::Relaxed) as isize;
-            if idle_before >= SPARE_ARENAS && !self.retire(entry) {
+            if idle_before >= self.spare_arenas(bounds) && !self.retire(entry) {
                 // Somebody claimed from this one, and another's release may have counted on it to go.
                 self.entries().any(|entry| self.retire(entry));
             }
@@ -344,19 +392,61 @@ impl Table {
     /// # Safety
     ///
     /// The caller holds the segment, and nobody uses its memory.
-    unsafe fn purge_or_keep(&self, entry: &Entry, memory: NonNull<u8>, bit: u64) {
-        // Relaxed: as in `count_claimed`.
-        let dirty_before = self.dirty.fetch_add(1, Ordering::Relaxed);
-        if (dirty_before + 1) << self.span.shift() <= DIRTY_BYTES {
-            // Relaxed: as in `count_claimed`.
+    unsafe fn purge_or_keep(
+        &self,
+        entry: &Entry,
+        memory: NonNull<u8>,
+        bit: u64,
+        bounds: Bounds<'_>,
+    ) {
+        let Bounds { others, limits } = bounds;
+        if self.retention.released(self.span.bytes(), others, limits) {
+            // Relaxed: as in `take`.
             entry.dirty.fetch_or(bit, Ordering::Relaxed);
-            return;
+        } else {
+            // SAFETY: guaranteed by the caller; a segment is whole pages.
+            unsafe { os::purge(memory, self.span.bytes()) };
+            events::note(Happened::Purged, ARENAS, self.span.bytes());
         }
-        // Relaxed: as in `count_claimed`.
-        self.dirty.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: guaranteed by the caller; a segment is whole pages.
-        unsafe { os::purge(memory, self.span.bytes()) };
-        events::note(Happened::Purged, ARENAS, self.span.bytes());
+    }
+
+    fn limit(&self, bounds: Bounds<'_>) -> usize {
+        self.retention.limit(bounds.others, bounds.limits)
+    }
+
+    /// Idle arenas that may stay mapped.
+    fn spare_arenas(&self, bounds: Bounds<'_>) -> isize {
+        SPARE_ARENAS + (self.limit(bounds) / ARENA_BYTES) as isize
+    }
+
+    /// Purges free segments of the last arenas, or unmaps these, until the free segments hold no more than they may, or about so
+    /// many bytes are returned.
+    fn return_excess(&self, bounds: Bounds<'_>, most: usize) {
+        let mut returned = 0;
+        while returned < most && self.retention.excess(bounds.others, bounds.limits) > 0 {
+            // Relaxed: a hint which arena is worth a claim.
+            let has_pages = |entry: &&Entry| entry.dirty.load(Ordering::Relaxed) != 0;
+            let Some(last) = self.entries().filter(has_pages).last() else {
+                break;
+            };
+            returned += self.return_from(last, bounds);
+        }
+        // Relaxed: as in `take`.
+        if self.idle.load(Ordering::Relaxed) as isize > self.spare_arenas(bounds) {
+            self.entries().any(|entry| self.retire(entry));
+        }
+    }
+
+    /// Returns the pages of one free segment, or of an idle arena. Returns how many bytes these are.
+    fn return_from(&self, entry: &Entry, bounds: Bounds<'_>) -> usize {
+        // Relaxed (twice): hints.
+        let dirty = entry.dirty.load(Ordering::Relaxed);
+        let spare = self.idle.load(Ordering::Relaxed) as isize <= self.spare_arenas(bounds);
+        if spare || !self.retire(entry) {
+            self.purge_free(entry, dirty & dirty.wrapping_neg(), bounds);
+            return self.span.bytes();
+        }
+        dirty.count_ones() as usize * self.span.bytes()
     }
 
     /// Gives an idle arena back to the operating system, or leaves that to who looks at it; false if it is not idle, or somebody
@@ -369,10 +459,10 @@ impl Table {
         if won.is_err() {
             return false;
         }
-        // Relaxed (twice): as in `count_claimed`.
+        // Relaxed (twice): as in `take`.
         self.idle.fetch_sub(1, Ordering::Relaxed);
         let dirty = entry.dirty.swap(0, Ordering::Relaxed).count_ones() as usize;
-        self.dirty.fetch_sub(dirty, Ordering::Relaxed);
+        self.retention.purged(dirty * self.span.bytes());
         if entry.pins.close() {
             self.unmap(entry);
         }
@@ -422,11 +512,17 @@ impl Table {
     }
 
     fn trim(&self) {
+        self.retention.forget();
+        let nothing = Limits::nothing();
+        let bounds = Bounds {
+            limits: &nothing,
+            others: 0,
+        };
         for entry in self.entries() {
             // Relaxed: a hint which segments are worth claiming.
             let mut dirty = entry.dirty.load(Ordering::Relaxed);
             while dirty != 0 {
-                self.purge_free(entry, dirty & dirty.wrapping_neg());
+                self.purge_free(entry, dirty & dirty.wrapping_neg(), bounds);
                 dirty &= dirty - 1;
             }
             self.retire(entry);
@@ -434,21 +530,24 @@ impl Table {
     }
 
     /// Claims this segment, if it is free, to purge it.
-    fn purge_free(&self, entry: &Entry, bit: u64) {
+    fn purge_free(&self, entry: &Entry, bit: u64, bounds: Bounds<'_>) {
         // Acquire: as in `claim_from`.
         let free = entry.free.fetch_and(!bit, Ordering::Acquire);
         if free & bit == 0 {
             return;
         }
         entry.alive.used();
-        self.count_claimed(entry, free, bit);
+        let had_pages = self.take(entry, free, bit);
         // Relaxed: as in `claim_from`.
         let base = entry.base.load(Ordering::Relaxed);
         let claimed = self.slice(entry, base, bit.trailing_zeros());
         // SAFETY: claimed above; a segment is whole pages.
         unsafe { os::purge(claimed.memory, self.span.bytes()) };
         events::note(Happened::Purged, ARENAS, self.span.bytes());
-        self.publish_free(entry, bit);
+        if had_pages {
+            self.retention.purged(self.span.bytes());
+        }
+        self.publish_free(entry, bit, bounds);
     }
 
     /// The vector may run foreign code, which maps and retires arenas like another thread: entries are never freed.
@@ -465,6 +564,9 @@ impl Table {
                 usage.dirty_bytes += dirty << self.span.shift();
             }
         }
+        let (purged, refaulted) = self.retention.turnover();
+        usage.purged_bytes += purged;
+        usage.refaulted_bytes += refaulted;
     }
 
     fn mapped(&self) -> usize {

@@ -12,4 +12,5 @@
 pub(crate) mod arena;
 pub(crate) mod pins;
 pub(crate) mod remote;
+pub(crate) mod retention;
 pub(crate) mod segment;

@@ -179,6 +179,7 @@ impl Local {
         self.flush();
         // SAFETY: called with heaps acquired by this thread, which no variable names as its own any more.
         self.hand_over(|heap| unsafe { self.park(heap) });
+        registry::return_excess(usize::MAX);
     }
 
     /// Pushes the open batches and leaves the heaps to others.

@@ -24,4 +24,4 @@ pub(crate) use self::entry::{
     for_each_held, for_each_open, for_each_open_batch, free, holds, leave, leave_for_handle,
     map_ahead, other_threads, put_back, trim_pool, with_room_for,
 };
-pub use self::entry::{flush, idle, trim};
+pub use self::entry::{flush, idle, retain, trim};

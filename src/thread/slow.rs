@@ -51,7 +51,16 @@ fn spill(heap: HeapRef, bin: usize) {
     });
 }
 
+/// Bytes of pages that a slow path returns at most, of each span, of those that no thread needed lately.
+const RETURNED_BYTES: usize = 1 << 20;
+
 impl Local {
+    /// What each slow path does for others: visits heaps that this thread left too soon, and returns pages that were not needed.
+    fn do_chores(&self) {
+        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        registry::return_excess(RETURNED_BYTES);
+    }
+
     #[cold]
     #[inline(never)]
     pub(super) fn refill_default(&self, class: usize) -> Option<SlotPtr> {
@@ -98,7 +107,7 @@ impl Local {
     /// A slot of a bounded pool, of which the thread holds no heap.
     pub(super) fn alloc_bounded(&self, pool: RegistryRef) -> Option<SlotPtr> {
         self.leave_closed_pools(SWEPT_HEAPS);
-        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        self.do_chores();
         let slot = bounded::alloc(pool, &self.reclaims);
         if slot.is_some() || pool.core().is_full() {
             return slot;
@@ -141,7 +150,7 @@ impl Local {
 
     /// A slot from a bin, whose free list may have some after its heap was adopted.
     pub(super) fn refill(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
-        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        self.do_chores();
         let slot = heap.bin(bin).pop();
         slot.or_else(|| handover::refill(heap, bin, &self.reclaims))
             .or_else(|| self.refill_at_last(heap, bin))
@@ -226,7 +235,7 @@ impl Local {
             self.remote_buffer
                 .add(segment, offset, &self.reclaims, note)
         };
-        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        self.do_chores();
         if self.phase.get() != Phase::Guarded && self.has_ended() {
             self.flush();
         }
@@ -248,7 +257,7 @@ impl Local {
         self.has_ended(); // before, so that the end is noticed
         // SAFETY: guaranteed by the caller.
         unsafe { bounded::free(heap, segment, slot, offset, &self.reclaims) };
-        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        self.do_chores();
         self.emit_events();
     }
 
@@ -261,7 +270,7 @@ impl Local {
     }
 
     pub(super) fn spill(&self, heap: HeapRef, bin: usize) {
-        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        self.do_chores();
         handover::spill(heap, bin, &self.reclaims);
         self.leave_closed_pools(SWEPT_HEAPS);
     }

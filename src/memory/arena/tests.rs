@@ -9,7 +9,7 @@ impl Arenas {
         // Relaxed (all): no other thread runs.
         for table in [&self.small, &self.medium, &self.large] {
             table.idle.store(0, Ordering::Relaxed);
-            table.dirty.store(0, Ordering::Relaxed);
+            table.retention.start_anew();
             table.first.next.store(ptr::null_mut(), Ordering::Relaxed);
             for Entry {
                 alive: _,
