@@ -41,6 +41,7 @@ const STOREYS: [(&str, &[&str]); 12] = [
             "lists",
             "bin",
             "pool_core",
+            "fully_freed",
             "fields",
             "owner",
             "registry",

@@ -81,6 +81,8 @@ pub(crate) struct Leftovers {
     pub(crate) empty: Loose,
     /// Slots that were found to be of other heaps' segments.
     pub(crate) remote: RemoteSlots,
+    /// Bytes of segments among these that the pushing threads purged.
+    pub(crate) purged_bytes: Cell<usize>,
 }
 
 impl Leftovers {
@@ -89,6 +91,7 @@ impl Leftovers {
             Self {
                 empty: Loose::new(),
                 remote: RemoteSlots::new(),
+                purged_bytes: Cell::new(0),
             }
         }
     }
@@ -473,6 +476,8 @@ impl Bin {
                 self.count_remote(segment.identity().capacity, batches);
                 // SAFETY: PURGED was taken just now.
                 unsafe { segment.reset() };
+                let bytes = segment.identity().span.bytes();
+                left.purged_bytes.set(left.purged_bytes.get() + bytes);
                 self.remove(segment);
                 left.empty.push(segment);
                 None

@@ -29,11 +29,10 @@ use crate::ground::events::{self, Happened};
 #[cfg(not(segment_pool_loom))]
 use crate::ground::layout::CLASSES;
 use crate::ground::os;
-use crate::ground::sync::{
-    Alive, AtomicPtr, AtomicU64, AtomicUsize, Cell, Counter, Ordering, const_fn,
-};
+use crate::ground::sync::{Alive, AtomicPtr, AtomicU64, Cell, Counter, Ordering, const_fn};
 use crate::heap::bin::Bin;
 use crate::heap::deferred::Places;
+use crate::heap::fully_freed::FullyFreed;
 use crate::heap::lists::{Loose, Outgoing, Queued};
 use crate::heap::pool_core::PoolCore;
 use crate::memory::remote::PendingList;
@@ -42,9 +41,6 @@ use crate::memory::segment::{OwnerId, Segment};
 /// Low bits of a thread's token, which are the system's id of the thread. Those above are a number that no other thread gets.
 #[cfg(not(segment_pool_loom))]
 pub(crate) const OS_ID_BITS: u32 = 22;
-
-/// Fully freed segments, in bytes, beyond which those who free the last slots of another give its pages back.
-const FULLY_FREED_BYTES: usize = if cfg!(segment_pool_loom) { 1 } else { 1 << 20 };
 
 /// See the module. Its bins follow it in memory, as aligned as it is, whatever a cache line is on the target.
 #[derive(Debug)]
@@ -71,7 +67,7 @@ struct Shared {
 pub(super) struct RemotePart {
     pub(super) pending: PendingList<Segment>,
     /// Bytes of fully freed segments that nobody took yet.
-    pub(super) fully_freed: AtomicUsize,
+    pub(super) fully_freed: FullyFreed,
 }
 
 /// Owner only, but for the counters.
@@ -155,7 +151,7 @@ impl Heap {
                 }),
                 remote: CachePadded::new(RemotePart {
                     pending: PendingList::new(),
-                    fully_freed: AtomicUsize::new(0),
+                    fully_freed: FullyFreed::new(),
                 }),
                 own: CachePadded::new(Own {
                     collecting: Queued::new(),
@@ -226,22 +222,12 @@ impl Heap {
     /// Counts a segment that the caller is about to complete; false if it should purge the segment instead. In a bounded pool it
     /// should not: a purge hides slots whose frees have returned, and no thread has the heap for long.
     pub(crate) fn count_fully_freed(&self, bytes: usize) -> bool {
-        // Relaxed (twice): a hint.
-        let before = self.remote.fully_freed.fetch_add(bytes, Ordering::Relaxed);
-        let counted = before < FULLY_FREED_BYTES || self.is_of_bounded_pool();
-        if !counted {
-            self.remote.fully_freed.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        counted
+        self.is_of_bounded_pool() || self.remote.fully_freed.count(bytes, os::milliseconds)
     }
 
     /// Takes back `count_fully_freed`, when the segment was not completed after all or was taken.
     pub(crate) fn uncount_fully_freed(&self, bytes: usize) {
-        // Relaxed (twice): a hint. The owner may have started anew, or the segment may have been counted in another
-        // heap, so it is never taken below zero but by a race, after which the owner starts anew.
-        if self.remote.fully_freed.load(Ordering::Relaxed) >= bytes {
-            self.remote.fully_freed.fetch_sub(bytes, Ordering::Relaxed);
-        }
+        self.remote.fully_freed.uncount(bytes);
     }
 
     /// Whether the thread with this token owns the heap.

@@ -7,6 +7,7 @@
 //! | `lists` | lists of segments, and of slots, on their way | who holds the list |
 //! | `bin` | one heap's slots of one stride | the owner of the heap |
 //! | `pool_core` | what the heaps of one pool share | any thread |
+//! | `fully_freed` | how much of fully freed segments may wait for the owner | pushing threads count, the owner learns |
 //! | `fields` | the parts of a heap | as marked there |
 //! | `owner` | what a heap's owner does | the owner of the heap |
 //! | `registry` | the heaps of a pool, and the end of the pool | any thread |
@@ -21,6 +22,7 @@ pub(crate) mod bin;
 pub(crate) mod bounded;
 pub(crate) mod deferred;
 mod fields;
+mod fully_freed;
 pub(crate) mod handover;
 pub(crate) mod lists;
 mod owner;

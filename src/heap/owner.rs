@@ -149,6 +149,7 @@ impl HeapRef {
             self.count_received(segment, received);
             slots += received;
         }
+        self.learn(left.purged_bytes.get());
         self.release_some(&left);
     }
 
@@ -156,6 +157,17 @@ impl HeapRef {
         let identity = segment.identity();
         if slots == identity.capacity {
             self.uncount_fully_freed(identity.span.bytes());
+            self.remote.fully_freed.note_use(os::milliseconds);
+        }
+    }
+
+    /// Notes that purged segments are in use again.
+    fn learn(self, purged_bytes: usize) {
+        if purged_bytes > 0 {
+            let most = self.pool().arenas().recent_peak();
+            self.remote
+                .fully_freed
+                .learn(purged_bytes, most, os::milliseconds());
         }
     }
 
@@ -179,8 +191,7 @@ impl HeapRef {
                 // SAFETY: out of the pending list, and not done with.
                 Some(misrouted) => unsafe { self.own.outgoing.misrouted.push(misrouted) },
                 None => {
-                    // Relaxed: a hint. Nothing waits, so there is nothing completed.
-                    self.remote.fully_freed.store(0, Ordering::Relaxed);
+                    self.remote.fully_freed.clear();
                     return None;
                 }
             }

@@ -149,6 +149,12 @@ impl Arenas {
         self.limits.set(at_least, at_most);
     }
 
+    /// The most that was in use lately, in bytes.
+    pub(crate) fn recent_peak(&self) -> usize {
+        let peaks = self.tables().into_iter();
+        peaks.map(|table| table.retention.recent_peak()).sum()
+    }
+
     fn bounds(&self, span: Span) -> Bounds<'_> {
         let others = self.tables().into_iter().filter(|table| table.span != span);
         Bounds {
@@ -304,6 +310,7 @@ impl Table {
         Claimed {
             memory: NonNull::new(memory).expect("an arena with free segments is mapped"),
             arena: NonNull::from(entry).cast::<ArenaId>(),
+            has_pages: true,
         }
     }
 
@@ -370,7 +377,7 @@ impl Table {
         let index = (claimed.memory.addr().get() & (ARENA_BYTES - 1)) >> self.span.shift();
         let bit = 1 << index;
         // SAFETY: the caller gives the segment up.
-        unsafe { self.purge_or_keep(entry, claimed.memory, bit, bounds) };
+        unsafe { self.purge_or_keep(entry, claimed, bit, bounds) };
         entry.alive.used();
         self.publish_free(entry, bit, bounds);
     }
@@ -392,20 +399,16 @@ impl Table {
     /// # Safety
     ///
     /// The caller holds the segment, and nobody uses its memory.
-    unsafe fn purge_or_keep(
-        &self,
-        entry: &Entry,
-        memory: NonNull<u8>,
-        bit: u64,
-        bounds: Bounds<'_>,
-    ) {
+    unsafe fn purge_or_keep(&self, entry: &Entry, claimed: Claimed, bit: u64, bounds: Bounds<'_>) {
         let Bounds { others, limits } = bounds;
-        if self.retention.released(self.span.bytes(), others, limits) {
+        if !claimed.has_pages {
+            self.retention.released_purged(self.span.bytes());
+        } else if self.retention.released(self.span.bytes(), others, limits) {
             // Relaxed: as in `take`.
             entry.dirty.fetch_or(bit, Ordering::Relaxed);
         } else {
             // SAFETY: guaranteed by the caller; a segment is whole pages.
-            unsafe { os::purge(memory, self.span.bytes()) };
+            unsafe { os::purge(claimed.memory, self.span.bytes()) };
             events::note(Happened::Purged, ARENAS, self.span.bytes());
         }
     }

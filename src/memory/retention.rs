@@ -106,6 +106,12 @@ impl Retention {
         keeps
     }
 
+    /// Notes that a segment is free whose pages were returned to the system before.
+    pub(crate) fn released_purged(&self, bytes: usize) {
+        sub(&self.in_use, bytes);
+        self.returned(bytes);
+    }
+
     /// Notes that a free segment's pages, which were held, were returned to the system.
     pub(crate) fn purged(&self, bytes: usize) {
         self.take_from_held(bytes);
@@ -159,7 +165,8 @@ impl Retention {
         }
     }
 
-    fn recent_peak(&self) -> usize {
+    /// The most of segments in use, in the recent past.
+    pub(crate) fn recent_peak(&self) -> usize {
         get(&self.peak).max(get(&self.high))
     }
 

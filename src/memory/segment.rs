@@ -57,6 +57,8 @@ pub(crate) struct Claimed {
     pub(crate) memory: NonNull<u8>,
     /// Where to release it.
     pub(crate) arena: NonNull<ArenaId>,
+    /// Whether pages of it may be in memory.
+    pub(crate) has_pages: bool,
 }
 
 /// The header.
@@ -103,6 +105,8 @@ struct Links {
     next: Cell<Option<SegmentRef>>,
     /// Slots on the list of its segment.
     returned: Cell<Option<SlotPtr>>,
+    /// Whether its pages were purged, and no slot was handed out since.
+    purged: Cell<bool>,
 }
 
 /// Written by the owner, read by any thread.
@@ -251,6 +255,7 @@ impl SegmentRef {
         Claimed {
             memory: self.0.cast(),
             arena: self.identity.arena,
+            has_pages: !self.owner.links.purged.get(),
         }
     }
 
@@ -338,6 +343,7 @@ impl SegmentRef {
             first,
             ..
         } = self.identity;
+        self.owner.links.purged.set(false);
         let from = self.owner.counts.bumped();
         let page = if cfg!(segment_pool_loom) {
             1
@@ -405,6 +411,7 @@ impl SegmentRef {
             owner.links.returned.get().is_none() && owner.counts.bumped() == self.identity.capacity
         );
         owner.counts.bumped.set(0);
+        owner.links.purged.set(true);
         self.each_slot(slot::erase);
     }
 
