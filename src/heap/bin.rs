@@ -454,6 +454,12 @@ impl Bin {
         let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
+        // With `hardened` each slot is looked at instead, for what was written to it meanwhile.
+        if list.count == segment.identity().capacity && !cfg!(feature = "hardened") {
+            // SAFETY: the list of all slots was taken.
+            unsafe { self.take_out(segment, false, left) };
+            return list.count;
+        }
         // SAFETY: the slots were on the list that was taken.
         let return_slot = |slot| unsafe { self.return_slot(segment, slot, left) };
         // SAFETY: the list was taken above.
@@ -474,15 +480,25 @@ impl Bin {
             Taken::Purging => None,
             Taken::Purged { batches } => {
                 self.count_remote(segment.identity().capacity, batches);
-                // SAFETY: PURGED was taken just now.
-                unsafe { segment.reset() };
                 let bytes = segment.identity().span.bytes();
                 left.purged_bytes.set(left.purged_bytes.get() + bytes);
-                self.remove(segment);
-                left.empty.push(segment);
+                // SAFETY: PURGED was taken just now.
+                unsafe { self.take_out(segment, true, left) };
                 None
             }
         }
+    }
+
+    /// Takes out a segment of which every slot is free, and in no list.
+    ///
+    /// # Safety
+    ///
+    /// As for [`SegmentRef::reset`].
+    unsafe fn take_out(&self, segment: SegmentRef, purged: bool, left: &Leftovers) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { segment.reset(purged) };
+        self.remove(segment);
+        left.empty.push(segment);
     }
 
     fn count_remote(&self, frees: usize, batches: usize) {

@@ -60,6 +60,13 @@ impl FullyFreed {
         }
     }
 
+    /// Whether more waits than may, because the owner did not take as much for a while.
+    pub(crate) fn has_excess(&self, now: impl FnOnce() -> u64) -> bool {
+        let waiting = self.waiting.load(Ordering::Relaxed); // Relaxed: a hint
+        // One segment more than the base is counted.
+        waiting > 2 * BASE_BYTES && waiting > 2 * BASE_BYTES + self.learned(now)
+    }
+
     /// Notes that nothing waits. Owner only.
     pub(crate) fn clear(&self) {
         self.waiting.store(0, Ordering::Relaxed); // Relaxed: a hint

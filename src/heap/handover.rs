@@ -39,6 +39,7 @@ const STOLEN_SEGMENTS: usize = 4;
 /// A slot from a bin whose free list is empty, of a heap that the caller holds; `None` when the system has no memory or the
 /// pool's limit is reached.
 pub(crate) fn refill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) -> Option<SlotPtr> {
+    heap.release_excess();
     let filled = heap.refill(bin)
         || (steal(heap, bin, reclaims) && heap.refill(bin))
         || heap.refill_from_new(bin);
@@ -49,6 +50,7 @@ pub(crate) fn refill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) -> 
 /// Spills the full free list of a bin, of a heap that the caller holds.
 pub(crate) fn spill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) {
     heap.spill(bin);
+    heap.release_excess();
     reroute(heap.outgoing(), reclaims);
 }
 

@@ -12,7 +12,7 @@ use crate::ground::sync::Ordering;
 use crate::heap::bin::{Bin, Leftovers};
 use crate::heap::fields::HeapRef;
 use crate::heap::lists::{Loose, Outgoing};
-use crate::memory::segment::{Claimed, SegmentRef};
+use crate::memory::segment::{Claimed, Identity, SegmentRef};
 
 /// Empty segments that a heap keeps as spares, in bytes.
 pub(super) const SPARE_BYTES: usize = if cfg!(segment_pool_loom) {
@@ -22,6 +22,8 @@ pub(super) const SPARE_BYTES: usize = if cfg!(segment_pool_loom) {
 };
 /// Slots that one refill or spill takes out of remote lists, but for the last list, which is taken whole.
 const COLLECT_SLOTS: usize = 1024;
+/// Fully freed segments that one refill or spill releases at most, of those that nobody needed lately.
+const EXCESS_SEGMENTS: usize = 16;
 
 impl HeapRef {
     /// Fills the empty free list of a bin with what the heap has. Owner only.
@@ -285,15 +287,23 @@ impl HeapRef {
                 served = true;
                 break;
             };
+            let Identity { bin, capacity, .. } = *segment.identity();
             // SAFETY: the segment came out of the pending list.
-            let received = unsafe {
-                self.bin(segment.identity().bin)
-                    .collect_into_segment(segment, &left)
-            };
+            let received = unsafe { self.bin(bin).collect_into_segment(segment, &left) };
             self.count_received(segment, received);
-            slots += received.max(1);
+            let whole = received == capacity;
+            slots += if whole { 1 } else { received.max(1) };
         }
         (self.release(&left, 0), served)
+    }
+
+    /// Releases some of the segments that wait, if more do than were needed lately. Owner only, with a reference of its own.
+    pub(crate) fn release_excess(self) {
+        if self.remote.fully_freed.has_excess(os::milliseconds) {
+            let (released, _) = self.serve_some(EXCESS_SEGMENTS);
+            // Relaxed: as in `release_down_to`.
+            self.pool().refs.fetch_sub(released, Ordering::Relaxed);
+        }
     }
 
     /// Abandons the heap, its lists as they are unless its pool was closed, and hands `outgoing` over to the caller,

@@ -419,7 +419,11 @@ impl Table {
 
     /// Idle arenas that may stay mapped.
     fn spare_arenas(&self, bounds: Bounds<'_>) -> isize {
-        SPARE_ARENAS + (self.limit(bounds) / ARENA_BYTES) as isize
+        let kept = match self.limit(bounds) {
+            0..=BASE_BYTES => 0,
+            learned => learned.div_ceil(ARENA_BYTES),
+        };
+        SPARE_ARENAS + kept as isize
     }
 
     /// Purges free segments of the last arenas, or unmaps these, until the free segments hold no more than they may, or about so

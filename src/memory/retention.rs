@@ -4,6 +4,7 @@
 //! a segment is purged, or unmapped with its pages      lost += its bytes
 //! a segment without pages is claimed while lost > 0    lost -= its bytes, budget += its bytes
 //! a tick                                               budget -= half of what was free all along, lost is halved
+//! a tick without any slow path                         budget is halved
 //! ```
 //!
 //! A program that drops a lot once loses its pages at once, as the budget is small. One that claims again what was returned, as
@@ -159,9 +160,7 @@ impl Retention {
             .ticks
             .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
         if won.is_ok() {
-            let ticks = now.saturating_sub(last).clamp(1, MOST_TICKS) as u32;
-            self.lower(1);
-            self.lower(ticks - 1); // in which no thread needed anything
+            self.lower(now.saturating_sub(last).clamp(1, MOST_TICKS) as u32);
         }
     }
 
@@ -170,11 +169,12 @@ impl Retention {
         get(&self.peak).max(get(&self.high))
     }
 
+    /// Free segments were looked at so many ticks ago: in all ticks but the first none held much, or no thread needed any.
     fn lower(&self, ticks: u32) {
-        let (held, low) = (self.held(), get(&self.low));
-        let unneeded = low - (low >> ticks);
-        set(&self.low, held);
-        set(&self.budget, get(&self.budget).saturating_sub(unneeded));
+        let unneeded = get(&self.low) / 2;
+        let budget = get(&self.budget).saturating_sub(unneeded) >> (ticks - 1);
+        set(&self.budget, budget);
+        set(&self.low, self.held());
         set(&self.lost, get(&self.lost) >> ticks);
         let high = get(&self.high);
         set(&self.peak, high.max(get(&self.peak) >> ticks));

@@ -400,18 +400,18 @@ impl SegmentRef {
         (self.at(before).cast(), self.identity.span.bytes() - before)
     }
 
-    /// Makes a segment whose slots were purged one whose slots were never handed out.
+    /// Makes a segment whose slots are all free one whose slots were never handed out.
     ///
     /// # Safety
     ///
-    /// The caller owns the segment and took PURGED.
-    pub(crate) unsafe fn reset(self) {
+    /// The caller owns the segment and took PURGED, or a remote list of all its slots.
+    pub(crate) unsafe fn reset(self, purged: bool) {
         let owner = &self.owner;
         debug_assert!(
             owner.links.returned.get().is_none() && owner.counts.bumped() == self.identity.capacity
         );
         owner.counts.bumped.set(0);
-        owner.links.purged.set(true);
+        owner.links.purged.set(purged);
         self.each_slot(slot::erase);
     }
 
