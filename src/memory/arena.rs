@@ -268,11 +268,22 @@ impl Table {
         u64::MAX >> (64 - segments)
     }
 
-    /// The first free segment of the first arena that has one, so that the last arenas get a chance to become idle.
+    /// The first free segment with pages, or else without, of the first arena that has one, so that the last arenas get a chance to
+    /// become idle.
     fn claim(&self) -> Option<Claimed> {
-        self.entries()
-            .find_map(|entry| self.claim_from(entry))
+        self.claim_with_pages()
+            .or_else(|| self.entries().find_map(|entry| self.claim_from(entry)))
             .or_else(|| self.map())
+    }
+
+    fn claim_with_pages(&self) -> Option<Claimed> {
+        if self.retention.held() == 0 {
+            return None;
+        }
+        // Relaxed: a hint.
+        let has_pages = |entry: &&Entry| entry.dirty.load(Ordering::Relaxed) != 0;
+        let mut entries = self.entries().filter(has_pages);
+        entries.find_map(|entry| self.claim_from(entry))
     }
 
     fn claim_from(&self, entry: &Entry) -> Option<Claimed> {
@@ -282,7 +293,10 @@ impl Table {
             entry.free.guess()
         };
         while free != 0 {
-            let bit = free & free.wrapping_neg();
+            // Relaxed: a hint.
+            let with_pages = free & entry.dirty.load(Ordering::Relaxed);
+            let best = if with_pages != 0 { with_pages } else { free };
+            let bit = best & best.wrapping_neg();
             // Acquire: from the `release` of the segment, and from `publish` the base. Relaxed on failure:
             // only another guess.
             match entry.free.compare_exchange_weak(
