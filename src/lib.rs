@@ -205,14 +205,16 @@ pub use self::{
     arc::{Counted, PoolArc, PoolWeak},
     boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
     ground::error::{AllocError, AllocErrorKind},
+    insight::census::FillRange,
+    insight::holder::{HeapReport, Holder, ThreadTag},
     insight::leaks::LeakReport,
     insight::look::SlotState,
     insight::report::{Memory, Report, memory, report},
-    insight::snapshot::{HeapSnapshot, Holder, SegmentSnapshot, Snapshot, snapshot},
-    insight::stats::{ClassStats, Stats, Validation, stats, validate},
+    insight::snapshot::{HeapSnapshot, SegmentSnapshot, Snapshot, snapshot},
+    insight::stats::{ClassStats, OtherHeaps, Stats, Validation, stats, validate},
     pool::local::LocalPool,
     pool::{SegmentPool, SegmentPoolBuilder},
-    thread::{flush, idle, trim},
+    thread::{flush, idle, retain, trim},
 };
 
 /// Returns how many times this thread has touched a free slot so far. Compiled only under `--cfg slots_touched`, for

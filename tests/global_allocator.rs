@@ -258,7 +258,7 @@ fn numbers_and_texts_come_out() {
         assert!(POOL.validate().to_string().contains("heaps"));
         let leaks = POOL.leaks().unwrap();
         assert_eq!(
-            (leaks.live, leaks.running_heaps),
+            (leaks.live, leaks.in_open_batches),
             (3 * LARGE as u64, 0),
             "{leaks}"
         );

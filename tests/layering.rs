@@ -29,7 +29,10 @@ const STOREYS: [(&str, &[&str]); 12] = [
     ),
     ("hardened", &[]),
     ("slot", &["bytes", "free_list"]),
-    ("memory", &["remote", "segment", "arena"]),
+    (
+        "memory",
+        &["remote", "segment", "pins", "retention", "arena"],
+    ),
     (
         "heap",
         &[
@@ -38,6 +41,7 @@ const STOREYS: [(&str, &[&str]); 12] = [
             "lists",
             "bin",
             "pool_core",
+            "fully_freed",
             "fields",
             "owner",
             "registry",
@@ -47,7 +51,12 @@ const STOREYS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("thread", &["held", "local", "heaps", "slow", "entry"]),
-    ("insight", &["look", "stats", "report", "snapshot", "leaks"]),
+    (
+        "insight",
+        &[
+            "look", "census", "holder", "stats", "report", "snapshot", "leaks",
+        ],
+    ),
     (
         "pool",
         &["large", "route", "builder", "segment_pool", "local"],

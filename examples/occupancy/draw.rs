@@ -222,7 +222,7 @@ fn draw_heap(out: &mut String, number: usize, heap: &HeapSnapshot, top: usize) -
     )?;
     let [live, free] = [live(heap), free(heap)];
     let numbers = match heap.holder {
-        Holder::OtherThread => "not to be looked into".to_string(),
+        Holder::OtherThread => format!("{live} live, {free} free, which only it knows"),
         _ => format!("{live} live, {free} free"),
     };
     text(
@@ -251,8 +251,8 @@ fn draw_segments(
             .iter()
             .find(|segment| Some(&segment.address) == address);
         match segment {
+            Some(segment) if segment.slots.is_empty() => draw_square(out, x, y, UNKNOWN)?,
             Some(segment) => draw_segment(out, segment, x, y)?,
-            None if heap.holder == Holder::OtherThread => draw_square(out, x, y, UNKNOWN)?,
             None => draw_square(out, x, y, GONE)?,
         }
     }
@@ -275,11 +275,8 @@ fn live(heap: &HeapSnapshot) -> usize {
 }
 
 fn free(heap: &HeapSnapshot) -> usize {
-    heap.segments
-        .iter()
-        .map(|segment| segment.slots.len())
-        .sum::<usize>()
-        - live(heap)
+    let states = SlotState::ALL.map(|state| heap.count(state));
+    states.iter().sum::<usize>() - live(heap)
 }
 
 /// One path for each state, of a run of pixels for each run of slots.

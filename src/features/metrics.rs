@@ -7,6 +7,7 @@
 //! | name | kind | labels | unit |
 //! |---|---|---|---|
 //! | `segment_pool_live` | gauge | `pool` | values |
+//! | `segment_pool_unreclaimed` | gauge | `pool` | slots |
 //! | `segment_pool_capacity` | gauge | `pool` | slots |
 //! | `segment_pool_segments` | gauge | `pool` | segments |
 //! | `segment_pool_mapped_bytes` | gauge | `pool` | bytes |
@@ -36,8 +37,9 @@ use crate::insight::stats::{ClassStats, Stats};
 
 type Number<T> = (&'static str, fn(&T) -> u64);
 
-const GAUGES: [Number<Stats>; 6] = [
+const GAUGES: [Number<Stats>; 7] = [
     ("segment_pool_live", Stats::live),
+    ("segment_pool_unreclaimed", |stats| stats.unreclaimed),
     ("segment_pool_capacity", |stats| stats.capacity),
     ("segment_pool_segments", |stats| stats.segments),
     ("segment_pool_mapped_bytes", Stats::mapped_bytes),

@@ -137,7 +137,74 @@ mod pages {
     }
 }
 
-/// Makes the pages of a part of a mapping resident now.
+/// What the system calls this thread; 0 where it does not say, as only Linux does.
+pub(crate) fn thread_id() -> u64 {
+    threads::id()
+}
+
+/// The name that the system has for a thread of this process that runs. Foreign code runs.
+#[cfg(not(segment_pool_loom))]
+pub(crate) fn thread_name(id: u64) -> Option<String> {
+    threads::name(id)
+}
+
+/// Linux says it in `/proc`. The standard library knows longer names, but is not to be asked where the global allocator may be at
+/// work: to make a thread's first handle allocates, and ends the process if it comes back in.
+#[cfg(all(target_os = "linux", not(any(segment_pool_loom, miri))))]
+mod threads {
+    pub(super) fn id() -> u64 {
+        u64::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap_or(0)
+    }
+
+    pub(super) fn name(id: u64) -> Option<String> {
+        let name = std::fs::read(format!("/proc/self/task/{id}/comm")).ok()?;
+        Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(any(segment_pool_loom, miri)))))]
+mod threads {
+    pub(super) fn id() -> u64 {
+        0
+    }
+
+    #[cfg(not(segment_pool_loom))]
+    pub(super) fn name(_id: u64) -> Option<String> {
+        None
+    }
+}
+
+/// The time of day, in milliseconds since 1970; 0 where there is no clock.
+pub(crate) fn milliseconds() -> u64 {
+    clock::milliseconds()
+}
+
+#[cfg(not(any(
+    miri,
+    segment_pool_loom,
+    all(target_family = "wasm", target_os = "unknown")
+)))]
+mod clock {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    pub(super) fn milliseconds() -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_millis() as u64)
+    }
+}
+
+#[cfg(any(
+    miri,
+    segment_pool_loom,
+    all(target_family = "wasm", target_os = "unknown")
+))]
+mod clock {
+    pub(super) fn milliseconds() -> u64 {
+        0
+    }
+}
+
+/// Makes the system provide the pages of a part of a mapping now.
 ///
 /// # Safety
 ///

@@ -88,6 +88,8 @@ pub(crate) struct Leftovers {
     pub(crate) empty: Loose,
     /// Slots found in the bin's lists that belong to other heaps' segments.
     pub(crate) remote: RemoteSlots,
+    /// Bytes of segments among these that the pushing threads purged.
+    pub(crate) purged_bytes: Cell<usize>,
 }
 
 impl Leftovers {
@@ -96,6 +98,7 @@ impl Leftovers {
             Self {
                 empty: Loose::new(),
                 remote: RemoteSlots::new(),
+                purged_bytes: Cell::new(0),
             }
         }
     }
@@ -466,7 +469,13 @@ impl Bin {
         let Some(list) = (unsafe { self.take_remote(segment, left) }) else {
             return 0;
         };
-        // SAFETY: the slots were on the list that was taken, so the owner owns them.
+        // With `hardened` each slot is looked at instead, for what was written to it meanwhile.
+        if list.count == segment.identity().capacity && !cfg!(feature = "hardened") {
+            // SAFETY: the list of all slots was taken.
+            unsafe { self.take_out(segment, false, left) };
+            return list.count;
+        }
+        // SAFETY: the slots were on the list that was taken.
         let return_slot = |slot| unsafe { self.return_slot(segment, slot, left) };
         // SAFETY: the list was taken above.
         unsafe { batch::each(segment, list, return_slot) };
@@ -489,13 +498,25 @@ impl Bin {
             Taken::Purging => None,
             Taken::Purged { batches } => {
                 self.count_remote(segment.identity().capacity, batches);
-                // SAFETY: the caller owns the segment, and PURGED was taken just now.
-                unsafe { segment.reset() };
-                self.remove(segment);
-                left.empty.push(segment);
+                let bytes = segment.identity().span.bytes();
+                left.purged_bytes.set(left.purged_bytes.get() + bytes);
+                // SAFETY: PURGED was taken just now.
+                unsafe { self.take_out(segment, true, left) };
                 None
             }
         }
+    }
+
+    /// Takes out a segment of which every slot is free, and in no list.
+    ///
+    /// # Safety
+    ///
+    /// As for [`SegmentRef::reset`].
+    unsafe fn take_out(&self, segment: SegmentRef, purged: bool, left: &Leftovers) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { segment.reset(purged) };
+        self.remove(segment);
+        left.empty.push(segment);
     }
 
     fn count_remote(&self, frees: usize, batches: usize) {
@@ -543,10 +564,25 @@ impl Bin {
         }
     }
 
-    /// Slots ever freed by the owner, without those sent on to other heaps. Any thread may call this; the
-    /// answer may lag.
-    pub(crate) fn local_frees(&self) -> u64 {
-        self.free.pushes().saturating_sub(self.counts.sent_on.get())
+    /// Slots freed by the owner, ever, also those that it sent home since. Any thread may ask; the answer may lag.
+    pub(crate) fn freed_here(&self) -> u64 {
+        self.free.pushes()
+    }
+
+    /// Those of them that it sent home, to be counted there. Any thread may ask; the answer may lag.
+    pub(crate) fn sent_on(&self) -> u64 {
+        self.counts.sent_on.get()
+    }
+
+    /// How many slots are in the bin's own lists, which has this stride. Any thread may ask; the answer may lag.
+    pub(crate) fn at_hand(&self, stride: usize) -> usize {
+        let magazine = magazine_slots(stride);
+        // While its parts change the length may be off, and fall below zero.
+        let free = match self.free.len(self.border()) {
+            len if len <= 2 * magazine => len,
+            _ => 0,
+        };
+        free + self.full.magazines() * magazine + self.deferred.left()
     }
 
     /// The slots in the bin's lists. Each list stops at its recorded length, because a damaged list may have

@@ -23,7 +23,7 @@ use core::iter;
 use core::ptr::NonNull;
 
 use crate::ground::layout::{batch_slots, magazine_slots};
-use crate::ground::sync::{Cell, const_fn};
+use crate::ground::sync::{Cell, Counter, const_fn};
 use crate::heap::batch;
 use crate::memory::remote::Listed;
 use crate::memory::segment::SegmentRef;
@@ -50,6 +50,8 @@ pub(crate) struct DeferredList {
     /// The bitmap. `None` before [`prepare`](Self::prepare).
     places: Cell<Option<NonNull<Places>>>,
     segment: Cell<Option<SegmentRef>>,
+    /// Slots that were marked and not taken.
+    left: Counter,
     taken: Cell<Scan>,
     ahead: Cell<Scan>,
 }
@@ -108,6 +110,7 @@ impl DeferredList {
             Self {
                 places: Cell::new(None),
                 segment: Cell::new(None),
+                left: Counter::new(0),
                 taken: Cell::new(Scan::START),
                 ahead: Cell::new(Scan::START),
             }
@@ -149,6 +152,7 @@ impl DeferredList {
         // SAFETY: guaranteed by the caller.
         unsafe { batch::each_offset(segment, list, |offset| places.add(offset)) };
         self.segment.set(Some(segment));
+        self.left.set(list.count as u64);
         self.taken.set(Scan::START);
         self.ahead.set(Scan::START);
         self.prefetch(segment, AHEAD);
@@ -156,6 +160,11 @@ impl DeferredList {
 
     /// Takes the next slot.
     pub(crate) fn pop(&self) -> Option<(SegmentRef, SlotPtr)> {
+        self.next().inspect(|_| self.left.sub(1))
+    }
+
+    /// The same, not counted yet.
+    fn next(&self) -> Option<(SegmentRef, SlotPtr)> {
         let segment = self.segment.get()?;
         let mut taken = self.taken.get();
         let next = taken.next(self.places());
@@ -168,7 +177,7 @@ impl DeferredList {
 
     /// Takes the next slots, linked. Returns the first one and their number.
     pub(crate) fn pop_chain(&self) -> Option<(SlotPtr, usize)> {
-        let (segment, first) = self.pop()?;
+        let (segment, first) = self.next()?;
         let chunk = chunk_slots(segment.identity().stride);
         let (mut last, mut len) = (first, 1);
         let (slot_at, places, mut taken) = (segment.slots(), self.places(), self.taken.get());
@@ -181,6 +190,7 @@ impl DeferredList {
             len += 1;
         }
         self.taken.set(taken);
+        self.left.sub(len as u64);
         // SAFETY: as above.
         unsafe { link(last, None) };
         self.prefetch(segment, len);
@@ -195,7 +205,12 @@ impl DeferredList {
         self.ahead.set(ahead);
     }
 
-    /// The marked slots that were not taken.
+    /// How many were not taken. Any thread may ask; the answer may lag.
+    pub(crate) fn left(&self) -> usize {
+        self.left.get() as usize
+    }
+
+    /// The slots that were not taken.
     pub(crate) fn iter(&self) -> impl Iterator<Item = SlotPtr> {
         let mut rest = self.taken.get();
         let segment = self.segment.get().into_iter();

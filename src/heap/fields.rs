@@ -34,18 +34,18 @@ use crate::ground::events::{self, Happened};
 #[cfg(not(segment_pool_loom))]
 use crate::ground::layout::CLASSES;
 use crate::ground::os;
-use crate::ground::sync::{
-    Alive, AtomicPtr, AtomicU64, AtomicUsize, Cell, Counter, Ordering, const_fn,
-};
+use crate::ground::sync::{Alive, AtomicPtr, AtomicU64, Cell, Counter, Ordering, const_fn};
 use crate::heap::bin::Bin;
 use crate::heap::deferred::Places;
+use crate::heap::fully_freed::FullyFreed;
 use crate::heap::lists::{Loose, Outgoing, Queued};
 use crate::heap::pool_core::PoolCore;
 use crate::memory::remote::PendingList;
 use crate::memory::segment::{OwnerId, Segment};
 
-/// Bytes of fully freed segments of a heap beyond which a push that fully frees another segment purges it.
-const FULLY_FREED_BYTES: usize = if cfg!(segment_pool_loom) { 1 } else { 1 << 20 };
+/// Low bits of a thread's token, which are the system's id of the thread. Those above are a number that no other thread gets.
+#[cfg(not(segment_pool_loom))]
+pub(crate) const OS_ID_BITS: u32 = 22;
 
 /// See the module documentation. The bins follow it in memory. Its alignment is that of a bin, on every
 /// target.
@@ -72,8 +72,8 @@ struct Shared {
 #[derive(Debug)]
 pub(super) struct RemotePart {
     pub(super) pending: PendingList<Segment>,
-    /// Bytes of fully freed segments that no owner took yet.
-    pub(super) fully_freed: AtomicUsize,
+    /// Bytes of fully freed segments that nobody took yet.
+    pub(super) fully_freed: FullyFreed,
 }
 
 /// The part that only the owner touches. Any thread reads the counters.
@@ -90,6 +90,10 @@ pub(super) struct Own {
     pub(super) adoptions: Counter,
     /// Times that a thread that held the heap abandoned it.
     pub(super) abandonments: Counter,
+    /// The token of the thread that has the heap, or had it last.
+    pub(super) last_owner: Counter,
+    /// When a thread took the heap to keep it, or one that keeps it took what others had freed, in milliseconds since 1970.
+    pub(super) served: Counter,
     /// One bit per bin that was ever used.
     pub(super) used: Cell<u128>,
     /// Whether the owner must collect and release before it abandons the heap, because the pool was closed.
@@ -155,7 +159,7 @@ impl Heap {
                 }),
                 remote: CachePadded::new(RemotePart {
                     pending: PendingList::new(),
-                    fully_freed: AtomicUsize::new(0),
+                    fully_freed: FullyFreed::new(),
                 }),
                 own: CachePadded::new(Own {
                     collecting: Queued::new(),
@@ -164,6 +168,8 @@ impl Heap {
                     spare_bytes: Counter::new(0),
                     adoptions: Counter::new(0),
                     abandonments: Counter::new(0),
+                    last_owner: Counter::new(owner),
+                    served: Counter::new(0),
                     used: Cell::new(0),
                     closing: Cell::new(false),
                     previous_held: Cell::new(None),
@@ -225,23 +231,12 @@ impl Heap {
     /// segment instead. Always true in a bounded pool: a purge would hide slots whose frees have returned,
     /// and no thread owns the heap for long.
     pub(crate) fn count_fully_freed(&self, bytes: usize) -> bool {
-        // Relaxed (twice): a hint.
-        let before = self.remote.fully_freed.fetch_add(bytes, Ordering::Relaxed);
-        let counted = before < FULLY_FREED_BYTES || self.is_of_bounded_pool();
-        if !counted {
-            self.remote.fully_freed.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        counted
+        self.is_of_bounded_pool() || self.remote.fully_freed.count(bytes, os::milliseconds)
     }
 
     /// Reverts `count_fully_freed`, because the segment was not fully freed after all or was taken.
     pub(crate) fn uncount_fully_freed(&self, bytes: usize) {
-        // Relaxed (twice): a hint. The owner may have reset the count, or the segment may have been counted
-        // in another heap. So this subtracts only what is there. A race may still take the count below zero,
-        // until the owner resets it.
-        if self.remote.fully_freed.load(Ordering::Relaxed) >= bytes {
-            self.remote.fully_freed.fetch_sub(bytes, Ordering::Relaxed);
-        }
+        self.remote.fully_freed.uncount(bytes);
     }
 
     /// Whether the thread with this token holds the heap.
@@ -254,6 +249,10 @@ impl Heap {
     /// Sets the token of the thread that holds the heap. 0 means that the owner abandons it or never held it.
     /// Owner only.
     pub(crate) fn set_owner(&self, token: u64) {
+        if token != 0 {
+            self.own.last_owner.set(token);
+            self.note_served();
+        }
         match (self.is_held(), token) {
             (false, 1..) => {
                 self.own.adoptions.add(1);
@@ -269,7 +268,18 @@ impl Heap {
         self.shared.owner.store(token, Ordering::Relaxed);
     }
 
-    /// Whether a thread holds the heap. Any thread may call this; the answer may lag.
+    /// Notes that what other threads freed is being taken. Owner only.
+    pub(super) fn note_served(&self) {
+        self.own.served.set(os::milliseconds());
+    }
+
+    /// The token of the thread that has the heap, or had it last, or 0; and when it was served last, in milliseconds since 1970, or
+    /// 0. Any thread may ask; the answer may lag.
+    pub(crate) fn last_owner(&self) -> (u64, u64) {
+        (self.own.last_owner.get(), self.own.served.get())
+    }
+
+    /// Whether a thread has the heap to keep. Any thread may ask; the answer may lag.
     pub(crate) fn is_held(&self) -> bool {
         // Relaxed: for display, or the owner reads its own store.
         self.shared.owner.load(Ordering::Relaxed) != 0
@@ -304,6 +314,7 @@ impl HeapRef {
         let heap = Self(memory.cast());
         // SAFETY: mapped above, large enough and aligned.
         unsafe { heap.0.write(Heap::new(pool, owner)) };
+        heap.note_served();
         #[cfg(segment_pool_loom)]
         for index in 0..bins {
             // SAFETY: as above. (Outside the models, zero bytes are an unused bin.)

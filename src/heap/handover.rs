@@ -43,6 +43,7 @@ const STOLEN_SEGMENTS: usize = 4;
 /// Allocates a slot from a bin whose free list is empty, of a heap that the caller holds. `None` if the
 /// system has no memory or the pool's limit is reached.
 pub(crate) fn refill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) -> Option<SlotPtr> {
+    heap.release_excess();
     let filled = heap.refill(bin)
         || (steal(heap, bin, reclaims) && heap.refill(bin))
         || heap.refill_from_new(bin);
@@ -53,6 +54,7 @@ pub(crate) fn refill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) -> 
 /// Spills the full free list of a bin, of a heap that the caller holds.
 pub(crate) fn spill(heap: HeapRef, bin: usize, reclaims: &DeferredReclaims) {
     heap.spill(bin);
+    heap.release_excess();
     reroute(heap.outgoing(), reclaims);
 }
 

@@ -8,6 +8,7 @@
 //! | `lists` | lists of segments and of slots in transit | the thread that owns the list |
 //! | `bin` | one heap's slots of one stride | the owner of the heap |
 //! | `pool_core` | what the heaps of one pool share | any thread |
+//! | `fully_freed` | how much of fully freed segments may wait for the owner | pushing threads count, the owner learns |
 //! | `fields` | the parts of a heap | as marked there |
 //! | `owner` | the operations of a heap's owner | the owner of the heap |
 //! | `registry` | the heaps of a pool, and the end of the pool | any thread |
@@ -23,6 +24,7 @@ pub(crate) mod bin;
 pub(crate) mod bounded;
 pub(crate) mod deferred;
 mod fields;
+mod fully_freed;
 pub(crate) mod handover;
 pub(crate) mod lists;
 mod owner;
@@ -32,6 +34,6 @@ pub(crate) mod remote_buffer;
 #[cfg(all(test, not(segment_pool_loom)))]
 mod tests;
 
-#[cfg(not(segment_pool_loom))]
-pub(crate) use self::fields::BinRef;
 pub(crate) use self::fields::HeapRef;
+#[cfg(not(segment_pool_loom))]
+pub(crate) use self::fields::{BinRef, OS_ID_BITS};

@@ -16,7 +16,7 @@ use crate::ground::sync::Ordering;
 use crate::heap::bin::{Bin, Leftovers};
 use crate::heap::fields::HeapRef;
 use crate::heap::lists::{Loose, Outgoing};
-use crate::memory::segment::{Claimed, SegmentRef};
+use crate::memory::segment::{Claimed, Identity, SegmentRef};
 
 /// Bytes of empty segments that a heap keeps as spares.
 pub(super) const SPARE_BYTES: usize = if cfg!(segment_pool_loom) {
@@ -26,6 +26,8 @@ pub(super) const SPARE_BYTES: usize = if cfg!(segment_pool_loom) {
 };
 /// Slots that one refill or spill takes out of remote lists. The last list is taken whole.
 const COLLECT_SLOTS: usize = 1024;
+/// Fully freed segments that one refill or spill releases at most, of those that nobody needed lately.
+const EXCESS_SEGMENTS: usize = 16;
 
 impl HeapRef {
     /// Fills the empty free list of a bin with slots that the heap has. Owner only.
@@ -156,6 +158,7 @@ impl HeapRef {
             self.count_received(segment, received);
             slots += received;
         }
+        self.learn(left.purged_bytes.get());
         self.release_some(&left);
     }
 
@@ -163,6 +166,17 @@ impl HeapRef {
         let identity = segment.identity();
         if slots == identity.capacity {
             self.uncount_fully_freed(identity.span.bytes());
+            self.remote.fully_freed.note_use(os::milliseconds);
+        }
+    }
+
+    /// Notes that purged segments are in use again.
+    fn learn(self, purged_bytes: usize) {
+        if purged_bytes > 0 {
+            let most = self.pool().arenas().recent_peak();
+            self.remote
+                .fully_freed
+                .learn(purged_bytes, most, os::milliseconds());
         }
     }
 
@@ -174,6 +188,10 @@ impl HeapRef {
                 self.own
                     .closing
                     .set(self.own.closing.get() | taken.signalled);
+                // A pusher that has the heap for a moment need not ask for the time.
+                if !taken.first.is_null() && self.is_held() {
+                    self.note_served();
+                }
                 // SAFETY: the caller owns the heap; the list was just taken.
                 unsafe { self.own.collecting.push_all(taken.first) };
             }
@@ -182,8 +200,7 @@ impl HeapRef {
                 // SAFETY: the segment came out of the pending list, and its remote list is not taken yet.
                 Some(misrouted) => unsafe { self.own.outgoing.misrouted.push(misrouted) },
                 None => {
-                    // Relaxed: a hint. Nothing is pending, so no segment is fully freed.
-                    self.remote.fully_freed.store(0, Ordering::Relaxed);
+                    self.remote.fully_freed.clear();
                     return None;
                 }
             }
@@ -220,6 +237,7 @@ impl HeapRef {
             debug_assert!(segment.is_empty() && segment.remote_word().is_idle());
             let kept = self.own.spare_bytes.get() as usize + span.bytes();
             if kept <= spare_bytes {
+                segment.hide();
                 self.own.spares[span.index()].push(segment);
                 self.own.spare_bytes.add(span.bytes() as u64);
             } else {
@@ -279,20 +297,27 @@ impl HeapRef {
                 served = true;
                 break;
             };
-            // SAFETY: the caller owns the heap, and the segment came out of the pending list.
-            let received = unsafe {
-                self.bin(segment.identity().bin)
-                    .collect_into_segment(segment, &left)
-            };
+            let Identity { bin, capacity, .. } = *segment.identity();
+            // SAFETY: the segment came out of the pending list.
+            let received = unsafe { self.bin(bin).collect_into_segment(segment, &left) };
             self.count_received(segment, received);
-            slots += received.max(1);
+            let whole = received == capacity;
+            slots += if whole { 1 } else { received.max(1) };
         }
         (self.release(&left, 0), served)
     }
 
-    /// Abandons the heap. Its lists stay as they are unless its pool was closed. `outgoing` receives what the
-    /// caller must reroute. Returns the number of references to release. Owner only; the caller no longer
-    /// owns the heap after this.
+    /// Releases some of the segments that wait, if more do than were needed lately. Owner only, with a reference of its own.
+    pub(crate) fn release_excess(self) {
+        if self.remote.fully_freed.has_excess(os::milliseconds) {
+            let (released, _) = self.serve_some(EXCESS_SEGMENTS);
+            // Relaxed: as in `release_down_to`.
+            self.pool().refs.fetch_sub(released, Ordering::Relaxed);
+        }
+    }
+
+    /// Abandons the heap, its lists as they are unless its pool was closed, and hands `outgoing` over to the caller,
+    /// who passes it on now. Returns the references to give up. Owner only, and not any more.
     ///
     /// The heap is abandoned only with an empty pending list, because no other thread would necessarily come
     /// to empty it. The loop ends: each push that continues it frees a slot, and no slot is handed out

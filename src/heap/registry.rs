@@ -25,6 +25,7 @@ use crate::heap::pool_core::{Large, PoolCore};
 use crate::memory::arena::Arenas;
 #[cfg(not(segment_pool_loom))]
 use crate::memory::arena::Usage;
+use crate::memory::segment::{OwnerId, Sight};
 
 /// How often a thread without a heap searches the list for an abandoned one.
 const ADOPTION_LOOKS: usize = if cfg!(segment_pool_loom) { 1 } else { 16 };
@@ -78,8 +79,23 @@ pub(crate) fn arena_bytes() -> usize {
     ARENAS.mapped() * ARENA_BYTES
 }
 
-/// Returns the memory of free segments of all pools to the operating system, and ranges that it did not unmap
-/// before.
+/// Returns pages of free segments that were not needed lately, of all pools: at most about so many bytes of each span.
+#[cfg(not(segment_pool_loom))]
+#[inline]
+pub(crate) fn return_excess(most: usize) {
+    if ARENAS.may_have_excess() {
+        ARENAS.return_excess(os::milliseconds(), most);
+    }
+}
+
+/// Bounds the pages that free segments of all pools keep, in bytes, and returns those beyond.
+#[cfg(not(segment_pool_loom))]
+pub(crate) fn retain(at_least: usize, at_most: usize) {
+    ARENAS.set_limits(at_least, at_most);
+    ARENAS.return_excess(os::milliseconds(), usize::MAX);
+}
+
+/// Gives the memory of free segments to the operating system, of all pools, and what it did not take back before.
 #[cfg(not(segment_pool_loom))]
 pub(crate) fn trim_arenas() {
     ARENAS.trim();
@@ -283,7 +299,29 @@ impl RegistryRef {
         core::iter::successors(first, move |heap| self.after(*heap))
     }
 
-    /// Releases `n` references. The last one frees the pool.
+    /// Calls `visit` with every segment of the pool, in any order, and its stride: see [`Arenas::look`]. What is seen in the making,
+    /// and names a bin that there is not, is passed by.
+    pub(crate) fn look(self, mut visit: impl FnMut(Sight, usize)) {
+        let core = self.core();
+        core.arenas().look(self.id(), |sight| {
+            if sight.bin < core.bins() {
+                visit(sight, core.stride(sight.bin));
+            }
+        });
+    }
+
+    /// The strides of the bins.
+    pub(crate) fn strides(self) -> impl Iterator<Item = usize> {
+        let core = self.core();
+        (0..core.bins()).map(|bin| core.stride(bin))
+    }
+
+    /// How segments name the pool.
+    pub(crate) fn id(self) -> *mut OwnerId {
+        self.core_ptr().as_ptr().cast()
+    }
+
+    /// Gives up `n` references; the last one frees the pool.
     ///
     /// # Safety
     ///

@@ -11,6 +11,7 @@
 
 use core::cell::Cell;
 
+use crate::ground::layout::batch_slots;
 use crate::heap::batch::OpenBatch;
 use crate::heap::handover::{self, DeferredReclaims};
 use crate::memory::segment::SegmentRef;
@@ -19,7 +20,12 @@ use crate::slot::{Offset, SlotPtr};
 /// Open batches of a thread.
 const ENTRIES: usize = if cfg!(segment_pool_loom) { 1 } else { 32 };
 
-/// See the module documentation.
+/// Slots of a stride that the open batches of one thread hold at most.
+pub(crate) const fn most_slots(stride: usize) -> usize {
+    ENTRIES * batch_slots(stride)
+}
+
+/// See the module. Used by one thread.
 #[derive(Debug)]
 pub(crate) struct RemoteBuffer {
     entries: [Entry; ENTRIES],
@@ -87,6 +93,15 @@ impl RemoteBuffer {
     /// The slots of the open batches.
     pub(crate) fn slots(&self) -> impl Iterator<Item = (SegmentRef, SlotPtr)> {
         self.entries.iter().flat_map(Entry::slots)
+    }
+
+    /// The open batches: the segment of each, and how many slots.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = (SegmentRef, usize)> {
+        let open = |entry: &Entry| {
+            let segment = entry.segment.get()?;
+            Some((segment, entry.batch.slots(segment)))
+        };
+        self.entries.iter().filter_map(open)
     }
 
     /// Sends every open batch.

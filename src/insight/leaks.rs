@@ -7,6 +7,7 @@ use core::error::Error;
 use core::fmt;
 
 use crate::heap::registry::RegistryRef;
+use crate::heap::remote_buffer::most_slots;
 use crate::insight::stats::Stats;
 use crate::thread;
 
@@ -36,8 +37,10 @@ pub struct LeakReport {
     pub type_name: &'static str,
     /// The number of values that were not dropped, or an upper bound of it.
     pub live: u64,
-    /// Heaps of the pool that other threads hold. They may still count values that were dropped.
-    pub running_heaps: u64,
+    /// So many of these, at most, were dropped in truth, and are in open batches of other threads.
+    pub in_open_batches: u64,
+    /// Threads, but for the asking one, that have used any pool and have not ended: those that may have open batches.
+    pub other_threads: u64,
 }
 
 impl LeakReport {
@@ -49,14 +52,27 @@ impl LeakReport {
         type_name: &'static str,
     ) -> Option<Self> {
         thread::trim_pool(pool);
-        let live = Stats::of(pool, None).live();
+        let stats = Stats::of(pool, None);
+        let in_slots = stats.live() - stats.large;
+        let other_threads = thread::other_threads() as u64;
         let report = Self {
             name,
             type_name,
-            live,
-            running_heaps: thread::held_by_others(pool) as u64,
+            live: stats.live(),
+            in_open_batches: (other_threads * open_slots(pool)).min(in_slots),
+            other_threads,
         };
-        (live > 0).then_some(report)
+        (report.live > 0).then_some(report)
+    }
+}
+
+/// Slots of the pool that the open batches of one thread hold at most.
+fn open_slots(pool: RegistryRef) -> u64 {
+    let core = pool.core();
+    if core.is_bounded() {
+        0 // its frees join no batches
+    } else {
+        most_slots(core.stride(0)) as u64
     }
 }
 
@@ -66,7 +82,8 @@ impl fmt::Display for LeakReport {
             name,
             type_name,
             live,
-            running_heaps,
+            in_open_batches,
+            other_threads,
         } = self;
         match live {
             1 => write!(f, "pool {name}: 1 value of type {type_name} is alive")?,
@@ -75,11 +92,11 @@ impl fmt::Display for LeakReport {
                 "pool {name}: {live} values of type {type_name} are alive"
             )?,
         }
-        match running_heaps {
+        match in_open_batches {
             0 => Ok(()),
             _ => write!(
                 f,
-                ", at most: other threads hold {running_heaps} of its heaps"
+                "; up to {in_open_batches} of these may be in open batches of {other_threads} other threads"
             ),
         }
     }

@@ -50,7 +50,10 @@ pub enum SlotState {
 }
 
 impl SlotState {
-    /// All states.
+    /// How many states there are.
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
+    /// Every state.
     pub const ALL: [Self; 5] = [
         Self::Live,
         Self::InFlight,

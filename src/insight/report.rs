@@ -8,7 +8,10 @@ use core::fmt;
 use crate::ground::layout::ARENA_BYTES;
 use crate::ground::os;
 use crate::heap::registry;
-use crate::insight::stats::{ClassStats, Stats, stats};
+use crate::heap::registry::RegistryRef;
+use crate::insight::census::{Census, FillRange};
+use crate::insight::holder::HeapReport;
+use crate::insight::stats::{ClassStats, Stats};
 
 /// The memory that the arenas of all pools take from the operating system. Values with dedicated mappings are not
 /// included, nor are the heaps, which are mapped separately and use a few KiB each.
@@ -35,8 +38,16 @@ pub struct Memory {
     /// The part of these free segments that still has its pages, in bytes. [`trim`](crate::trim) returns these pages to
     /// the system.
     pub dirty_bytes: u64,
-    /// The resident part of the address space, in bytes, or `None` if the system does not report it. Only Linux does
-    /// (`/proc/self/pagemap`).
+    /// What `dirty_bytes` may be now: 512 KiB for each of the three segment sizes, or more, as was learned from what was asked for
+    /// again, or as [`retain`](crate::retain) says.
+    pub limit_bytes: u64,
+    /// Pages of free segments that were returned to the system, ever, in bytes.
+    pub purged_bytes: u64,
+    /// What of them was claimed again, each of its pages by a page fault, in bytes. If it grows as fast as `purged_bytes`, the
+    /// process pays for promptness: [`retain`](crate::retain) helps.
+    pub refaulted_bytes: u64,
+    /// What of the address space has a page in memory, in bytes; `None` where the system does not say, as only Linux
+    /// does (`/proc/self/pagemap`).
     pub resident_bytes: Option<u64>,
     /// The address space that the crate could not unmap, in bytes, because the process has reached the limit of
     /// mappings (`vm.max_map_count` on Linux). It belongs to no arena and to no value. The next mapping of the same
@@ -49,7 +60,7 @@ impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "arenas of all pools: {}, {} mapped",
+            "arenas of all pools: {}, {} of address space mapped",
             self.arenas,
             Bytes(self.mapped_bytes)
         )?;
@@ -58,9 +69,16 @@ impl fmt::Display for Memory {
         }
         write!(
             f,
-            "; {} in free segments, {} of that with pages",
+            "; free segments: {} of address space, up to {} with pages",
             Bytes(self.free_bytes),
             Bytes(self.dirty_bytes)
+        )?;
+        write!(
+            f,
+            " of at most {}; purged {}, refaulted {}",
+            Bytes(self.limit_bytes),
+            Bytes(self.purged_bytes),
+            Bytes(self.refaulted_bytes)
         )?;
         if self.kept_bytes > 0 {
             let kept = Bytes(self.kept_bytes);
@@ -92,6 +110,9 @@ pub fn memory() -> Memory {
         mapped_bytes: (usage.bases.len() * ARENA_BYTES) as u64,
         free_bytes: usage.free_bytes as u64,
         dirty_bytes: usage.dirty_bytes as u64,
+        limit_bytes: usage.limit_bytes as u64,
+        purged_bytes: usage.purged_bytes,
+        refaulted_bytes: usage.refaulted_bytes,
         resident_bytes: usage.resident_bytes.map(|bytes| bytes as u64),
         kept_bytes: os::kept_bytes() as u64,
     }
@@ -117,22 +138,56 @@ pub struct Report {
     pub total: Stats,
     /// The pool's counters by slot size, in increasing order, for the sizes that were ever used.
     pub classes: Vec<ClassStats>,
-    /// The memory of the arenas of all pools.
+    /// Its heaps, the oldest first, whoever has them. `Display` shows those for which most waits.
+    pub heaps: Vec<HeapReport>,
+    /// How full its segments are: how many are empty, up to 10 % full, and so on, the emptiest first. Many that are almost empty hold
+    /// much memory for few values.
+    pub fill: Vec<FillRange>,
+    /// What the arenas of all pools take.
     pub memory: Memory,
 }
 
 impl Report {
-    pub(crate) fn new(name: &'static str, total: Stats, classes: Vec<ClassStats>) -> Self {
+    pub(crate) fn of(pool: RegistryRef, name: &'static str, given: Option<&'static str>) -> Self {
+        let mut heaps = Census::room_for_heaps(pool);
+        let mut classes = ClassStats::room(pool);
+        let (total, census) = Stats::by_class(pool, given, &mut classes, &mut heaps);
+        classes.retain(ClassStats::was_used);
         Self {
             name,
             total,
             classes,
+            heaps: HeapReport::of(pool, &heaps),
+            fill: census.fill(),
             memory: memory(),
         }
     }
+
+    /// Of a pool without memory.
+    pub(crate) fn unused(name: &'static str, given: Option<&'static str>) -> Self {
+        Self {
+            name,
+            total: Stats::unused(given),
+            classes: Vec::new(),
+            heaps: Vec::new(),
+            fill: Vec::new(),
+            memory: memory(),
+        }
+    }
+
+    /// The heaps for which something waits, those for which most does first.
+    fn heaps_that_wait(&self) -> Vec<&HeapReport> {
+        let waiting = self.heaps.iter().filter(|heap| heap.unreclaimed > 0);
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.sort_by_key(|heap| core::cmp::Reverse(heap.unreclaimed));
+        waiting
+    }
 }
 
-/// Returns the default pool's counters, by slot size and in total, and the memory of the process. Cost: see [`memory`].
+/// Heaps that a table shows, of those for which something waits.
+const SHOWN_HEAPS: usize = 8;
+
+/// The default pool's numbers, by size of slot and in total, beside what the process holds. Cost: see [`memory`].
 ///
 /// # Examples
 ///
@@ -146,8 +201,8 @@ impl Report {
 #[must_use]
 pub fn report() -> Report {
     let pool = registry::default();
-    let classes = ClassStats::of(pool);
-    Report::new(pool.core().name, stats(), classes)
+    let name = pool.core().name;
+    Report::of(pool, name, Some(name))
 }
 
 impl fmt::Display for Report {
@@ -156,13 +211,14 @@ impl fmt::Display for Report {
         writeln!(f, "pool {}", self.name)?;
         writeln!(
             f,
-            "{:>9} {:>9} {:>10} {:>10} {:>10} {:>5} {:>12} {:>12} {:>12} {:>9} {:>9}",
+            "{:>9} {:>9} {:>10} {:>10} {:>10} {:>5} {:>11} {:>12} {:>12} {:>12} {:>9} {:>9}",
             "slot",
             "segments",
-            "memory",
+            "mapped",
             "capacity",
             "live",
             "used",
+            "unreclaimed",
             "allocations",
             "local frees",
             "remote frees",
@@ -182,6 +238,21 @@ impl fmt::Display for Report {
             total.abandonments,
             Bytes(total.spare_bytes)
         )?;
+        if !self.fill.is_empty() {
+            let fill: Vec<_> = self.fill.iter().map(FillRange::to_string).collect();
+            writeln!(f, "fill: {}", fill.join(", "))?;
+        }
+        let waiting = self.heaps_that_wait();
+        for heap in waiting.iter().take(SHOWN_HEAPS) {
+            writeln!(f, "heap {heap}")?;
+        }
+        if waiting.len() > SHOWN_HEAPS {
+            writeln!(
+                f,
+                "and {} more with unreclaimed slots",
+                waiting.len() - SHOWN_HEAPS
+            )?;
+        }
         if total.large > 0 {
             let bytes = Bytes(total.large_bytes);
             writeln!(
@@ -198,11 +269,12 @@ fn row(f: &mut fmt::Formatter<'_>, slot: &str, class: &ClassStats) -> fmt::Resul
     let used = 100 * class.live() / class.capacity.max(1);
     writeln!(
         f,
-        "{slot:>9} {:>9} {:>10} {:>10} {:>10} {used:>4}% {:>12} {:>12} {:>12} {:>9} {:>9}",
+        "{slot:>9} {:>9} {:>10} {:>10} {:>10} {used:>4}% {:>11} {:>12} {:>12} {:>12} {:>9} {:>9}",
         class.segments,
         Bytes(class.segment_bytes).to_string(),
         class.capacity,
         class.live(),
+        class.unreclaimed,
         class.allocations,
         class.local_frees,
         class.remote_frees,

@@ -11,37 +11,18 @@
 
 use core::fmt;
 
+use std::time::SystemTime;
+
+use crate::ground::layout::Span;
 use crate::heap::HeapRef;
 use crate::heap::registry::{self, RegistryRef};
+use crate::insight::holder::{self, Belongs, Holder, ThreadTag, Whose};
 use crate::insight::look::{self, Outline, Shelf, Size, Slack, SlotState, Stop};
+use crate::memory::segment::{Sight, capacity};
 use crate::slot::SlotPtr;
 use crate::thread;
 
-/// The holder of a heap.
-///
-/// # Examples
-///
-/// ```
-/// use segment_pool::{Holder, SegmentPool};
-///
-/// let pool = SegmentPool::new();
-/// let _boxed = pool.alloc(1);
-/// assert_eq!(pool.snapshot().heaps[0].holder, Holder::ThisThread);
-/// segment_pool::idle();
-/// assert_eq!(pool.snapshot().heaps[0].holder, Holder::Nobody);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Holder {
-    /// The calling thread.
-    ThisThread,
-    /// No thread: the heap is abandoned, because its thread ended or idles.
-    Nobody,
-    /// Another thread. Its lists cannot be inspected while it runs.
-    OtherThread,
-}
-
-/// A segment and the states of its slots.
+/// A segment and its slots.
 ///
 /// # Examples
 ///
@@ -67,6 +48,7 @@ pub struct SegmentSnapshot {
     pub slot_bytes: usize,
     /// The slots, in address order.
     pub slots: Vec<SlotState>,
+    counts: [usize; SlotState::COUNT],
 }
 
 /// A heap and its segments. One thread at a time owns a heap.
@@ -85,11 +67,17 @@ pub struct SegmentSnapshot {
 pub struct HeapSnapshot {
     /// The holder of the heap.
     pub holder: Holder,
-    /// The number of segments, not counting spare segments. For a heap of another thread only this number is known, and
-    /// it may lag.
+    /// The thread that has it, or had it last. `None` in a pool with a limit, of which no thread keeps a heap.
+    pub thread: Option<ThreadTag>,
+    /// When the thread got the heap, or what others had freed of it was last taken, whichever came last. `None` where there is no
+    /// clock.
+    pub last_served: Option<SystemTime>,
+    /// How many segments it has, not counting spares. Of another thread's heap it may lag.
     pub segment_count: usize,
     /// The segments, by slot size and address. Empty for [`Holder::OtherThread`].
     pub segments: Vec<SegmentSnapshot>,
+    /// Slots that are at hand and in no segment's count.
+    at_hand: usize,
 }
 
 /// The state of each slot of a pool, by heap and segment. See [`snapshot()`].
@@ -188,21 +176,56 @@ impl HeapSnapshot {
     /// ```
     #[must_use]
     pub fn count(&self, state: SlotState) -> usize {
-        self.segments
-            .iter()
-            .map(|segment| segment.count(state))
-            .sum()
+        let counts = self.segments.iter().map(|segment| segment.count(state));
+        let count = counts.sum::<usize>();
+        match state {
+            SlotState::AtHand => count + self.at_hand,
+            SlotState::Live => count.saturating_sub(self.at_hand), // where a segment has counted them
+            _ => count,
+        }
     }
 }
 
 impl SegmentSnapshot {
     /// Makes the snapshot of a segment, given the slots of its heap.
     fn new(outline: &Outline, slots: &[SlotState]) -> Self {
+        let slots = slots[outline.slots()].to_vec();
+        let count = |state| slots.iter().filter(|&&slot| slot == state).count();
         Self {
             address: outline.address,
             bytes: outline.bytes,
             slot_bytes: outline.slot_bytes,
-            slots: slots[outline.slots()].to_vec(),
+            counts: SlotState::ALL.map(count),
+            slots,
+        }
+    }
+
+    /// Of a segment that another thread has, and of slots of it that this thread has.
+    fn counted(seen: &SeenSegment, remote_slots: &[RemoteSlot]) -> Self {
+        let SeenSegment { sight, stride } = seen;
+        let capacity = capacity(*stride);
+        let used = sight.used(capacity);
+        let mine = |state| {
+            remote_slots
+                .iter()
+                .filter(|slot| slot.state == state)
+                .count()
+                .min(used)
+        };
+        let (in_flight, at_hand) = (mine(SlotState::InFlight), mine(SlotState::AtHand));
+        let count = |state| match state {
+            SlotState::Live => used.saturating_sub(in_flight + at_hand),
+            SlotState::InFlight => sight.uncollected(capacity) + in_flight,
+            SlotState::AtHand => at_hand,
+            SlotState::Returned => sight.returned,
+            SlotState::Untouched => capacity.saturating_sub(sight.bumped),
+        };
+        Self {
+            address: sight.address,
+            bytes: Span::of(*stride).bytes(),
+            slot_bytes: *stride,
+            slots: Vec::new(),
+            counts: SlotState::ALL.map(count),
         }
     }
 
@@ -219,7 +242,11 @@ impl SegmentSnapshot {
     /// ```
     #[must_use]
     pub fn count(&self, state: SlotState) -> usize {
-        self.slots.iter().filter(|&&slot| slot == state).count()
+        let states = SlotState::ALL.iter().zip(self.counts);
+        states
+            .filter(|(of, _)| **of == state)
+            .map(|(_, count)| count)
+            .sum()
     }
 }
 
@@ -233,17 +260,28 @@ struct Sketch {
     slots: Shelf<SlotState>,
     /// The slots of one heap, after it was collected.
     after: Shelf<SlotState>,
-    /// Sorted by segment.
+    /// By segment.
     remote_slots: Shelf<RemoteSlot>,
+    /// All segments of the pool, as any thread sees them, by heap, slot size and address.
+    segments: Shelf<SeenSegment>,
+}
+
+/// A segment that was looked at.
+#[derive(Clone, Copy)]
+struct SeenSegment {
+    sight: Sight,
+    stride: usize,
 }
 
 /// A heap that was inspected.
 #[derive(Clone, Copy)]
 struct Seen {
-    holder: Holder,
-    segment_count: usize,
-    /// The number of its segments and slots in the sketch.
+    heap: HeapRef,
+    belongs: Belongs,
+    /// How many of its segments and slots were drawn: none of a heap that another thread has.
     drawn: Size,
+    /// Slots at hand of another thread.
+    at_hand: usize,
 }
 
 /// A slot of another heap that this thread freed but did not return to its segment: it is in an open batch, or in a
@@ -270,6 +308,8 @@ impl Sketch {
         self.slots.make_room(slack.beyond(slots));
         self.after.make_room(slack.beyond(most));
         self.remote_slots.make_room(slack.beyond(remote_slots));
+        let all = pool.heaps().map(|heap| Size::of(heap).segments).sum();
+        self.segments.make_room(slack.beyond(all));
     }
 
     /// Runs no foreign code, which might idle or flush between two heaps. So the `remote_slots` stay where they are.
@@ -279,8 +319,22 @@ impl Sketch {
             room = room.and_then(|()| self.remote_slots.push(slot))
         });
         room?;
-        self.remote_slots.sort_unstable_by_key(|slot| slot.segment); // sorts in place, without allocation
-        pool.heaps().try_for_each(|heap| self.see(pool, heap))
+        self.remote_slots
+            .sort_unstable_by_key(|remote_slots| remote_slots.segment); // in place
+        pool.heaps().try_for_each(|heap| self.see(pool, heap))?;
+        self.see_segments(pool)
+    }
+
+    /// Looks at all segments, those too that were drawn.
+    fn see_segments(&mut self, pool: RegistryRef) -> Result<(), Stop> {
+        let mut room = Ok(());
+        pool.look(|sight, stride| {
+            let segment = SeenSegment { sight, stride };
+            room = room.and_then(|()| self.segments.push(segment));
+        });
+        let key = |seen: &SeenSegment| (seen.sight.heap, seen.stride, seen.sight.address);
+        self.segments.sort_unstable_by_key(key); // in place
+        room
     }
 
     fn see(&mut self, pool: RegistryRef, heap: HeapRef) -> Result<(), Stop> {
@@ -289,9 +343,10 @@ impl Sketch {
         }
         if !pool.adopt_one(heap) {
             return self.heaps.push(Seen {
-                holder: Holder::OtherThread,
-                segment_count: Size::of(heap).segments,
+                heap,
+                belongs: Belongs::of(heap).to(Holder::OtherThread),
                 drawn: Size::default(),
+                at_hand: holder::at_hand(heap),
             });
         }
         pool.add_ref();
@@ -324,9 +379,10 @@ impl Sketch {
         self.after.clear();
         self.after.push_many(SlotState::Untouched, slots)?;
         self.heaps.push(Seen {
-            holder,
-            segment_count: segments,
+            heap,
+            belongs: Belongs::of(heap).to(holder),
             drawn: Size { segments, slots },
+            at_hand: 0,
         })
     }
 
@@ -334,20 +390,46 @@ impl Sketch {
     fn heaps(&self) -> Vec<HeapSnapshot> {
         let (mut outlines, mut slots) = (&self.outlines[..], &self.slots[..]);
         let heap = |seen: &Seen| {
-            let (segments, of_heap);
-            (segments, outlines) = outlines.split_at(seen.drawn.segments);
+            let (drawn, of_heap);
+            (drawn, outlines) = outlines.split_at(seen.drawn.segments);
             (of_heap, slots) = slots.split_at(seen.drawn.slots);
-            let segments = segments.iter();
-            HeapSnapshot {
-                holder: seen.holder,
-                segment_count: seen.segment_count,
-                segments: segments
+            let segments: Vec<_> = match seen.belongs.holder {
+                Holder::OtherThread => self.counted_segments(seen.heap).collect(),
+                _ => drawn
+                    .iter()
                     .map(|outline| SegmentSnapshot::new(outline, of_heap))
                     .collect(),
+            };
+            HeapSnapshot {
+                holder: seen.belongs.holder,
+                thread: seen.belongs.thread(),
+                last_served: seen.belongs.last_served(),
+                segment_count: segments.len(),
+                segments,
+                at_hand: seen.at_hand,
             }
         };
         self.heaps.iter().map(heap).collect()
     }
+
+    /// The segments of a heap that another thread has.
+    fn counted_segments(&self, heap: HeapRef) -> impl Iterator<Item = SegmentSnapshot> {
+        let first = self
+            .segments
+            .partition_point(|seen| seen.sight.heap < heap.id());
+        let segments = self.segments[first..].iter();
+        let segments = segments.take_while(move |seen| seen.sight.heap == heap.id());
+        segments.map(|seen| {
+            SegmentSnapshot::counted(seen, of_segment(&self.remote_slots, seen.sight.address))
+        })
+    }
+}
+
+/// What is of the segment at this address. They are sorted.
+fn of_segment(remote_slots: &[RemoteSlot], address: usize) -> &[RemoteSlot] {
+    let first = remote_slots.partition_point(|remote_slots| remote_slots.segment < address);
+    let end = remote_slots.partition_point(|remote_slots| remote_slots.segment <= address);
+    &remote_slots[first..end]
 }
 
 /// Whether the heap is held by this thread or appears to be abandoned.
@@ -383,11 +465,9 @@ fn each_remote_slot(pool: RegistryRef, mut visit: impl FnMut(RemoteSlot)) {
 fn note_remote_slots(outlines: &[Outline], slots: &mut [SlotState], remote_slots: &[RemoteSlot]) {
     for outline in outlines {
         let slots = &mut slots[outline.slots()];
-        let first = remote_slots.partition_point(|remote| remote.segment < outline.address);
-        let of_segment = remote_slots[first..].iter();
-        for remote in of_segment.take_while(|remote| remote.segment == outline.address) {
-            if let Some(slot @ SlotState::Live) = slots.get_mut(remote.index) {
-                *slot = remote.state;
+        for remote_slots in of_segment(remote_slots, outline.address) {
+            if let Some(slot @ SlotState::Live) = slots.get_mut(remote_slots.index) {
+                *slot = remote_slots.state;
             }
         }
     }
@@ -414,22 +494,18 @@ impl fmt::Display for Snapshot {
 
 impl fmt::Display for HeapSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = Whose {
+            holder: self.holder,
+            thread: self.thread.as_ref(),
+            last_served: self.last_served,
+        };
         let segments = self.segment_count;
-        match self.holder {
-            Holder::OtherThread => write!(f, "held by another thread, {segments} segments"),
-            holder => {
-                let holder = match holder {
-                    Holder::ThisThread => "held by this thread",
-                    _ => "abandoned",
-                };
-                let [live, in_flight, at_hand, returned, untouched] =
-                    SlotState::ALL.map(|state| self.count(state));
-                write!(
-                    f,
-                    "{holder}, {segments} segments: {live} live, {in_flight} in flight, {at_hand} at hand, \
-                     {returned} returned, {untouched} untouched"
-                )
-            }
-        }
+        let [live, in_flight, at_hand, returned, untouched] =
+            SlotState::ALL.map(|state| self.count(state));
+        write!(
+            f,
+            "{whose}, {segments} segments: {live} live, {in_flight} in flight, {at_hand} at hand, \
+             {returned} returned, {untouched} untouched"
+        )
     }
 }

@@ -10,9 +10,11 @@ use crate::ground::layout::Span;
 use crate::heap::HeapRef;
 use crate::heap::bin::Bin;
 use crate::heap::registry::{self, RegistryRef};
+use crate::insight::census::{Census, HeapCount};
+use crate::insight::holder::at_hand;
 use crate::insight::look::{self, Outline, Shelf, Size, Slack, SlotState, Stop};
 use crate::memory::remote::Taken;
-use crate::memory::segment::{SegmentRef, capacity};
+use crate::memory::segment::{OwnerId, SegmentRef, capacity};
 use crate::thread;
 
 /// The counters of a pool.
@@ -35,7 +37,7 @@ use crate::thread;
 /// pool.trim();
 /// let stats = pool.stats();
 /// println!("{stats}");
-/// assert_eq!((stats.remote_frees, stats.batches, stats.live()), (10, 1, 0));
+/// assert_eq!((stats.live(), stats.remote_frees, stats.batches), (0, 10, 1));
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -65,7 +67,10 @@ pub struct Stats {
     pub local_frees: u64,
     /// The slots that other threads freed and that the owner has collected.
     pub remote_frees: u64,
-    /// The batches in which these slots arrived.
+    /// Slots freed by other threads, and by this one into its open batches, that the owner has not collected yet: they are free, but
+    /// nobody uses them before the owner, or who has the heap after it, takes them.
+    pub unreclaimed: u64,
+    /// Batches in which the collected ones came.
     pub batches: u64,
     /// How often an owner collected the batches of a segment.
     pub collects: u64,
@@ -77,6 +82,28 @@ pub struct Stats {
 
 impl Stats {
     pub(crate) fn of(pool: RegistryRef, name: Option<&'static str>) -> Self {
+        Self::by_class(pool, name, &mut [], &mut []).0
+    }
+
+    /// Of a pool without memory.
+    pub(crate) fn unused(name: Option<&'static str>) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+
+    /// And how full the segments are, what waits for each of these heaps, and the same by class, if there is
+    /// [room](ClassStats::room).
+    ///
+    /// No foreign code runs. Frees come first, then what is on its way, then allocations and what was sent on: so what happens meanwhile
+    /// makes more values alive rather than fewer.
+    pub(crate) fn by_class(
+        pool: RegistryRef,
+        name: Option<&'static str>,
+        classes: &mut [ClassStats],
+        heaps: &mut [HeapCount],
+    ) -> (Self, Census) {
         let large = &pool.core().large;
         let mut stats = Self {
             name,
@@ -84,8 +111,23 @@ impl Stats {
             large_bytes: large.bytes() as u64,
             ..Self::default()
         };
-        pool.heaps().for_each(|heap| stats.add_heap(heap));
-        stats
+        for heap in pool.heaps() {
+            stats.add_heap(heap);
+            stats.each_bin(heap, classes, ClassStats::add_frees);
+        }
+        let census = Census::of(pool, heaps);
+        stats.unreclaimed = census.uncollected_of_all();
+        for (bin, class) in classes.iter_mut().enumerate() {
+            class.unreclaimed = census.uncollected(bin);
+        }
+        for heap in pool.heaps() {
+            stats.each_bin(heap, classes, ClassStats::add_allocations);
+        }
+        stats.local_frees = not_below_zero(stats.local_frees);
+        for class in classes {
+            class.local_frees = not_below_zero(class.local_frees);
+        }
+        (stats, census)
     }
 
     fn add_heap(&mut self, heap: HeapRef) {
@@ -95,25 +137,40 @@ impl Stats {
         self.adoptions += adoptions;
         self.abandonments += abandonments;
         self.spare_bytes += heap.spare_bytes();
+    }
+
+    /// Adds something of each bin of a heap, here and to the class.
+    fn each_bin(
+        &mut self,
+        heap: HeapRef,
+        classes: &mut [ClassStats],
+        add: impl Fn(&mut ClassStats, &Bin),
+    ) {
         for (index, bin) in heap.bins().enumerate() {
             let mut class = ClassStats::of_stride(heap.stride(index));
-            class.add_bin(bin);
+            add(&mut class, bin);
             self.add_class(&class);
+            if let Some(of_all) = classes.get_mut(index) {
+                add(of_all, bin);
+            }
         }
     }
 
+    /// Frees that were sent on come after the frees, and are taken off: the sum wraps meanwhile.
     fn add_class(&mut self, class: &ClassStats) {
         self.segments += class.segments;
         self.segment_bytes += class.segment_bytes;
         self.capacity += class.capacity;
         self.allocations += class.allocations;
-        self.local_frees += class.local_frees;
+        self.local_frees = self.local_frees.wrapping_add(class.local_frees);
         self.remote_frees += class.remote_frees;
         self.batches += class.batches;
         self.collects += class.collects;
     }
 
     /// Returns the number of live values: allocations minus frees, plus the values in dedicated mappings.
+    ///
+    /// Exact for threads that wait or ended, but for what is in the open batches of other threads, which counts as alive.
     ///
     /// # Examples
     ///
@@ -125,7 +182,7 @@ impl Stats {
     /// ```
     #[must_use]
     pub fn live(&self) -> u64 {
-        let freed = self.local_frees + self.remote_frees;
+        let freed = self.local_frees + self.remote_frees + self.unreclaimed;
         self.allocations.saturating_sub(freed) + self.large
     }
 
@@ -172,6 +229,7 @@ impl fmt::Display for Stats {
             "remote frees  {:>14}  ({} batches, {} collects)",
             self.remote_frees, self.batches, self.collects
         )?;
+        writeln!(f, "unreclaimed   {:>14}", self.unreclaimed)?;
         if self.large > 0 {
             let kib = self.large_bytes >> 10;
             writeln!(f, "large         {:>14}  ({kib} KiB)", self.large)?;
@@ -180,7 +238,16 @@ impl fmt::Display for Stats {
     }
 }
 
-/// The counters of a pool for one slot size: the part of its [`Stats`] that is known by size.
+/// A difference of counters that were read one after the other, while they grew.
+fn not_below_zero(difference: u64) -> u64 {
+    if difference > u64::MAX / 2 {
+        0
+    } else {
+        difference
+    }
+}
+
+/// What a pool did with slots of one size: the part of its [`Stats`] that can be told apart by size.
 ///
 /// # Examples
 ///
@@ -208,6 +275,8 @@ pub struct ClassStats {
     pub local_frees: u64,
     /// As in [`Stats::remote_frees`].
     pub remote_frees: u64,
+    /// As in [`Stats::unreclaimed`].
+    pub unreclaimed: u64,
     /// As in [`Stats::batches`].
     pub batches: u64,
     /// As in [`Stats::collects`].
@@ -215,22 +284,13 @@ pub struct ClassStats {
 }
 
 impl ClassStats {
-    /// Returns the classes that were ever used, in increasing order.
-    ///
-    /// The allocations of the vector may change the pool between two bins. This has no worse effect than the work of
-    /// other threads: only counters are read, no list is walked, and heaps stay listed as long as the pool exists.
-    pub(crate) fn of(pool: RegistryRef) -> Vec<Self> {
-        let mut classes = Vec::new();
-        for heap in pool.heaps() {
-            for (index, bin) in heap.bins().enumerate() {
-                if classes.len() == index {
-                    classes.push(Self::of_stride(heap.stride(index)));
-                }
-                classes[index].add_bin(bin);
-            }
-        }
-        classes.retain(|class| class.segments + class.allocations > 0);
-        classes
+    /// Room for the classes of a pool, the smallest first. Foreign code runs.
+    pub(crate) fn room(pool: RegistryRef) -> Vec<Self> {
+        pool.strides().map(Self::of_stride).collect()
+    }
+
+    pub(crate) fn was_used(&self) -> bool {
+        self.segments + self.allocations > 0
     }
 
     fn of_stride(stride: usize) -> Self {
@@ -240,20 +300,26 @@ impl ClassStats {
         }
     }
 
-    fn add_bin(&mut self, bin: &Bin) {
+    /// All but what was allocated and sent on.
+    fn add_frees(&mut self, bin: &Bin) {
         let (stride, counts) = (self.slot_bytes as usize, bin.counts());
         let segments = counts.segments.get();
         self.segments += segments;
         self.segment_bytes += segments * Span::of(stride).bytes() as u64;
         self.capacity += segments * capacity(stride) as u64;
-        self.allocations += bin.allocations();
-        self.local_frees += bin.local_frees();
+        self.local_frees += bin.freed_here();
         self.remote_frees += counts.remote_frees.get();
         self.batches += counts.batches.get();
         self.collects += counts.collects.get();
     }
 
-    /// Adds the counters of two classes. The sum has no slot size.
+    /// What was allocated, and takes off what was sent on, which may be more by now than was freed then.
+    fn add_allocations(&mut self, bin: &Bin) {
+        self.allocations += bin.allocations();
+        self.local_frees = self.local_frees.wrapping_sub(bin.sent_on());
+    }
+
+    /// The sum of two.
     pub(crate) fn plus(self, other: &Self) -> Self {
         Self {
             slot_bytes: 0,
@@ -263,6 +329,7 @@ impl ClassStats {
             allocations: self.allocations + other.allocations,
             local_frees: self.local_frees + other.local_frees,
             remote_frees: self.remote_frees + other.remote_frees,
+            unreclaimed: self.unreclaimed + other.unreclaimed,
             batches: self.batches + other.batches,
             collects: self.collects + other.collects,
         }
@@ -279,7 +346,7 @@ impl ClassStats {
     #[must_use]
     pub fn live(&self) -> u64 {
         self.allocations
-            .saturating_sub(self.local_frees + self.remote_frees)
+            .saturating_sub(self.local_frees + self.remote_frees + self.unreclaimed)
     }
 }
 
@@ -309,6 +376,7 @@ pub fn stats() -> Stats {
 /// let boxed = pool.alloc(7);
 /// let validation = pool.validate();
 /// assert_eq!((validation.heaps, validation.segments, validation.live), (1, 1, 1));
+/// assert_eq!(validation.others.heaps, 0); // no other thread has a heap of the pool
 /// println!("{validation}");
 /// # drop(boxed);
 /// ```
@@ -328,6 +396,67 @@ pub struct Validation {
     /// The slots of other heaps' segments that a visited thread freed and keeps in its lists. In those heaps they count
     /// as live.
     pub kept: usize,
+    /// The heaps that were not visited, because other threads have them.
+    pub others: OtherHeaps,
+}
+
+/// Heaps of other threads, by what their counters and the headers of their segments say: no list was walked. While those threads run
+/// the numbers may be off.
+///
+/// # Examples
+///
+/// ```
+/// use segment_pool::SegmentPool;
+///
+/// let pool = SegmentPool::new();
+/// let meet = std::sync::Barrier::new(2);
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         let _boxed = pool.alloc(7);
+///         meet.wait();
+///         meet.wait();
+///     });
+///     meet.wait();
+///     let others = pool.validate().others;
+///     assert_eq!((others.heaps, others.segments, others.live), (1, 1, 1));
+///     meet.wait();
+/// });
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OtherHeaps {
+    /// How many there are.
+    pub heaps: usize,
+    /// Their segments.
+    pub segments: usize,
+    /// Slots in these segments.
+    pub capacity: usize,
+    /// Those that are alive, or in open batches.
+    pub live: usize,
+    /// Those that were freed remotely and are not collected.
+    pub unreclaimed: usize,
+}
+
+impl OtherHeaps {
+    /// Of the heaps that are not among these, which are sorted.
+    fn but(pool: RegistryRef, visited: &[*mut OwnerId]) -> Self {
+        let mut others = Self::default();
+        let is_other = |heap: &*mut OwnerId| visited.binary_search(heap).is_err();
+        pool.look(|sight, stride| {
+            if is_other(&sight.heap) {
+                let capacity = capacity(stride);
+                others.segments += 1;
+                others.capacity += capacity;
+                others.live += sight.used(capacity);
+                others.unreclaimed += sight.uncollected(capacity);
+            }
+        });
+        for heap in pool.heaps().filter(|heap| is_other(&heap.id())) {
+            others.heaps += 1;
+            others.live = others.live.saturating_sub(at_hand(heap));
+        }
+        others
+    }
 }
 
 impl Validation {
@@ -346,6 +475,7 @@ impl Validation {
 
     /// Runs no foreign code, which might idle or trim between two heaps. So each heap is visited once.
     fn count(pool: RegistryRef, canvas: &mut Canvas) -> Result<Self, Stop> {
+        canvas.visited.clear();
         let mut validation = Self::default();
         let mut visited = Ok(());
         thread::for_each_held(|heap| {
@@ -362,11 +492,14 @@ impl Validation {
                 unsafe { leave(heap, visited) }?;
             }
         }
+        canvas.visited.sort_unstable(); // in place
+        validation.others = OtherHeaps::but(pool, &canvas.visited);
         Ok(validation)
     }
 
     /// Owning thread only.
     fn visit(&mut self, heap: HeapRef, canvas: &mut Canvas) -> Result<(), Stop> {
+        canvas.visited.push(heap.id())?;
         thread::collect(heap);
         self.kept += canvas.draw(heap)?;
         let live = |state: &&SlotState| **state == SlotState::Live;
@@ -414,6 +547,8 @@ fn remote(heap: HeapRef) -> usize {
 struct Canvas {
     outlines: Shelf<Outline>,
     slots: Shelf<SlotState>,
+    /// The heaps that were drawn.
+    visited: Shelf<*mut OwnerId>,
 }
 
 impl Canvas {
@@ -424,6 +559,7 @@ impl Canvas {
         let slots = sizes().map(|size| size.slots).max().unwrap_or(0);
         self.outlines.make_room(slack.beyond(segments));
         self.slots.make_room(slack.beyond(slots));
+        self.visited.make_room(slack.beyond(pool.heaps().count()));
     }
 
     /// Owning thread only.
@@ -445,11 +581,26 @@ impl fmt::Display for Validation {
             free,
             live,
             kept,
+            others,
         } = self;
         write!(
             f,
             "{heaps} heaps, {segments} segments: {free} free + {live} live = {capacity} slots, {kept} kept"
-        )
+        )?;
+        if others.heaps > 0 {
+            let OtherHeaps {
+                heaps,
+                segments,
+                capacity,
+                live,
+                unreclaimed,
+            } = others;
+            write!(
+                f,
+                "; not looked into: {heaps} heaps, {segments} segments, {live} live and {unreclaimed} unreclaimed of {capacity} slots"
+            )?;
+        }
+        Ok(())
     }
 }
 

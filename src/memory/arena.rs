@@ -21,13 +21,13 @@ use crate::ground::layout::{ARENA_BYTES, Span};
 use crate::ground::os;
 use crate::ground::sync::{Alive, AtomicPtr, AtomicU64, AtomicUsize, Guess, Ordering, const_fn};
 use crate::hardened;
-use crate::memory::segment::{ArenaId, Claimed};
+use crate::memory::pins::Pins;
+use crate::memory::retention::{BASE_BYTES, Limits, Retention};
+use crate::memory::segment::{ArenaId, Claimed, OwnerId, Sight};
 
 /// Entries added to a table at a time: one page of them.
 const BLOCK_ENTRIES: usize = if cfg!(segment_pool_loom) { 1 } else { 128 };
-/// Bytes of resident pages that the free segments of one span may keep.
-const DIRTY_BYTES: usize = 512 << 10;
-/// Idle arenas of one span that stay mapped.
+/// Idle arenas of one span that stay mapped, beside those that the span's free segments may keep the pages of.
 const SPARE_ARENAS: isize = if cfg!(segment_pool_loom) { 0 } else { 1 };
 
 /// Stands in for the pool's name in events about free segments, which belong to no pool.
@@ -39,8 +39,8 @@ pub(crate) struct Arenas {
     small: Table,
     medium: Table,
     large: Table,
-    /// Pools that take their segments here, and their heaps. Only in the models, which check that none is
-    /// left.
+    limits: Limits,
+    /// Pools that take their segments here, and their heaps, in the models, which check that none is left.
     #[cfg(segment_pool_loom)]
     users: crate::ground::sync::Counter,
 }
@@ -52,8 +52,8 @@ struct Table {
     first: Block,
     /// Idle arenas. The count lags behind the bitmaps, so it may be off, even below zero, for a moment.
     idle: AtomicUsize,
-    /// Free segments whose pages are still resident. This count lags too.
-    dirty: AtomicUsize,
+    /// How many bytes of free segments keep their pages; lags likewise.
+    retention: Retention,
 }
 
 /// A part of a table.
@@ -72,6 +72,8 @@ struct Entry {
     free: AtomicU64,
     dirty: AtomicU64,
     base: AtomicPtr<u8>,
+    /// Looks at the headers of its segments.
+    pins: Pins,
 }
 
 impl Arenas {
@@ -81,6 +83,7 @@ impl Arenas {
                 small: Table::new(Span::Small),
                 medium: Table::new(Span::Medium),
                 large: Table::new(Span::Large),
+                limits: Limits::new(),
                 #[cfg(segment_pool_loom)]
                 users: crate::ground::sync::Counter::new(0),
             }
@@ -115,22 +118,69 @@ impl Arenas {
     /// The memory came from [`claim`](Self::claim) with this span and is not used again.
     pub(crate) unsafe fn release(&self, span: Span, claimed: Claimed) {
         // SAFETY: guaranteed by the caller.
-        unsafe { self.table(span).release(claimed) }
+        unsafe { self.table(span).release(claimed, self.bounds(span)) }
     }
 
-    /// Purges every free segment and unmaps every idle arena.
+    /// Purges every free segment, unmaps every idle arena, and forgets what was asked for again.
     pub(crate) fn trim(&self) {
-        self.small.trim();
-        self.medium.trim();
-        self.large.trim();
+        self.tables().into_iter().for_each(Table::trim);
+    }
+
+    /// Whether free segments hold more than they may in any case.
+    #[inline]
+    pub(crate) fn may_have_excess(&self) -> bool {
+        self.tables()
+            .into_iter()
+            .any(|table| table.retention.held() > BASE_BYTES)
+    }
+
+    /// Returns pages that free segments hold and that were not needed by this time, in milliseconds: at most about so many bytes of
+    /// each span.
+    pub(crate) fn return_excess(&self, now: u64, most: usize) {
+        for table in self.tables() {
+            table.retention.tick(now);
+            table.return_excess(self.bounds(table.span), most);
+        }
+    }
+
+    /// Bounds what free segments keep, in bytes, of all spans.
+    pub(crate) fn set_limits(&self, at_least: usize, at_most: usize) {
+        self.limits.set(at_least, at_most);
+    }
+
+    /// The most that was in use lately, in bytes.
+    pub(crate) fn recent_peak(&self) -> usize {
+        let peaks = self.tables().into_iter();
+        peaks.map(|table| table.retention.recent_peak()).sum()
+    }
+
+    fn bounds(&self, span: Span) -> Bounds<'_> {
+        let others = self.tables().into_iter().filter(|table| table.span != span);
+        Bounds {
+            limits: &self.limits,
+            others: others.map(|table| table.retention.held()).sum(),
+        }
+    }
+
+    fn tables(&self) -> [&Table; 3] {
+        [&self.small, &self.medium, &self.large]
+    }
+
+    /// Calls `visit` with every segment of a pool, which the caller keeps alive: as it is if no thread is at work on it, else as it
+    /// may never have been. `visit` does not panic.
+    pub(crate) fn look(&self, pool: *mut OwnerId, mut visit: impl FnMut(Sight)) {
+        for table in self.tables() {
+            table.look(pool, &mut visit);
+        }
     }
 
     /// The arenas mapped now and their unused bytes. The numbers may lag.
     #[cfg(not(segment_pool_loom))]
     pub(crate) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
-        for table in [&self.small, &self.medium, &self.large] {
+        for table in self.tables() {
             table.add_usage(&mut usage);
+            usage.limit_bytes += table.limit(self.bounds(table.span));
         }
         usage.resident_bytes = os::resident(&usage.bases, ARENA_BYTES);
         usage
@@ -155,7 +205,7 @@ impl Arenas {
 
     /// Arenas mapped now, of all spans. The number may lag.
     pub(crate) fn mapped(&self) -> usize {
-        self.small.mapped() + self.medium.mapped() + self.large.mapped()
+        self.tables().into_iter().map(Table::mapped).sum()
     }
 
     fn table(&self, span: Span) -> &Table {
@@ -167,7 +217,15 @@ impl Arenas {
     }
 }
 
-/// The memory that arenas take.
+/// What bounds the pages that the free segments of a span keep.
+#[derive(Clone, Copy)]
+struct Bounds<'a> {
+    limits: &'a Limits,
+    /// What the free segments of the other spans hold, in bytes.
+    others: usize,
+}
+
+/// What arenas take.
 #[cfg(not(segment_pool_loom))]
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
@@ -177,7 +235,13 @@ pub(crate) struct Usage {
     pub(crate) free_bytes: usize,
     /// Those bytes of free segments whose pages are still resident.
     pub(crate) dirty_bytes: usize,
-    /// Resident bytes, if the system reports them.
+    /// How many may have them.
+    pub(crate) limit_bytes: usize,
+    /// Bytes of pages of free segments that were returned to the system, ever.
+    pub(crate) purged_bytes: u64,
+    /// What of them was claimed again.
+    pub(crate) refaulted_bytes: u64,
+    /// Bytes that have a page, if the system says so.
     pub(crate) resident_bytes: Option<usize>,
 }
 
@@ -188,7 +252,7 @@ impl Table {
                 span,
                 first: Block::new(),
                 idle: AtomicUsize::new(0),
-                dirty: AtomicUsize::new(0),
+                retention: Retention::new(),
             }
         }
     }
@@ -206,9 +270,19 @@ impl Table {
     /// Claims the first free segment of the first arena that has one. So the last arenas have a chance to
     /// become idle.
     fn claim(&self) -> Option<Claimed> {
-        self.entries()
-            .find_map(|entry| self.claim_from(entry))
+        self.claim_with_pages()
+            .or_else(|| self.entries().find_map(|entry| self.claim_from(entry)))
             .or_else(|| self.map())
+    }
+
+    fn claim_with_pages(&self) -> Option<Claimed> {
+        if self.retention.held() == 0 {
+            return None;
+        }
+        // Relaxed: a hint.
+        let has_pages = |entry: &&Entry| entry.dirty.load(Ordering::Relaxed) != 0;
+        let mut entries = self.entries().filter(has_pages);
+        entries.find_map(|entry| self.claim_from(entry))
     }
 
     fn claim_from(&self, entry: &Entry) -> Option<Claimed> {
@@ -218,9 +292,12 @@ impl Table {
             entry.free.guess()
         };
         while free != 0 {
-            let bit = free & free.wrapping_neg();
-            // Acquire: the memory, from the `release` of the segment; and the base, from the Release in
-            // `map`. Relaxed on failure: the value is only another guess.
+            // Relaxed: a hint.
+            let with_pages = free & entry.dirty.load(Ordering::Relaxed);
+            let best = if with_pages != 0 { with_pages } else { free };
+            let bit = best & best.wrapping_neg();
+            // Acquire: from the `release` of the segment, and from `publish` the base. Relaxed on failure:
+            // only another guess.
             match entry.free.compare_exchange_weak(
                 free,
                 free & !bit,
@@ -229,9 +306,9 @@ impl Table {
             ) {
                 Ok(_) => {
                     entry.alive.used();
-                    self.count_claimed(entry, free, bit);
-                    // Relaxed: the base was published before the bit that was won, and is constant while a
-                    // bit is held.
+                    let had_pages = self.take(entry, free, bit);
+                    self.retention.claimed(self.span.bytes(), had_pages);
+                    // Relaxed: published before the bit that was won, and fixed while a bit is held.
                     let base = entry.base.load(Ordering::Relaxed);
                     return Some(self.slice(entry, base, bit.trailing_zeros()));
                 }
@@ -246,19 +323,18 @@ impl Table {
         Claimed {
             memory: NonNull::new(memory).expect("an arena with free segments is mapped"),
             arena: NonNull::from(entry).cast::<ArenaId>(),
+            has_pages: true,
         }
     }
 
-    fn count_claimed(&self, entry: &Entry, free_before: u64, bit: u64) {
+    /// Counts that a segment is not free any more; whether it has its pages.
+    fn take(&self, entry: &Entry, free_before: u64, bit: u64) -> bool {
         if free_before == self.all() {
             // Relaxed: the count decides only how soon memory is returned to the system.
             self.idle.fetch_sub(1, Ordering::Relaxed);
         }
-        // Relaxed: only the thread that holds a segment changes its bit.
-        if entry.dirty.fetch_and(!bit, Ordering::Relaxed) & bit != 0 {
-            // Relaxed: as for `idle`.
-            self.dirty.fetch_sub(1, Ordering::Relaxed);
-        }
+        // Relaxed: the bit of a segment is changed only by who holds the segment.
+        entry.dirty.fetch_and(!bit, Ordering::Relaxed) & bit != 0
     }
 
     /// Whether there are `segments` free segments, or the system would map the missing memory now. The check
@@ -288,6 +364,10 @@ impl Table {
             unsafe { os::unmap(base, ARENA_BYTES, ARENA_BYTES) };
             return None;
         };
+        #[cfg(segment_pool_loom)]
+        (0..2).for_each(|index| Sight::prepare(self.slice(entry, base.as_ptr(), index).memory));
+        entry.pins.open();
+        self.retention.claimed(self.span.bytes(), false);
         // Release: publishes the base to `claim_from`.
         entry.free.fetch_or(self.all() & !1, Ordering::Release);
         Some(self.slice(entry, base.as_ptr(), 0))
@@ -305,30 +385,26 @@ impl Table {
         }
     }
 
-    unsafe fn release(&self, claimed: Claimed) {
-        // SAFETY: the arena is that of a claimed segment, so its entry is in this table, which is never
-        // freed.
+    unsafe fn release(&self, claimed: Claimed, bounds: Bounds<'_>) {
+        // SAFETY: the arena is that of a claimed segment, filed in this table, which is never freed.
         let entry = unsafe { claimed.arena.cast::<Entry>().as_ref() };
         let index = (claimed.memory.addr().get() & (ARENA_BYTES - 1)) >> self.span.shift();
         let bit = 1 << index;
-        // SAFETY: the caller gives up the segment.
-        unsafe { self.purge_or_keep(entry, claimed.memory, bit) };
+        // SAFETY: the caller gives the segment up.
+        unsafe { self.purge_or_keep(entry, claimed, bit, bounds) };
         entry.alive.used();
-        self.publish_free(entry, bit);
+        self.publish_free(entry, bit, bounds);
     }
 
-    /// Frees a segment that the caller held, and unmaps the arena if it is idle and enough idle arenas are
-    /// mapped.
-    fn publish_free(&self, entry: &Entry, bit: u64) {
-        // Release: the memory, to the next claim and to `retire`. If this makes the arena idle, `retire`
-        // performs the Acquire.
+    /// Frees a segment that the caller held, and the arena if it is idle and one too many.
+    fn publish_free(&self, entry: &Entry, bit: u64, bounds: Bounds<'_>) {
+        // Release: the memory, to the next claimer and to `retire`. Who finds the arena idle here acquires in `retire`.
         let free = entry.free.fetch_or(bit, Ordering::Release) | bit;
         if free == self.all() {
-            // Relaxed: as in `count_claimed`.
+            // Relaxed: as in `take`.
             let idle_before = self.idle.fetch_add(1, Ordering::Relaxed) as isize;
-            if idle_before >= SPARE_ARENAS && !self.retire(entry) {
-                // Another thread claimed a segment of this arena first. A concurrent release may have kept
-                // its own idle arena because it expected this one to be unmapped.
+            if idle_before >= self.spare_arenas(bounds) && !self.retire(entry) {
+                // Somebody claimed from this one, and another's release may have counted on it to go.
                 self.entries().any(|entry| self.retire(entry));
             }
         }
@@ -338,24 +414,66 @@ impl Table {
     ///
     /// # Safety
     ///
-    /// The caller holds the segment, and no thread uses its memory.
-    unsafe fn purge_or_keep(&self, entry: &Entry, memory: NonNull<u8>, bit: u64) {
-        // Relaxed: as in `count_claimed`.
-        let dirty_before = self.dirty.fetch_add(1, Ordering::Relaxed);
-        if (dirty_before + 1) << self.span.shift() <= DIRTY_BYTES {
-            // Relaxed: as in `count_claimed`.
+    /// The caller holds the segment, and nobody uses its memory.
+    unsafe fn purge_or_keep(&self, entry: &Entry, claimed: Claimed, bit: u64, bounds: Bounds<'_>) {
+        let Bounds { others, limits } = bounds;
+        if !claimed.has_pages {
+            self.retention.released_purged(self.span.bytes());
+        } else if self.retention.released(self.span.bytes(), others, limits) {
+            // Relaxed: as in `take`.
             entry.dirty.fetch_or(bit, Ordering::Relaxed);
-            return;
+        } else {
+            // SAFETY: guaranteed by the caller; a segment is whole pages.
+            unsafe { os::purge(claimed.memory, self.span.bytes()) };
+            events::note(Happened::Purged, ARENAS, self.span.bytes());
         }
-        // Relaxed: as in `count_claimed`.
-        self.dirty.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: guaranteed by the caller; a segment consists of whole pages.
-        unsafe { os::purge(memory, self.span.bytes()) };
-        events::note(Happened::Purged, ARENAS, self.span.bytes());
     }
 
-    /// Unmaps an idle arena. Returns false if it is not idle, or if another thread claims a segment of it
-    /// first.
+    fn limit(&self, bounds: Bounds<'_>) -> usize {
+        self.retention.limit(bounds.others, bounds.limits)
+    }
+
+    /// Idle arenas that may stay mapped.
+    fn spare_arenas(&self, bounds: Bounds<'_>) -> isize {
+        let kept = match self.limit(bounds) {
+            0..=BASE_BYTES => 0,
+            learned => learned.div_ceil(ARENA_BYTES),
+        };
+        SPARE_ARENAS + kept as isize
+    }
+
+    /// Purges free segments of the last arenas, or unmaps these, until the free segments hold no more than they may, or about so
+    /// many bytes are returned.
+    fn return_excess(&self, bounds: Bounds<'_>, most: usize) {
+        let mut returned = 0;
+        while returned < most && self.retention.excess(bounds.others, bounds.limits) > 0 {
+            // Relaxed: a hint which arena is worth a claim.
+            let has_pages = |entry: &&Entry| entry.dirty.load(Ordering::Relaxed) != 0;
+            let Some(last) = self.entries().filter(has_pages).last() else {
+                break;
+            };
+            returned += self.return_from(last, bounds);
+        }
+        // Relaxed: as in `take`.
+        if self.idle.load(Ordering::Relaxed) as isize > self.spare_arenas(bounds) {
+            self.entries().any(|entry| self.retire(entry));
+        }
+    }
+
+    /// Returns the pages of one free segment, or of an idle arena. Returns how many bytes these are.
+    fn return_from(&self, entry: &Entry, bounds: Bounds<'_>) -> usize {
+        // Relaxed (twice): hints.
+        let dirty = entry.dirty.load(Ordering::Relaxed);
+        let spare = self.idle.load(Ordering::Relaxed) as isize <= self.spare_arenas(bounds);
+        if spare || !self.retire(entry) {
+            self.purge_free(entry, dirty & dirty.wrapping_neg(), bounds);
+            return self.span.bytes();
+        }
+        dirty.count_ones() as usize * self.span.bytes()
+    }
+
+    /// Gives an idle arena back to the operating system, or leaves that to who looks at it; false if it is not idle, or somebody
+    /// claims from it first.
     fn retire(&self, entry: &Entry) -> bool {
         // Acquire: from every `release` in this arena, before its memory is unmapped. Relaxed on failure:
         // nothing was read.
@@ -365,11 +483,20 @@ impl Table {
         if won.is_err() {
             return false;
         }
-        entry.alive.ended();
-        // Relaxed (four times): this thread holds every bit, and the counts are as in `count_claimed`.
+        // Relaxed (twice): as in `take`.
         self.idle.fetch_sub(1, Ordering::Relaxed);
         let dirty = entry.dirty.swap(0, Ordering::Relaxed).count_ones() as usize;
-        self.dirty.fetch_sub(dirty, Ordering::Relaxed);
+        self.retention.purged(dirty * self.span.bytes());
+        if entry.pins.close() {
+            self.unmap(entry);
+        }
+        true
+    }
+
+    /// Gives an arena back of which the caller holds every bit, and at which nobody looks.
+    fn unmap(&self, entry: &Entry) {
+        entry.alive.ended();
+        // Relaxed: filed by who mapped the arena, and fixed until here.
         let base = entry.base.load(Ordering::Relaxed);
         // Release: the entry is vacant from here on; `occupy` acquires the state of its other words.
         entry.base.store(ptr::null_mut(), Ordering::Release);
@@ -378,37 +505,73 @@ impl Table {
             // SAFETY: mapped by `map`; no segment is in use and none can be claimed.
             unsafe { os::unmap(base, ARENA_BYTES, ARENA_BYTES) };
         }
-        true
+    }
+
+    fn look(&self, pool: *mut OwnerId, visit: &mut impl FnMut(Sight)) {
+        for entry in self.entries() {
+            if entry.pins.pin() {
+                self.look_into(entry, pool, visit);
+                if entry.pins.unpin() {
+                    self.unmap(entry);
+                }
+            }
+        }
+    }
+
+    /// Looks into an arena that the caller pinned. Free segments are passed by: their pages may never have been touched.
+    fn look_into(&self, entry: &Entry, pool: *mut OwnerId, visit: &mut impl FnMut(Sight)) {
+        entry.alive.used();
+        // Relaxed: filed before `open`, and fixed until the look ends.
+        let base = entry.base.load(Ordering::Relaxed);
+        // Relaxed: a hint; the header of a free segment says that it is none.
+        let mut in_use = self.all() & !entry.free.load(Ordering::Relaxed);
+        while in_use != 0 {
+            let segment = self.slice(entry, base, in_use.trailing_zeros());
+            // SAFETY: a segment's place in an arena that stays mapped.
+            if let Some(sight) = unsafe { Sight::of(segment.memory, pool) } {
+                visit(sight);
+            }
+            in_use &= in_use - 1;
+        }
     }
 
     fn trim(&self) {
+        self.retention.forget();
+        let nothing = Limits::nothing();
+        let bounds = Bounds {
+            limits: &nothing,
+            others: 0,
+        };
         for entry in self.entries() {
             // Relaxed: a hint at the segments worth claiming.
             let mut dirty = entry.dirty.load(Ordering::Relaxed);
             while dirty != 0 {
-                self.purge_free(entry, dirty & dirty.wrapping_neg());
+                self.purge_free(entry, dirty & dirty.wrapping_neg(), bounds);
                 dirty &= dirty - 1;
             }
             self.retire(entry);
         }
     }
 
-    /// Claims a segment, if it is free, purges it and frees it again.
-    fn purge_free(&self, entry: &Entry, bit: u64) {
+    /// Claims this segment, if it is free, to purge it.
+    fn purge_free(&self, entry: &Entry, bit: u64, bounds: Bounds<'_>) {
         // Acquire: as in `claim_from`.
         let free = entry.free.fetch_and(!bit, Ordering::Acquire);
         if free & bit == 0 {
             return;
         }
         entry.alive.used();
-        self.count_claimed(entry, free, bit);
+        let had_pages = self.take(entry, free, bit);
         // Relaxed: as in `claim_from`.
         let base = entry.base.load(Ordering::Relaxed);
         let claimed = self.slice(entry, base, bit.trailing_zeros());
         // SAFETY: claimed above; a segment consists of whole pages.
         unsafe { os::purge(claimed.memory, self.span.bytes()) };
         events::note(Happened::Purged, ARENAS, self.span.bytes());
-        self.publish_free(entry, bit);
+        if had_pages {
+            self.retention.purged(self.span.bytes());
+        }
+        self.publish_free(entry, bit, bounds);
     }
 
     /// Adds the arenas of this table. The vector may run foreign code, which maps and unmaps arenas like
@@ -426,6 +589,9 @@ impl Table {
                 usage.dirty_bytes += dirty << self.span.shift();
             }
         }
+        let (purged, refaulted) = self.retention.turnover();
+        usage.purged_bytes += purged;
+        usage.refaulted_bytes += refaulted;
     }
 
     fn mapped(&self) -> usize {
@@ -496,6 +662,7 @@ impl Entry {
                 free: AtomicU64::new(0),
                 dirty: AtomicU64::new(0),
                 base: AtomicPtr::new(ptr::null_mut()),
+                pins: Pins::new(),
             }
         }
     }

@@ -9,5 +9,7 @@
 //! This folder uses `slot`, `hardened` and `ground`. A heap is an opaque id here.
 
 pub(crate) mod arena;
+pub(crate) mod pins;
 pub(crate) mod remote;
+pub(crate) mod retention;
 pub(crate) mod segment;

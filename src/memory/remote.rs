@@ -105,10 +105,10 @@ pub(crate) struct Purge {
 }
 
 impl RemoteWord {
-    const_fn! {
-        pub(crate) fn new() -> Self {
-            Self(AtomicU64::new(0))
-        }
+    /// In the models; elsewhere a segment's header begins as zero bytes.
+    #[cfg(segment_pool_loom)]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
     }
 
     /// Pushes a batch of `count` slots whose newest batch node is `head`.
@@ -178,7 +178,13 @@ impl RemoteWord {
         Taken::decode(self.0.swap(0, Ordering::AcqRel))
     }
 
-    /// Returns what `take` would take, for counting.
+    /// Makes it that of a new segment. By the segment's maker.
+    pub(crate) fn clear(&self) {
+        // Relaxed: who gets a slot of the segment gets this with it.
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// What `take` would take, to be counted.
     pub(crate) fn peek(&self) -> Taken {
         // Relaxed: only a number; nothing on the list is read.
         Taken::decode(self.0.load(Ordering::Relaxed))

@@ -29,7 +29,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::ground::checker;
 use crate::ground::layout::{Span, first_slot};
-use crate::ground::sync::{Alive, AtomicPtr, Cell, Ordering, UnsafeCell};
+use crate::ground::sync::{Alive, AtomicPtr, Cell, Counter, Ordering, UnsafeCell};
 use crate::hardened::{Order, Shield};
 use crate::memory::remote::{PendingNode, Purge, Pushed, RemoteWord, Taken};
 use crate::slot::free_list;
@@ -58,6 +58,8 @@ pub(crate) struct Claimed {
     pub(crate) memory: NonNull<u8>,
     /// The arena to release it to.
     pub(crate) arena: NonNull<ArenaId>,
+    /// Whether pages of it may be in memory.
+    pub(crate) has_pages: bool,
 }
 
 /// The header of a segment.
@@ -93,14 +95,44 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 #[repr(align(64))]
 struct OwnerPart {
-    /// The neighbours in the bin's list. `next` also links loose segments on their way to the arena.
+    links: Links,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Links {
+    /// Neighbours in the bin's list; `next` also links loose segments on their way to the arena.
     prev: Cell<Option<SegmentRef>>,
     next: Cell<Option<SegmentRef>>,
     /// The slots returned to the segment.
     returned: Cell<Option<SlotPtr>>,
-    returned_len: Cell<usize>,
-    /// Slots that were ever handed out. Those beyond were never touched.
-    bumped: Cell<usize>,
+    /// Whether its pages were purged, and no slot was handed out since.
+    purged: Cell<bool>,
+}
+
+/// Written by the owner, read by any thread.
+#[derive(Debug)]
+struct Counts {
+    returned: Counter,
+    /// Slots ever handed out: those beyond were never touched.
+    bumped: Counter,
+    /// The bin that the segment is in, or [`NO_BIN`].
+    bin: Counter,
+}
+
+/// The segment is a spare.
+const NO_BIN: u64 = u64::MAX;
+
+impl Counts {
+    #[inline(always)]
+    fn returned(&self) -> usize {
+        self.returned.get() as usize
+    }
+
+    #[inline(always)]
+    fn bumped(&self) -> usize {
+        self.bumped.get() as usize
+    }
 }
 
 /// The part that any thread touches.
@@ -188,21 +220,44 @@ impl SegmentRef {
         let memory = claimed.memory;
         // SAFETY: the caller owns the memory; the shield's bytes lie between the header and the first slot.
         let shield = unsafe { Shield::new(memory, HEADER_BYTES, first, stride, capacity, bin) };
-        // SAFETY: the caller owns the memory, which is larger than a header and aligned for one.
-        unsafe { header.write(Segment::new([heap, pool], identity, shield)) };
-        // SAFETY: the slots begin behind the header, within the same mapping.
+        // SAFETY: the caller owns the memory, which is larger than a header.
+        unsafe { Segment::write(header.as_ptr(), identity, shield) };
+        let segment = Self(header);
+        segment.show([heap, pool], bin);
+        // SAFETY: the slots begin behind the header.
         let slots = unsafe { claimed.memory.add(HEADER_BYTES) };
         checker::shut(slots, identity.span.bytes() - HEADER_BYTES);
-        Self(header)
+        segment
+    }
+
+    /// Makes the segment one that looks see.
+    fn show(self, owners: [*mut OwnerId; 2], bin: usize) {
+        let counts = &self.owner.counts;
+        counts.returned.set(0);
+        counts.bumped.set(0);
+        counts.bin.set(bin as u64);
+        self.remote.word.clear();
+        for (word, owner) in self.owners.iter().zip(owners) {
+            // Relaxed: who gets a slot of the segment gets these with it; a look may see a part of them.
+            word.store(owner, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the segment, which becomes a spare, one that looks pass by.
+    pub(crate) fn hide(self) {
+        self.owner.counts.bin.set(NO_BIN);
     }
 
     /// Ends the segment. Returns its memory, to be released or reused for another segment.
     pub(crate) fn end(self) -> Claimed {
+        // Relaxed: for looks, which find no pool's segment here from now on, or a little later.
+        self.owners[1].store(ptr::null_mut(), Ordering::Relaxed);
         self.alive.ended();
         self.shield.end();
         Claimed {
             memory: self.0.cast(),
             arena: self.identity.arena,
+            has_pages: !self.owner.links.purged.get(),
         }
     }
 
@@ -252,27 +307,27 @@ impl SegmentRef {
     #[inline]
     pub(crate) unsafe fn return_slot(self, slot: SlotPtr) -> bool {
         let owner = &self.owner;
-        // SAFETY: the caller gives up the slot, so no other thread touches its bytes.
-        unsafe { slot::set_link(slot, owner.returned.get()) };
-        owner.returned.set(Some(slot));
-        owner.returned_len.set(owner.returned_len.get() + 1);
-        owner.returned_len.get() == owner.bumped.get()
+        // SAFETY: the caller gives the slot up.
+        unsafe { slot::set_link(slot, owner.links.returned.get()) };
+        owner.links.returned.set(Some(slot));
+        owner.counts.returned.add(1);
+        owner.counts.returned() == owner.counts.bumped()
     }
 
     /// Takes at most `most` linked slots: from the returned list or, if that is empty, from beyond the bump
     /// position. The latter are linked in the order of addresses. Owner only.
     pub(crate) fn pop_chain(self, most: usize) -> Option<(SlotPtr, usize)> {
-        match self.owner.returned.get() {
+        match self.owner.links.returned.get() {
             Some(head) => Some(self.pop_returned(head, most)),
-            None if self.owner.bumped.get() < self.identity.capacity => Some(self.bump(most)),
+            None if self.owner.counts.bumped() < self.identity.capacity => Some(self.bump(most)),
             None => None,
         }
     }
 
     fn pop_returned(self, head: SlotPtr, most: usize) -> (SlotPtr, usize) {
         let owner = &self.owner;
-        let len = owner.returned_len.get().min(most);
-        let all = len == owner.returned_len.get();
+        let len = owner.counts.returned().min(most);
+        let all = len == owner.counts.returned();
         let rest = if all {
             None
         } else {
@@ -280,8 +335,8 @@ impl SegmentRef {
             // head.
             unsafe { free_list::cut(head, len) }
         };
-        owner.returned.set(rest);
-        owner.returned_len.set(owner.returned_len.get() - len);
+        owner.links.returned.set(rest);
+        owner.counts.returned.sub(len as u64);
         (head, len)
     }
 
@@ -292,7 +347,8 @@ impl SegmentRef {
             first,
             ..
         } = self.identity;
-        let from = self.owner.bumped.get();
+        self.owner.links.purged.set(false);
+        let from = self.owner.counts.bumped();
         let page = if cfg!(segment_pool_loom) {
             1
         } else {
@@ -309,7 +365,7 @@ impl SegmentRef {
             unsafe { slot::set_link(slot(place), link) };
             link = Some(slot(place));
         }
-        self.owner.bumped.set(from + len);
+        self.owner.counts.bumped.add(len as u64);
         (slot(0), len)
     }
 
@@ -353,13 +409,14 @@ impl SegmentRef {
     ///
     /// # Safety
     ///
-    /// The caller owns the segment and took PURGED.
-    pub(crate) unsafe fn reset(self) {
+    /// The caller owns the segment and took PURGED, or a remote list of all its slots.
+    pub(crate) unsafe fn reset(self, purged: bool) {
         let owner = &self.owner;
         debug_assert!(
-            owner.returned.get().is_none() && owner.bumped.get() == self.identity.capacity
+            owner.links.returned.get().is_none() && owner.counts.bumped() == self.identity.capacity
         );
-        owner.bumped.set(0);
+        owner.counts.bumped.set(0);
+        owner.links.purged.set(purged);
         self.each_slot(slot::erase);
     }
 
@@ -412,24 +469,28 @@ impl SegmentRef {
 }
 
 impl Segment {
-    fn new(owners: [*mut OwnerId; 2], identity: Identity, shield: Shield) -> Self {
-        Self {
-            shield,
-            owners: owners.map(AtomicPtr::new),
-            alive: Alive::new(),
-            identity,
-            owner: OwnerPart {
-                prev: Cell::new(None),
-                next: Cell::new(None),
-                returned: Cell::new(None),
-                returned_len: Cell::new(0),
-                bumped: Cell::new(0),
-            },
-            remote: CachePadded::new(RemotePart {
-                word: RemoteWord::new(),
-                pending_link: UnsafeCell::new(ptr::null_mut()),
-            }),
-        }
+    /// Writes what looks do not read.
+    ///
+    /// # Safety
+    ///
+    /// The header's memory is the caller's, but for what looks read.
+    unsafe fn write(header: *mut Self, identity: Identity, shield: Shield) {
+        // SAFETY: guaranteed by the caller.
+        let at = unsafe { &raw mut (*header).shield };
+        // SAFETY: as above.
+        unsafe { at.write(shield) };
+        // SAFETY: as above.
+        let at = unsafe { &raw mut (*header).alive };
+        // SAFETY: as above.
+        unsafe { at.write(Alive::new()) };
+        // SAFETY: as above.
+        let at = unsafe { &raw mut (*header).identity };
+        // SAFETY: as above.
+        unsafe { at.write(identity) };
+        // SAFETY: as above.
+        let at = unsafe { &raw mut (*header).owner.links };
+        // SAFETY: as above.
+        unsafe { at.write(Links::default()) };
     }
 
     #[inline]
@@ -468,12 +529,12 @@ impl Segment {
 
     /// The previous segment in a doubly linked list. Owner only.
     pub(crate) fn prev(&self) -> &Cell<Option<SegmentRef>> {
-        &self.owner.prev
+        &self.owner.links.prev
     }
 
     /// The next segment in a list. Owner only.
     pub(crate) fn next(&self) -> &Cell<Option<SegmentRef>> {
-        &self.owner.next
+        &self.owner.links.next
     }
 
     /// Moves the segment to another heap. The caller owns both heaps.
@@ -485,22 +546,23 @@ impl Segment {
     /// Whether `pop_chain` would return slots: some were returned to the segment or never handed out. Owner
     /// only.
     pub(crate) fn has_room(&self) -> bool {
-        self.owner.returned.get().is_some() || self.owner.bumped.get() < self.identity.capacity
+        self.owner.links.returned.get().is_some()
+            || self.owner.counts.bumped() < self.identity.capacity
     }
 
     /// Whether every slot below the bump position was returned to the segment. Owner only.
     pub(crate) fn is_empty(&self) -> bool {
-        self.owner.returned_len.get() == self.owner.bumped.get()
+        self.owner.counts.returned() == self.owner.counts.bumped()
     }
 
     pub(crate) fn bumped(&self) -> usize {
-        self.owner.bumped.get()
+        self.owner.counts.bumped()
     }
 
     /// The slots returned to the segment. The iterator stops at the recorded length, because a damaged list
     /// may have no end. Owner only.
     pub(crate) fn returned(&self) -> impl Iterator<Item = SlotPtr> {
-        free_list::chain(self.owner.returned.get()).take(self.owner.returned_len.get())
+        free_list::chain(self.owner.links.returned.get()).take(self.owner.counts.returned())
     }
 
     pub(crate) fn remote_word(&self) -> &RemoteWord {
@@ -508,8 +570,84 @@ impl Segment {
     }
 }
 
-// SAFETY: the link is a field of the remote part that only `set_pending_link` writes; headers are aligned far
-// beyond 4.
+/// What a look sees of a segment: numbers, and addresses that name owners.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sight {
+    pub(crate) address: usize,
+    pub(crate) heap: *mut OwnerId,
+    pub(crate) bin: usize,
+    /// Slots that were handed out, once or more often.
+    pub(crate) bumped: usize,
+    /// Those of them that are on the segment's own list.
+    pub(crate) returned: usize,
+    /// What other threads freed and the owner has not taken.
+    pub(crate) remote: Taken,
+}
+
+impl Sight {
+    /// Looks at what may be a segment of this pool. Any thread, also while the segment is made or ended.
+    ///
+    /// # Safety
+    ///
+    /// Segments of some span begin there, in an arena that stays mapped meanwhile.
+    pub(crate) unsafe fn of(memory: NonNull<u8>, pool: *mut OwnerId) -> Option<Self> {
+        let header = memory.cast::<Segment>().as_ptr();
+        // SAFETY: there is a header's memory, in which these words are atomic and initialised since the mapping.
+        let owners = unsafe { &(*header).owners };
+        // Relaxed (all): numbers, and addresses that lead nowhere.
+        if owners[1].load(Ordering::Relaxed) != pool {
+            return None;
+        }
+        // SAFETY: as above.
+        let counts = unsafe { &(*header).owner.counts };
+        // SAFETY: as above; the link beside the word is not looked at.
+        let remote = unsafe { &(*header).remote };
+        let bin = counts.bin.get();
+        (bin != NO_BIN).then(|| Self {
+            address: header.addr(),
+            heap: owners[0].load(Ordering::Relaxed),
+            bin: bin as usize,
+            bumped: counts.bumped(),
+            returned: counts.returned(),
+            remote: remote.word.peek(),
+        })
+    }
+
+    /// Slots that other threads freed and the owner has not taken, of so many in the segment.
+    pub(crate) fn uncollected(&self, capacity: usize) -> usize {
+        match self.remote {
+            Taken::List(listed) => listed.count.min(capacity),
+            Taken::Purging | Taken::Purged { .. } => capacity,
+        }
+    }
+
+    /// Slots that are alive, at hand of the owner, or in open batches, of so many in the segment.
+    pub(crate) fn used(&self, capacity: usize) -> usize {
+        let free = self.returned.saturating_add(self.uncollected(capacity));
+        self.bumped.saturating_sub(free).min(capacity)
+    }
+
+    /// Makes the words that looks read, which in the models are no zero bytes.
+    #[cfg(segment_pool_loom)]
+    pub(crate) fn prepare(memory: NonNull<u8>) {
+        let header = memory.cast::<Segment>().as_ptr();
+        let none = || AtomicPtr::new(ptr::null_mut());
+        // SAFETY: nobody else knows the memory yet.
+        let at = unsafe { &raw mut (*header).owners };
+        // SAFETY: as above.
+        unsafe { at.write([none(), none()]) };
+        let remote = RemotePart {
+            word: RemoteWord::new(),
+            pending_link: UnsafeCell::new(ptr::null_mut()),
+        };
+        // SAFETY: as above.
+        let at = unsafe { &raw mut (*header).remote };
+        // SAFETY: as above.
+        unsafe { at.write(CachePadded::new(remote)) };
+    }
+}
+
+// SAFETY: the link is in the remote part, written below only; headers are aligned far beyond 4.
 unsafe impl PendingNode for Segment {
     unsafe fn set_pending_link(this: NonNull<Self>, next: *mut Self) {
         // SAFETY: the caller turned QUEUED on, so the segment is in use.

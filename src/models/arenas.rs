@@ -178,3 +178,43 @@ fn trim_against_claim_and_release() {
         assert_eq!(arenas.mapped(), 0);
     });
 }
+
+/// A thread returns what free segments hold beyond the bound while another claims one and releases it. Catches: a page purged that is
+/// in use, a free segment that no claim finds again.
+#[test]
+fn return_excess_against_claim_and_release() {
+    model(|| {
+        let arenas = arenas();
+        let (first, second) = (arenas.claim_small(), arenas.claim_small());
+        arenas.release_small(second);
+        arenas.set_limits(0, 0);
+        let other = thread::spawn(move || {
+            let second = arenas.claim_small();
+            let cell = second.memory.cast::<UnsafeCell<u64>>();
+            unsafe { cell.write(UnsafeCell::new(0)) };
+            unsafe { cell.as_ref() }.with_mut(|value| unsafe { *value += 1 });
+            arenas.release_small(second);
+        });
+        arenas.return_excess(0, usize::MAX);
+        other.join().unwrap();
+        arenas.release_small(first);
+        assert_eq!(arenas.mapped(), 0);
+    });
+}
+
+/// Two threads lower the budget and return what is beyond it. Catches: an arena that both unmap.
+#[test]
+fn two_threads_return_excess() {
+    model(|| {
+        let arenas = arenas();
+        let (first, second) = (arenas.claim_small(), arenas.claim_small());
+        arenas.release_small(second);
+        arenas.set_limits(0, 0);
+        let work = move || arenas.return_excess(1000, usize::MAX);
+        let other = thread::spawn(work);
+        work();
+        other.join().unwrap();
+        arenas.release_small(first);
+        assert_eq!(arenas.mapped(), 0);
+    });
+}

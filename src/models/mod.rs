@@ -28,6 +28,7 @@ mod arenas;
 mod bounded;
 mod heaps;
 mod kept;
+mod looks;
 mod pools;
 mod segments;
 mod threads;

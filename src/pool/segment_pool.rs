@@ -13,7 +13,7 @@ use crate::heap::registry::{Handle, RegistryRef};
 use crate::insight::leaks::LeakReport;
 use crate::insight::report::Report;
 use crate::insight::snapshot::Snapshot;
-use crate::insight::stats::{ClassStats, Stats, Validation};
+use crate::insight::stats::{Stats, Validation};
 use crate::memory::segment::capacity;
 use crate::pool::builder::{Limits, SegmentPoolBuilder};
 use crate::pool::large;
@@ -278,12 +278,9 @@ impl<T> SegmentPool<T> {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let unused = Stats {
-            name: self.name,
-            ..Stats::default()
-        };
+        let unused = || Stats::unused(self.name);
         self.registry()
-            .map_or(unused, |pool| Stats::of(pool, self.name))
+            .map_or_else(unused, |pool| Stats::of(pool, self.name))
     }
 
     /// Returns the pool's [`Stats`] by slot size, and the memory of the process. Cost: see [`memory`](crate::memory()).
@@ -299,8 +296,10 @@ impl<T> SegmentPool<T> {
     /// ```
     #[must_use]
     pub fn report(&self) -> Report {
-        let classes = self.registry().map(ClassStats::of).unwrap_or_default();
-        Report::new(self.name(), self.stats(), classes)
+        match self.registry() {
+            Some(pool) => Report::of(pool, self.name(), self.name),
+            None => Report::unused(self.name(), self.name),
+        }
     }
 
     /// Returns the state of each slot of the pool, as [`snapshot`](crate::snapshot()) does for the default pool.

@@ -233,7 +233,7 @@ pub(crate) unsafe fn cut(head: SlotPtr, n: usize) -> Option<SlotPtr> {
 #[derive(Debug)]
 pub(crate) struct FullMagazines {
     top: Cell<Option<SlotPtr>>,
-    magazines: Cell<usize>,
+    magazines: Counter,
 }
 
 impl FullMagazines {
@@ -241,13 +241,14 @@ impl FullMagazines {
         pub(crate) fn new() -> Self {
             Self {
                 top: Cell::new(None),
-                magazines: Cell::new(0),
+                magazines: Counter::new(0),
             }
         }
     }
 
+    /// Any thread may ask; the answer may lag.
     pub(crate) fn magazines(&self) -> usize {
-        self.magazines.get()
+        self.magazines.get() as usize
     }
 
     /// Pushes a full magazine.
@@ -260,7 +261,7 @@ impl FullMagazines {
         // SAFETY: the caller gives the chain to this stack, and its stride has room for the link.
         unsafe { slot::set_next_magazine(magazine, self.top.get()) };
         self.top.set(Some(magazine));
-        self.magazines.set(self.magazines.get() + 1);
+        self.magazines.add(1);
     }
 
     pub(crate) fn pop(&self) -> Option<SlotPtr> {
@@ -269,7 +270,7 @@ impl FullMagazines {
         self.top.set(unsafe { slot::next_magazine(magazine) });
         // SAFETY: as above.
         unsafe { slot::clear_next_magazine(magazine) };
-        self.magazines.set(self.magazines.get() - 1);
+        self.magazines.sub(1);
         Some(magazine)
     }
 

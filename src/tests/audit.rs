@@ -43,10 +43,9 @@ pub(super) fn audit(pool: RegistryRef, expected: &Expected<'_>) {
         book.mark(unsafe { SegmentRef::of(slot, span) }, slot);
     }
     book.check_sums();
-    let uncollected = book.uncollected + in_batches;
     check_heaps(pool, expected.threads);
     book.check_pending_lists();
-    book.check_counts(expected, uncollected);
+    book.check_counts(expected, in_batches);
 }
 
 struct Book {
@@ -206,7 +205,7 @@ impl Book {
         assert!(waiting.is_empty(), "only segments in use wait");
     }
 
-    fn check_counts(&self, expected: &Expected<'_>, uncollected: usize) {
+    fn check_counts(&self, expected: &Expected<'_>, in_batches: usize) {
         let (counts, stats) = (self.pool.counts(), Stats::of(self.pool, None));
         let spares: usize = self.pool.heaps().map(HeapRef::spares).sum();
         assert_eq!(
@@ -223,10 +222,11 @@ impl Book {
         assert_eq!(stats.segments, self.segments.len() as u64);
         assert_eq!(stats.allocations, expected.made);
         assert_eq!(
-            stats.live() - stats.large, // values with dedicated mappings are in no segment
-            (expected.alive.len() + uncollected) as u64,
+            stats.live() - stats.large, // those with dedicated mappings are in no segment
+            (expected.alive.len() + in_batches) as u64,
             "{stats}"
         );
+        assert_eq!(stats.unreclaimed, self.uncollected as u64, "{stats}");
     }
 }
 

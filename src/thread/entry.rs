@@ -8,6 +8,7 @@
 //! panics of a subscriber are caught, so no entry point unwinds.
 
 use core::cell::Cell;
+use core::ops::{Bound, RangeBounds};
 
 use crate::ground::error::AllocErrorKind;
 use crate::ground::events::{self, Happened};
@@ -159,15 +160,22 @@ pub(crate) fn for_each_open(mut visit: impl FnMut(SlotPtr, usize)) {
     });
 }
 
+/// Calls `visit` with the segment of each of this thread's open batches, and how many slots it has. As above.
+pub(crate) fn for_each_open_batch(mut visit: impl FnMut(SegmentRef, usize)) {
+    LOCAL.with(|local| {
+        let batches = local.remote_buffer.batches();
+        batches.for_each(|(segment, slots)| visit(segment, slots));
+    });
+}
+
 /// Whether this thread holds the heap.
 pub(crate) fn holds(heap: HeapRef) -> bool {
     LOCAL.with(|local| heap.is_owned_by(local.token.get()))
 }
 
-/// Returns how many heaps of a pool other threads hold. The number may lag.
-pub(crate) fn held_by_others(pool: RegistryRef) -> usize {
-    let held = |heap: &HeapRef| heap.is_held() && !holds(*heap);
-    pool.heaps().filter(held).count()
+/// Other threads that have used pools and have not ended, and so may have open batches. May lag.
+pub(crate) fn other_threads() -> usize {
+    LOCAL.with(Local::other_threads)
 }
 
 /// Prepares the calling thread for a long wait: it pushes the open batches of remote frees, and makes the thread's
@@ -219,7 +227,41 @@ pub fn trim() {
     emit_events();
 }
 
-/// As [`trim`], for one pool and its abandoned heaps. Emits no events yet.
+/// Bounds the pages that free segments keep for the next need, in bytes, for all pools of the process.
+///
+/// A free segment is one that no pool uses. Left alone, free segments of each of the three segment sizes keep 512 KiB of pages, and
+/// more if the program claims again what was returned to the system, as programs do that work in bursts: then as much as they claim,
+/// but not more than was in use at the peak of the recent past. What is not claimed for a while goes back, half of it every 200 ms,
+/// whenever a thread takes a slow path. [`trim`] returns all of it at once.
+///
+/// With a lower bound the process has no page faults until so many bytes are free. With an upper bound of 0 no page is kept, and
+/// empty arenas are unmapped but for one. Where the bounds contradict each other the upper one counts. What is beyond the upper bound
+/// goes back at once. [`Memory`](crate::Memory) shows what is kept, and the bound.
+///
+/// # Examples
+///
+/// ```
+/// segment_pool::retain(64 << 20..); // never returns the first 64 MiB
+/// segment_pool::retain(..=0); // returns everything at once
+/// segment_pool::retain(..); // as at the start
+/// assert!(segment_pool::memory().dirty_bytes <= segment_pool::memory().limit_bytes);
+/// ```
+pub fn retain(bytes: impl RangeBounds<usize>) {
+    let at_least = match bytes.start_bound() {
+        Bound::Included(bytes) => *bytes,
+        Bound::Excluded(bytes) => bytes.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let at_most = match bytes.end_bound() {
+        Bound::Included(bytes) => *bytes,
+        Bound::Excluded(bytes) => bytes.saturating_sub(1),
+        Bound::Unbounded => usize::MAX,
+    };
+    registry::retain(at_least, at_most);
+    emit_events();
+}
+
+/// As [`trim`], for one pool, and for those of its heaps that no thread holds. Tells nothing yet.
 pub(crate) fn trim_pool(pool: RegistryRef) {
     LOCAL.with(|local| {
         local.flush();

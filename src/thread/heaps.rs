@@ -184,6 +184,7 @@ impl Local {
         // SAFETY: this thread acquired each of these heaps, and no variable of the thread refers to it as its own any
         // more.
         self.hand_over(|heap| unsafe { self.park(heap) });
+        registry::return_excess(usize::MAX);
     }
 
     /// Pushes the open batches and leaves the heaps.

@@ -8,11 +8,12 @@ use core::cell::Cell;
 
 use crate::ground::events::{self, Happened};
 use crate::ground::layout::CLASSES;
-use crate::ground::sync::{AtomicU64, Ordering};
+use crate::ground::os;
+use crate::ground::sync::{AtomicU64, AtomicUsize, Ordering};
 use crate::heap::handover::DeferredReclaims;
 use crate::heap::registry::RegistryRef;
 use crate::heap::remote_buffer::RemoteBuffer;
-use crate::heap::{BinRef, HeapRef};
+use crate::heap::{BinRef, HeapRef, OS_ID_BITS};
 use crate::slot::SlotPtr;
 use crate::thread::held::Held;
 
@@ -24,7 +25,10 @@ thread_local! {
 /// The token of a thread without a token. No heap has this owner.
 const NO_TOKEN: u64 = u64::MAX;
 
-/// The maximum number of parked heaps. A thread that idles leaves the others.
+/// Threads that have used pools and have not ended: only they have open batches. A child of `fork` counts its parent's.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// Heaps that a thread may park; it leaves the others for good when it idles.
 pub(super) const PARKED_HEAPS: usize = 8;
 
 pub(super) struct Local {
@@ -69,6 +73,7 @@ struct Guard;
 impl Drop for Guard {
     fn drop(&mut self) {
         LOCAL.with(Local::end);
+        RUNNING.fetch_sub(1, Ordering::Relaxed); // Relaxed: a number
     }
 }
 
@@ -97,6 +102,8 @@ impl Local {
             self.phase.set(Phase::Guarded); // set before registration, which may allocate and reenter this function
             if GUARD.try_with(|_| ()).is_err() {
                 self.note_end();
+            } else {
+                RUNNING.fetch_add(1, Ordering::Relaxed); // Relaxed: a number
             }
         }
         self.phase.get() == Phase::Ended
@@ -108,11 +115,20 @@ impl Local {
         self.reclaims.close();
     }
 
+    /// Other threads that have used pools and have not ended. May lag.
+    pub(super) fn other_threads(&self) -> usize {
+        let this = usize::from(self.phase.get() == Phase::Guarded);
+        RUNNING.load(Ordering::Relaxed).saturating_sub(this) // Relaxed: a number
+    }
+
     pub(super) fn token(&self) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         if self.token.get() == NO_TOKEN {
-            // Relaxed: needs uniqueness only; no other memory is published with the token.
-            self.token.set(NEXT.fetch_add(1, Ordering::Relaxed));
+            // Relaxed: only uniqueness matters.
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let id = os::thread_id();
+            let id = if id >> OS_ID_BITS == 0 { id } else { 0 }; // no Linux has more bits, but what pretends to be one may
+            self.token.set(number << OS_ID_BITS | id);
         }
         self.token.get()
     }

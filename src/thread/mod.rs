@@ -21,7 +21,7 @@ pub(crate) mod tests;
 
 pub(crate) use self::entry::{
     alloc_default, alloc_for_handle, alloc_from_pool, close, collect, emit_events, emit_failure,
-    for_each_held, for_each_open, free, held_by_others, holds, leave, leave_for_handle, map_ahead,
-    put_back, trim_pool, with_room_for,
+    for_each_held, for_each_open, for_each_open_batch, free, holds, leave, leave_for_handle,
+    map_ahead, other_threads, put_back, trim_pool, with_room_for,
 };
-pub use self::entry::{flush, idle, trim};
+pub use self::entry::{flush, idle, retain, trim};

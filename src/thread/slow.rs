@@ -53,7 +53,16 @@ fn spill(heap: HeapRef, bin: usize) {
     });
 }
 
+/// Bytes of pages that a slow path returns at most, of each span, of those that no thread needed lately.
+const RETURNED_BYTES: usize = 1 << 20;
+
 impl Local {
+    /// What each slow path does for others: visits heaps that this thread left too soon, and returns pages that were not needed.
+    fn do_chores(&self) {
+        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        registry::return_excess(RETURNED_BYTES);
+    }
+
     #[cold]
     #[inline(never)]
     pub(super) fn refill_default(&self, class: usize) -> Option<SlotPtr> {
@@ -100,7 +109,7 @@ impl Local {
     /// Allocates a slot of a bounded pool, of which the thread holds no heap.
     pub(super) fn alloc_bounded(&self, pool: RegistryRef) -> Option<SlotPtr> {
         self.leave_closed_pools(SWEPT_HEAPS);
-        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        self.do_chores();
         let slot = bounded::alloc(pool, &self.reclaims);
         if slot.is_some() || pool.core().is_full() {
             return slot;
@@ -143,7 +152,7 @@ impl Local {
 
     /// Allocates a slot from a bin. Its free list may contain slots if its heap was just adopted.
     pub(super) fn refill(&self, heap: HeapRef, bin: usize) -> Option<SlotPtr> {
-        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        self.do_chores();
         let slot = heap.bin(bin).pop();
         slot.or_else(|| handover::refill(heap, bin, &self.reclaims))
             .or_else(|| self.refill_at_last(heap, bin))
@@ -230,7 +239,7 @@ impl Local {
             self.remote_buffer
                 .add(segment, offset, &self.reclaims, note)
         };
-        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        self.do_chores();
         if self.phase.get() != Phase::Guarded && self.has_ended() {
             self.flush();
         }
@@ -252,7 +261,7 @@ impl Local {
         self.has_ended(); // first, so that the end of the thread is noticed
         // SAFETY: guaranteed by the caller.
         unsafe { bounded::free(heap, segment, slot, offset, &self.reclaims) };
-        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        self.do_chores();
         self.emit_events();
     }
 
@@ -265,7 +274,7 @@ impl Local {
     }
 
     pub(super) fn spill(&self, heap: HeapRef, bin: usize) {
-        self.reclaims.visit_each(handover::VISIT_SLOTS);
+        self.do_chores();
         handover::spill(heap, bin, &self.reclaims);
         self.leave_closed_pools(SWEPT_HEAPS);
     }

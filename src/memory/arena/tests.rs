@@ -10,18 +10,20 @@ impl Arenas {
         // Relaxed (all): no other thread runs.
         for table in [&self.small, &self.medium, &self.large] {
             table.idle.store(0, Ordering::Relaxed);
-            table.dirty.store(0, Ordering::Relaxed);
+            table.retention.start_anew();
             table.first.next.store(ptr::null_mut(), Ordering::Relaxed);
             for Entry {
                 alive: _,
                 free,
                 dirty,
                 base,
+                pins,
             } in &table.first.entries
             {
                 free.store(0, Ordering::Relaxed);
                 dirty.store(0, Ordering::Relaxed);
                 base.store(ptr::null_mut(), Ordering::Relaxed);
+                pins.start_anew();
             }
         }
     }
