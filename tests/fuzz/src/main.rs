@@ -269,6 +269,9 @@ fn end(crew: &[Worker; WORKERS], model: Model, pool_first: bool) {
     if pool_first {
         pool = None;
     }
+    act_every(0);
+    // A worker answers before it has dropped its job, in which its allocator may still do something: the next job comes after that.
+    crew.iter().for_each(|worker| worker.run(|| ()));
     act_no_more();
     crew[0].run(move || drop(alive));
     for worker in crew {
