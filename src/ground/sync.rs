@@ -133,6 +133,57 @@ impl Counter {
     }
 }
 
+/// A number that any thread changes and reads, which decides nothing but when memory is returned.
+///
+/// No protocol depends on one, so the models run the plain atomic, as for [`Counter`].
+#[derive(Debug)]
+pub(crate) struct Gauge(core::sync::atomic::AtomicU64);
+
+impl Gauge {
+    pub(crate) const fn new() -> Self {
+        Self(core::sync::atomic::AtomicU64::new(0))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(core::sync::atomic::Ordering::Relaxed) as usize // Relaxed: a hint
+    }
+
+    pub(crate) fn set(&self, value: usize) {
+        // Relaxed: a hint.
+        self.0
+            .store(value as u64, core::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The sum.
+    pub(crate) fn add(&self, n: usize) -> usize {
+        // Relaxed: a hint.
+        let before = self
+            .0
+            .fetch_add(n as u64, core::sync::atomic::Ordering::Relaxed);
+        before as usize + n
+    }
+
+    /// The difference, or 0 if the changes of other threads overtook each other.
+    pub(crate) fn sub(&self, n: usize) -> usize {
+        // Relaxed: a hint.
+        let before = self
+            .0
+            .fetch_sub(n as u64, core::sync::atomic::Ordering::Relaxed);
+        (before as usize).saturating_sub(n)
+    }
+
+    /// Replaces a value; false if it is another one by now.
+    pub(crate) fn replace(&self, old: usize, new: usize) -> bool {
+        use core::sync::atomic::Ordering::Relaxed;
+        // Relaxed: a hint.
+        let swapped = self
+            .0
+            .compare_exchange(old as u64, new as u64, Relaxed, Relaxed);
+        swapped.is_ok()
+    }
+}
+
 /// A field that marks its structure as alive, in the models. If a thread uses the structure while another may
 /// be freeing it, loom reports it. Outside the models it is empty.
 #[derive(Debug)]

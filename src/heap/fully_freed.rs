@@ -11,7 +11,7 @@
 //!
 //! Pushing threads count, the owner learns. All words are relaxed hints: a change that is lost costs a purge or a late one.
 
-use crate::ground::sync::{AtomicU64, AtomicUsize, Ordering, const_fn};
+use crate::ground::sync::Gauge;
 
 /// Fully freed segments, in bytes, that may wait in any case.
 const BASE_BYTES: usize = if cfg!(segment_pool_loom) { 1 } else { 1 << 20 };
@@ -21,64 +21,60 @@ const TICK: u64 = 200;
 /// See the module documentation.
 #[derive(Debug)]
 pub(crate) struct FullyFreed {
-    waiting: AtomicUsize,
+    waiting: Gauge,
     /// What may wait beside the base.
-    learned: AtomicUsize,
+    learned: Gauge,
     /// When that was used last, in ticks.
-    used: AtomicU64,
+    used: Gauge,
 }
 
 impl FullyFreed {
-    const_fn! {
-        pub(crate) fn new() -> Self {
-            Self {
-                waiting: AtomicUsize::new(0),
-                learned: AtomicUsize::new(0),
-                used: AtomicU64::new(0),
-            }
+    pub(crate) const fn new() -> Self {
+        Self {
+            waiting: Gauge::new(),
+            learned: Gauge::new(),
+            used: Gauge::new(),
         }
     }
 
     /// Counts a segment of so many bytes; false, and it is not counted, if as many wait as may. `now` is asked for the time in
     /// milliseconds when it matters.
     pub(crate) fn count(&self, bytes: usize, now: impl FnOnce() -> u64) -> bool {
-        // Relaxed (twice): a hint.
-        let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.waiting.add(bytes) - bytes;
         let counted = before < BASE_BYTES || before < BASE_BYTES + self.learned(now);
         if !counted {
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            self.waiting.sub(bytes);
         }
         counted
     }
 
     /// Takes back [`count`](Self::count), when the segment was not fully freed after all or was taken.
     pub(crate) fn uncount(&self, bytes: usize) {
-        // Relaxed (twice): a hint. The owner may have started anew, or the segment may have been counted in another heap, so it is
+        // The owner may have started anew, or the segment may have been counted in another heap, so it is
         // never taken below zero but by a race, after which the owner starts anew.
-        if self.waiting.load(Ordering::Relaxed) >= bytes {
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        if self.waiting.get() >= bytes {
+            self.waiting.sub(bytes);
         }
     }
 
     /// Whether more waits than may, because the owner did not take as much for a while.
     pub(crate) fn has_excess(&self, now: impl FnOnce() -> u64) -> bool {
-        let waiting = self.waiting.load(Ordering::Relaxed); // Relaxed: a hint
+        let waiting = self.waiting.get();
         // One segment more than the base is counted.
         waiting > 2 * BASE_BYTES && waiting > 2 * BASE_BYTES + self.learned(now)
     }
 
     /// Notes that nothing waits. Owner only.
     pub(crate) fn clear(&self) {
-        self.waiting.store(0, Ordering::Relaxed); // Relaxed: a hint
+        self.waiting.set(0);
     }
 
     fn learned(&self, now: impl FnOnce() -> u64) -> usize {
-        // Relaxed (twice): hints.
-        let learned = self.learned.load(Ordering::Relaxed);
+        let learned = self.learned.get();
         if learned == 0 {
             return 0;
         }
-        let ticks = (now() / TICK).saturating_sub(self.used.load(Ordering::Relaxed));
+        let ticks = (now() / TICK).saturating_sub(self.used.get() as u64);
         let whole = ticks.saturating_sub(1).min(63) as u32; // the first may have begun just before
         learned.checked_shr(whole).unwrap_or(0)
     }
@@ -91,17 +87,15 @@ impl FullyFreed {
 
     /// Notes that the owner took segments that kept their pages. Owner only.
     pub(crate) fn note_use(&self, now: impl FnOnce() -> u64) {
-        // Relaxed: the owner's own store, or that of the owner before.
-        if self.learned.load(Ordering::Relaxed) > 0 {
+        if self.learned.get() > 0 {
             let now = now();
             self.store(self.learned(|| now), now);
         }
     }
 
     fn store(&self, learned: usize, now: u64) {
-        // Relaxed (twice): hints.
-        self.learned.store(learned, Ordering::Relaxed);
-        self.used.store(now / TICK, Ordering::Relaxed);
+        self.learned.set(learned);
+        self.used.set((now / TICK) as usize);
     }
 }
 

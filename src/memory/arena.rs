@@ -276,12 +276,11 @@ impl Table {
     }
 
     fn claim_with_pages(&self) -> Option<Claimed> {
-        if self.retention.held() == 0 {
+        if cfg!(segment_pool_loom) || self.retention.held() == 0 {
             return None;
         }
-        // Relaxed: a hint.
-        let has_pages = |entry: &&Entry| entry.dirty.load(Ordering::Relaxed) != 0;
-        let mut entries = self.entries().filter(has_pages);
+        let has_some = |entry: &&Entry| entry.free_with_pages() != 0;
+        let mut entries = self.entries().filter(has_some);
         entries.find_map(|entry| self.claim_from(entry))
     }
 
@@ -292,8 +291,7 @@ impl Table {
             entry.free.guess()
         };
         while free != 0 {
-            // Relaxed: a hint.
-            let with_pages = free & entry.dirty.load(Ordering::Relaxed);
+            let with_pages = entry.with_pages(free);
             let best = if with_pages != 0 { with_pages } else { free };
             let bit = best & best.wrapping_neg();
             // Acquire: from the `release` of the segment, and from `publish` the base. Relaxed on failure:
@@ -447,9 +445,8 @@ impl Table {
     fn return_excess(&self, bounds: Bounds<'_>, most: usize) {
         let mut returned = 0;
         while returned < most && self.retention.excess(bounds.others, bounds.limits) > 0 {
-            // Relaxed: a hint which arena is worth a claim.
-            let has_pages = |entry: &&Entry| entry.dirty.load(Ordering::Relaxed) != 0;
-            let Some(last) = self.entries().filter(has_pages).last() else {
+            let has_some = |entry: &&Entry| entry.free_with_pages() != 0;
+            let Some(last) = self.entries().filter(has_some).last() else {
                 break;
             };
             returned += self.return_from(last, bounds);
@@ -462,14 +459,14 @@ impl Table {
 
     /// Returns the pages of one free segment, or of an idle arena. Returns how many bytes these are.
     fn return_from(&self, entry: &Entry, bounds: Bounds<'_>) -> usize {
-        // Relaxed (twice): hints.
-        let dirty = entry.dirty.load(Ordering::Relaxed);
+        let segments = entry.free_with_pages();
+        // Relaxed: as in `take`.
         let spare = self.idle.load(Ordering::Relaxed) as isize <= self.spare_arenas(bounds);
         if spare || !self.retire(entry) {
-            self.purge_free(entry, dirty & dirty.wrapping_neg(), bounds);
+            self.purge_free(entry, segments & segments.wrapping_neg(), bounds);
             return self.span.bytes();
         }
-        dirty.count_ones() as usize * self.span.bytes()
+        segments.count_ones() as usize * self.span.bytes()
     }
 
     /// Gives an idle arena back to the operating system, or leaves that to who looks at it; false if it is not idle, or somebody
@@ -665,6 +662,20 @@ impl Entry {
                 pins: Pins::new(),
             }
         }
+    }
+
+    /// Free segments that have pages, one bit each. A hint.
+    fn free_with_pages(&self) -> u64 {
+        // Relaxed (twice): a hint.
+        self.free.load(Ordering::Relaxed) & self.dirty.load(Ordering::Relaxed)
+    }
+
+    /// Which of these segments have pages. A hint, which the models do without.
+    fn with_pages(&self, segments: u64) -> u64 {
+        if cfg!(segment_pool_loom) {
+            return 0;
+        }
+        segments & self.dirty.load(Ordering::Relaxed) // Relaxed: a hint
     }
 
     /// Stores an arena in this entry if it is vacant.

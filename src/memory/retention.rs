@@ -18,63 +18,61 @@
 //!
 //! Two more bounds, set by the program for all spans together, go before the budget (`Limits`): a floor and a ceiling.
 
-use crate::ground::sync::{AtomicU64, AtomicUsize, Ordering, const_fn};
+use crate::ground::sync::Gauge;
 
 /// What free segments of a span may keep in any case, in bytes.
 pub(crate) const BASE_BYTES: usize = 512 << 10;
 /// Milliseconds between two looks at what was not needed.
 const TICK: u64 = 200;
 /// Ticks after which nothing is left of what was not needed.
-const MOST_TICKS: u64 = 31;
+const MOST_TICKS: usize = 31;
 
 /// See the module documentation. In bytes.
 #[derive(Debug)]
 pub(crate) struct Retention {
     /// Free segments with pages.
-    held: AtomicUsize,
+    held: Gauge,
     /// The least of `held` since the last tick.
-    low: AtomicUsize,
+    low: Gauge,
     /// What `held` may be.
-    budget: AtomicUsize,
+    budget: Gauge,
     /// Pages returned to the system in the recent past and not claimed again.
-    lost: AtomicUsize,
+    lost: Gauge,
     /// Segments in use.
-    in_use: AtomicUsize,
+    in_use: Gauge,
     /// The most of `in_use` since the last tick.
-    high: AtomicUsize,
+    high: Gauge,
     /// The same of the recent past: halved in each tick, but not below `high`.
-    peak: AtomicUsize,
+    peak: Gauge,
     /// The time of the last tick, in ticks.
-    ticks: AtomicU64,
+    ticks: Gauge,
     /// Pages returned to the system, ever.
-    purged: AtomicU64,
+    purged: Gauge,
     /// What of them was claimed again, ever.
-    refaulted: AtomicU64,
+    refaulted: Gauge,
 }
 
 impl Retention {
-    const_fn! {
-        pub(crate) fn new() -> Self {
-            Self {
-                held: AtomicUsize::new(0),
-                low: AtomicUsize::new(0),
-                budget: AtomicUsize::new(0),
-                lost: AtomicUsize::new(0),
-                in_use: AtomicUsize::new(0),
-                high: AtomicUsize::new(0),
-                peak: AtomicUsize::new(0),
-                ticks: AtomicU64::new(0),
-                purged: AtomicU64::new(0),
-                refaulted: AtomicU64::new(0),
-            }
+    pub(crate) const fn new() -> Self {
+        Self {
+            held: Gauge::new(),
+            low: Gauge::new(),
+            budget: Gauge::new(),
+            lost: Gauge::new(),
+            in_use: Gauge::new(),
+            high: Gauge::new(),
+            peak: Gauge::new(),
+            ticks: Gauge::new(),
+            purged: Gauge::new(),
+            refaulted: Gauge::new(),
         }
     }
 
     /// Notes that a segment is in use.
     pub(crate) fn claimed(&self, bytes: usize, had_pages: bool) {
-        let in_use = add(&self.in_use, bytes);
-        if in_use > get(&self.high) {
-            set(&self.high, in_use);
+        let in_use = self.in_use.add(bytes);
+        if in_use > self.high.get() {
+            self.high.set(in_use);
         }
         if had_pages {
             self.take_from_held(bytes);
@@ -85,23 +83,23 @@ impl Retention {
 
     /// A segment was claimed that has no pages: some that were returned would have served.
     fn count_again(&self, bytes: usize) {
-        let again = get(&self.lost).min(bytes);
+        let again = self.lost.get().min(bytes);
         if again > 0 {
-            sub(&self.lost, again);
-            let budget = get(&self.budget) + again;
-            set(&self.budget, budget.min(self.recent_peak()));
-            self.refaulted.fetch_add(again as u64, Ordering::Relaxed); // Relaxed: a number
+            self.lost.sub(again);
+            let budget = self.budget.get() + again;
+            self.budget.set(budget.min(self.recent_peak()));
+            self.refaulted.add(again);
         }
     }
 
     /// Notes that a segment is free; whether it keeps its pages. `others` is what is held in other spans.
     #[must_use = "otherwise the segment is to be purged"]
     pub(crate) fn released(&self, bytes: usize, others: usize, limits: &Limits) -> bool {
-        sub(&self.in_use, bytes);
-        let held = add(&self.held, bytes);
+        self.in_use.sub(bytes);
+        let held = self.held.add(bytes);
         let keeps = held <= self.limit(others, limits);
         if !keeps {
-            sub(&self.held, bytes);
+            self.held.sub(bytes);
             self.returned(bytes);
         }
         keeps
@@ -109,7 +107,7 @@ impl Retention {
 
     /// Notes that a segment is free whose pages were returned to the system before.
     pub(crate) fn released_purged(&self, bytes: usize) {
-        sub(&self.in_use, bytes);
+        self.in_use.sub(bytes);
         self.returned(bytes);
     }
 
@@ -120,20 +118,20 @@ impl Retention {
     }
 
     fn take_from_held(&self, bytes: usize) {
-        let held = sub(&self.held, bytes);
-        if held < get(&self.low) {
-            set(&self.low, held);
+        let held = self.held.sub(bytes);
+        if held < self.low.get() {
+            self.low.set(held);
         }
     }
 
     fn returned(&self, bytes: usize) {
-        add(&self.lost, bytes);
-        self.purged.fetch_add(bytes as u64, Ordering::Relaxed); // Relaxed: a number
+        self.lost.add(bytes);
+        self.purged.add(bytes);
     }
 
     /// What free segments of the span may keep, when those of other spans hold `others`.
     pub(crate) fn limit(&self, others: usize, limits: &Limits) -> usize {
-        let learned = (get(&self.budget) + BASE_BYTES).min(self.recent_peak());
+        let learned = (self.budget.get() + BASE_BYTES).min(self.recent_peak());
         let all = learned.max(BASE_BYTES) + others;
         let (at_least, at_most) = limits.get();
         all.max(at_least).min(at_most).saturating_sub(others)
@@ -146,70 +144,60 @@ impl Retention {
 
     /// What free segments hold.
     pub(crate) fn held(&self) -> usize {
-        get(&self.held)
+        self.held.get()
     }
 
     /// Lowers the budget if a tick has passed by this time, in milliseconds.
     pub(crate) fn tick(&self, now: u64) {
-        let (now, last) = (now / TICK, self.ticks.load(Ordering::Relaxed)); // Relaxed: as in the module
-        if now == last {
-            return;
-        }
-        // Relaxed: one thread wins, and publishes nothing.
-        let won = self
-            .ticks
-            .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
-        if won.is_ok() {
+        let (now, last) = ((now / TICK) as usize, self.ticks.get());
+        if now != last && self.ticks.replace(last, now) {
             self.lower(now.saturating_sub(last).clamp(1, MOST_TICKS) as u32);
         }
     }
 
     /// The most of segments in use, in the recent past.
     pub(crate) fn recent_peak(&self) -> usize {
-        get(&self.peak).max(get(&self.high))
+        self.peak.get().max(self.high.get())
     }
 
     /// Free segments were looked at so many ticks ago: in all ticks but the first none held much, or no thread needed any.
     fn lower(&self, ticks: u32) {
-        let unneeded = get(&self.low) / 2;
-        let budget = get(&self.budget).saturating_sub(unneeded) >> (ticks - 1);
-        set(&self.budget, budget);
-        set(&self.low, self.held());
-        set(&self.lost, get(&self.lost) >> ticks);
-        let high = get(&self.high);
-        set(&self.peak, high.max(get(&self.peak) >> ticks));
-        set(&self.high, get(&self.in_use));
+        let unneeded = self.low.get() / 2;
+        let budget = self.budget.get().saturating_sub(unneeded) >> (ticks - 1);
+        self.budget.set(budget);
+        self.low.set(self.held());
+        self.lost.set(self.lost.get() >> ticks);
+        let high = self.high.get();
+        self.peak.set(high.max(self.peak.get() >> ticks));
+        self.high.set(self.in_use.get());
     }
 
     /// Forgets what was learned.
     pub(crate) fn forget(&self) {
-        set(&self.budget, 0);
-        set(&self.lost, 0);
+        self.budget.set(0);
+        self.lost.set(0);
     }
 
     /// Bytes of pages returned to the system, and of those claimed again, ever.
     pub(crate) fn turnover(&self) -> (u64, u64) {
-        // Relaxed (twice): numbers.
-        let purged = self.purged.load(Ordering::Relaxed);
-        (purged, self.refaulted.load(Ordering::Relaxed))
+        (self.purged.get() as u64, self.refaulted.get() as u64)
     }
 }
 
 /// What the program asked for, of all spans together, in bytes.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    at_least: AtomicUsize,
-    at_most: AtomicUsize,
+    at_least: Gauge,
+    /// `usize::MAX` less the bound, so that a new one is 0.
+    below_most: Gauge,
 }
 
 impl Limits {
-    const_fn! {
-        /// None.
-        pub(crate) fn new() -> Self {
-            Self {
-                at_least: AtomicUsize::new(0),
-                at_most: AtomicUsize::new(usize::MAX),
-            }
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self {
+            at_least: Gauge::new(),
+            below_most: Gauge::new(),
         }
     }
 
@@ -223,35 +211,13 @@ impl Limits {
     /// Free segments keep at least and at most so many bytes of pages from now on. If they contradict each other, the least counts
     /// less.
     pub(crate) fn set(&self, at_least: usize, at_most: usize) {
-        set(&self.at_least, at_least);
-        set(&self.at_most, at_most);
+        self.at_least.set(at_least);
+        self.below_most.set(usize::MAX - at_most);
     }
 
     fn get(&self) -> (usize, usize) {
-        (get(&self.at_least), get(&self.at_most))
+        (self.at_least.get(), usize::MAX - self.below_most.get())
     }
-}
-
-// Relaxed (all): see the module documentation.
-
-fn get(word: &AtomicUsize) -> usize {
-    word.load(Ordering::Relaxed) // Relaxed: as above
-}
-
-fn set(word: &AtomicUsize, value: usize) {
-    word.store(value, Ordering::Relaxed); // Relaxed: as above
-}
-
-/// The sum.
-fn add(word: &AtomicUsize, bytes: usize) -> usize {
-    word.fetch_add(bytes, Ordering::Relaxed) + bytes // Relaxed: as above
-}
-
-/// The difference, or 0 if changes of other threads overtook each other.
-fn sub(word: &AtomicUsize, bytes: usize) -> usize {
-    // Relaxed: as above.
-    word.fetch_sub(bytes, Ordering::Relaxed)
-        .saturating_sub(bytes)
 }
 
 #[cfg(all(test, not(segment_pool_loom)))]

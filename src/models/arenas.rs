@@ -201,20 +201,3 @@ fn return_excess_against_claim_and_release() {
         assert_eq!(arenas.mapped(), 0);
     });
 }
-
-/// Two threads lower the budget and return what is beyond it. Catches: an arena that both unmap.
-#[test]
-fn two_threads_return_excess() {
-    model(|| {
-        let arenas = arenas();
-        let (first, second) = (arenas.claim_small(), arenas.claim_small());
-        arenas.release_small(second);
-        arenas.set_limits(0, 0);
-        let work = move || arenas.return_excess(1000, usize::MAX);
-        let other = thread::spawn(work);
-        work();
-        other.join().unwrap();
-        arenas.release_small(first);
-        assert_eq!(arenas.mapped(), 0);
-    });
-}

@@ -16,7 +16,7 @@ impl Retention {
             &self.high,
             &self.peak,
         ];
-        words.into_iter().for_each(|word| set(word, 0));
+        words.into_iter().for_each(|word| word.set(0));
     }
 }
 
