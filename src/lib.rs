@@ -85,6 +85,9 @@
 //! # Ok::<(), segment_pool::AllocErrorKind>(())
 //! ```
 //!
+//! A pool can also limit the number of live values ([`max_values`](SegmentPoolBuilder::max_values)), and requests can wait at
+//! a limit: see the [`backpressure`] page.
+//!
 //! All Cargo features are off by default:
 //!
 //! | feature | what it adds |
@@ -136,8 +139,9 @@
 //!
 //! If the operating system has no memory or the limit of a pool is reached, every `try_` function returns an error,
 //! which contains the value if one was passed. The other functions call
-//! [`handle_alloc_error`](std::alloc::handle_alloc_error). A slice whose size overflows the address space is reported
-//! as a capacity overflow. About 2^31 handles to one [`PoolArc`] abort the process. Nothing else fails.
+//! [`handle_alloc_error`](std::alloc::handle_alloc_error) if the system has no memory, and panic at the limit of a pool. A
+//! slice whose size overflows the address space is reported as a capacity overflow. About 2^31 handles to one
+//! [`PoolArc`] abort the process. Nothing else fails.
 //!
 //! A slow path refills or spills a free list, or sends a batch. It may make system calls, and it may return slots that
 //! other threads freed to their segments. For each heap that it serves, it returns at most 1024 slots plus the rest of
@@ -203,7 +207,7 @@ mod thread;
 #[cfg(not(segment_pool_loom))]
 pub use self::{
     arc::{Counted, PoolArc, PoolWeak},
-    boxed::{CallOnce, IntoIter, PoolBox, PoolFnOnce},
+    boxed::{Acquire, CallOnce, IntoIter, PoolBox, PoolFnOnce},
     ground::error::{AllocError, AllocErrorKind},
     insight::census::FillRange,
     insight::holder::{HeapReport, Holder, ThreadTag},
@@ -255,6 +259,8 @@ mod tests;
 pub mod design {}
 #[doc = include_str!("migration.md")]
 pub mod migration {}
+#[doc = include_str!("backpressure.md")]
+pub mod backpressure {}
 #[cfg(doc)]
 #[doc = include_str!("boxed/surface.md")]
 pub mod surface {}

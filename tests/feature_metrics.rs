@@ -49,9 +49,26 @@ fn a_pools_numbers_are_published_under_its_name() {
 }
 
 #[test]
+fn a_bound_is_published_with_what_it_did() {
+    let pool = SegmentPool::builder().name("few").max_values(2).build();
+    let _two = [pool.alloc(1), pool.alloc(2)];
+    assert!(pool.try_alloc(3).is_err());
+    assert!(pool.alloc_timeout(3, std::time::Duration::ZERO).is_err());
+    let values = published(|| pool.report().publish());
+    let of = |name: &str| values[&format!("segment_pool_{name}{{pool=few}}")];
+    assert_eq!((of("bound"), of("in_use")), (2.0, 2.0));
+    assert_eq!((of("refusals_total"), of("waits_total")), (2.0, 1.0));
+}
+
+#[test]
 fn the_documented_names_are_the_published_ones() {
     let _boxed = PoolBox::new(1_u64);
-    let values = published(segment_pool::metrics::publish);
+    let bounded = SegmentPool::<u64>::builder().max_values(7).build();
+    let _bounded = bounded.alloc(1);
+    let values = published(|| {
+        segment_pool::metrics::publish();
+        bounded.report().publish();
+    });
     let published: Vec<_> = values
         .keys()
         .map(|name| name.split('{').next().unwrap())
@@ -59,7 +76,7 @@ fn the_documented_names_are_the_published_ones() {
     let page = include_str!("../src/features/metrics.rs");
     let rows = page.lines().filter_map(|line| line.strip_prefix("//! | `"));
     let documented: Vec<_> = rows.map(|row| row.split('`').next().unwrap()).collect();
-    assert_eq!(documented.len(), 20);
+    assert_eq!(documented.len(), 24);
     for name in &documented {
         let only_on_linux = *name == "segment_pool_arena_resident_bytes";
         let can_be = !only_on_linux || cfg!(all(target_os = "linux", not(miri)));

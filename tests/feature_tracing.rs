@@ -9,6 +9,7 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use common::{KILOBYTE, Worker, in_own_process};
 use segment_pool::{AllocErrorKind, PoolBox, SegmentPool, SlotState};
@@ -174,6 +175,27 @@ fn a_failed_allocation_is_emitted_before_the_value_is_returned() {
     );
     let events = listener.record("full", || assert!(pool.reserve(1000).is_err()));
     assert_eq!(events, ["1 refused"]);
+}
+
+#[test]
+fn a_limit_that_is_reached_is_emitted_once_until_a_request_is_served() {
+    let pool = SegmentPool::builder()
+        .name("episodes")
+        .max_values(1)
+        .build();
+    let mut one = pool.alloc(1);
+    let listener = Listener::new(nothing);
+    for _ in 0..3 {
+        let told = listener.record("episodes", || {
+            (0..100).for_each(|_| assert!(pool.try_alloc(2).is_err()));
+            assert!(pool.alloc_timeout(2, Duration::ZERO).is_err());
+        });
+        assert_eq!(told, ["1 refused"]);
+        let told = listener.record("episodes", || assert!(pool.try_alloc(2).is_err()));
+        assert_eq!(told, [""; 0]);
+        drop(one);
+        one = pool.alloc(1);
+    }
 }
 
 #[test]

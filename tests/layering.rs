@@ -40,6 +40,9 @@ const STOREYS: [(&str, &[&str]); 12] = [
             "deferred",
             "lists",
             "bin",
+            "permits",
+            "queue",
+            "gate",
             "pool_core",
             "fully_freed",
             "fields",
@@ -50,7 +53,10 @@ const STOREYS: [(&str, &[&str]); 12] = [
             "remote_buffer",
         ],
     ),
-    ("thread", &["held", "local", "heaps", "slow", "entry"]),
+    (
+        "thread",
+        &["held", "local", "heaps", "slow", "counted", "entry"],
+    ),
     (
         "insight",
         &[
@@ -59,7 +65,15 @@ const STOREYS: [(&str, &[&str]); 12] = [
     ),
     (
         "pool",
-        &["large", "route", "builder", "segment_pool", "local"],
+        &[
+            "large",
+            "sizeless",
+            "route",
+            "builder",
+            "segment_pool",
+            "local",
+            "waiting",
+        ],
     ),
     ("boxed", &[]),
     ("arc", &[]),

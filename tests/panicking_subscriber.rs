@@ -10,11 +10,11 @@ mod subscriber;
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use common::in_own_process;
@@ -69,11 +69,22 @@ static SHARED: SegmentPool<Counted<Big>> = SegmentPool::builder().name("shared")
 static SMALL: SegmentPool<Small> = SegmentPool::builder().name("small").build();
 static FULL: SegmentPool<Big> = SegmentPool::builder().max_segments(1).build();
 
-/// Takes every slot of [`FULL`], for ever.
+/// One of the slots of [`FULL`].
+static LAST: Mutex<Option<PoolBox<MaybeUninit<Big>>>> = Mutex::new(None);
+
+/// Takes every slot of [`FULL`], for ever, but for the last.
 fn fill_up() {
+    let mut last = LAST.lock().unwrap();
     while let Ok(slot) = FULL.try_alloc_uninit() {
-        mem::forget(slot);
+        mem::forget(last.replace(slot));
     }
+}
+
+/// Gives the last slot back and takes it again: the next refusal is the first since a request was served, and is told.
+fn serve_one() {
+    let mut last = LAST.lock().unwrap();
+    *last = None;
+    *last = Some(FULL.alloc_uninit());
 }
 
 fn boxed() -> PoolBox<Big> {
@@ -192,13 +203,16 @@ fn while_a_pool_makes_a_box() {
             drop(PoolArc::new_in(it, &SHARED));
         });
         acts("try_alloc, refused", big, |it| {
+            serve_one();
             let refused = FULL.try_alloc(it).unwrap_err();
             assert_eq!(refused.kind(), AllocErrorKind::LimitReached);
         });
         acts("LocalPool::try_alloc, refused", big, |it| {
+            serve_one();
             drop(FULL.local().try_alloc(it).unwrap_err());
         });
         acts("try_alloc_with, refused", big, |it| {
+            serve_one();
             let refused = FULL.try_alloc_with(|| it).map(drop).unwrap_err();
             drop(refused.into_inner()());
         });

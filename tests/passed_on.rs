@@ -150,13 +150,19 @@ fn an_error_names_the_type_and_the_reason() {
     };
     assert_eq!(
         refused.to_string(),
-        "no slot for a value of type u64: the pool has reached its limit"
+        format!(
+            "no slot for a value of type u64: the pool u64 has reached its limit: {0} values of at most {0} are in use",
+            boxes.len()
+        )
     );
     assert!(format!("{refused:?}").contains("LimitReached"));
     assert_eq!(AllocErrorKind::from(refused), AllocErrorKind::LimitReached);
     for (kind, word) in [
         (AllocErrorKind::OutOfMemory, "memory"),
         (AllocErrorKind::CapacityOverflow, "overflows"),
+        (AllocErrorKind::LimitReached, "limit"),
+        (AllocErrorKind::TimedOut, "time"),
+        (AllocErrorKind::WaitsEnded, "nobody waits"),
     ] {
         assert!(kind.to_string().contains(word), "{kind}");
     }

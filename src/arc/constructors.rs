@@ -163,6 +163,6 @@ impl<T> PoolArc<T> {
 
     #[cold]
     fn uncounted(error: AllocError<Counted<T>>) -> AllocError<T> {
-        AllocError::new(error.kind(), error.into_inner().value)
+        AllocError::new(error.failure, error.value.value)
     }
 }

@@ -9,7 +9,7 @@ use core::pin::Pin;
 use core::ptr::{self, NonNull};
 
 use super::PoolBox;
-use crate::ground::error::{self, AllocError, AllocErrorKind};
+use crate::ground::error::{self, AllocError, AllocErrorKind, Failure};
 use crate::pool::local::LocalPool;
 use crate::pool::{SegmentPool, route};
 
@@ -31,13 +31,15 @@ macro_rules! try_filled {
     ($storage:expr, $value:ident) => {
         match $storage {
             Ok(storage) => Ok(filled!(storage, $value)),
-            Err(kind) => Err(AllocError {
-                kind,
+            Err(failure) => Err(AllocError {
+                failure,
                 value: $value,
             }),
         }
     };
 }
+
+pub(super) use {filled, try_filled};
 
 impl<T> PoolBox<T> {
     /// Moves a value into the default pool.
@@ -362,22 +364,25 @@ impl<T> PoolBox<T> {
     /// Makes a box of the result of `make`, in the given storage.
     #[inline(always)]
     fn try_fill_with<F>(
-        storage: Result<NonNull<T>, AllocErrorKind>,
+        storage: Result<NonNull<T>, Failure>,
         make: F,
     ) -> Result<Self, AllocError<F>>
     where
         F: FnOnce() -> T,
     {
-        match Self::try_slot(storage) {
-            Ok(slot) => Ok(slot.fill_with(make)),
-            Err(kind) => Err(AllocError::new(kind, make)),
+        match storage {
+            // SAFETY: as in `try_slot`.
+            Ok(storage) => Ok(
+                unsafe { PoolBox::from_non_null(storage.cast::<MaybeUninit<T>>()) }.fill_with(make),
+            ),
+            Err(failure) => Err(AllocError::new(failure, make)),
         }
     }
 
     /// Makes a box of storage that was just allocated.
     #[inline(always)]
     fn try_slot(
-        storage: Result<NonNull<T>, AllocErrorKind>,
+        storage: Result<NonNull<T>, Failure>,
     ) -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
         let storage = storage?;
         // SAFETY: the storage was just allocated for a `T`, and a `MaybeUninit` needs no valid contents.
@@ -390,11 +395,25 @@ fn refused<T>() -> ! {
     error::refused(Layout::new::<T>())
 }
 
+/// The end of an allocation that has no error to return.
+#[cold]
+#[track_caller]
+fn failed<T>(failure: Failure) -> ! {
+    match failure.reached {
+        Some(_) => error::refused_at_bound(failure),
+        None => refused::<T>(),
+    }
+}
+
 impl<T> SegmentPool<T> {
     /// Moves a value into the pool.
     ///
-    /// Aborts the process, as `Box::new` does, if the operating system has no memory or if the pool has reached its
-    /// limit. For a pool with a limit, use [`try_alloc`](Self::try_alloc).
+    /// Aborts the process, as `Box::new` does, if the operating system has no memory.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the pool has reached its limit. For a pool with a limit, use [`try_alloc`](Self::try_alloc),
+    /// [`alloc_blocking`](Self::alloc_blocking) or [`acquire`](Self::acquire).
     ///
     /// # Examples
     ///
@@ -406,8 +425,8 @@ impl<T> SegmentPool<T> {
     #[must_use]
     pub fn alloc(&self, value: T) -> PoolBox<T> {
         match self.alloc_storage() {
-            Some(storage) => filled!(storage, value),
-            None => refused::<T>(),
+            Ok(storage) => filled!(storage, value),
+            Err(failure) => failed::<T>(failure),
         }
     }
 
@@ -417,7 +436,7 @@ impl<T> SegmentPool<T> {
     ///
     /// # Panics
     ///
-    /// Panics if `make` panics. The slot is freed.
+    /// Panics if `make` panics, in which case the slot is freed, or if the pool has reached its limit.
     ///
     /// # Examples
     ///
@@ -433,6 +452,10 @@ impl<T> SegmentPool<T> {
 
     /// Allocates an uninitialized slot in the pool.
     ///
+    /// # Panics
+    ///
+    /// If the pool has reached its limit.
+    ///
     /// # Examples
     ///
     /// ```
@@ -446,8 +469,8 @@ impl<T> SegmentPool<T> {
     pub fn alloc_uninit(&self) -> PoolBox<MaybeUninit<T>> {
         match self.alloc_storage() {
             // SAFETY: the storage was just allocated for a `T`, and a `MaybeUninit` needs no valid contents.
-            Some(storage) => unsafe { PoolBox::from_non_null(storage.cast()) },
-            None => refused::<T>(),
+            Ok(storage) => unsafe { PoolBox::from_non_null(storage.cast()) },
+            Err(failure) => failed::<T>(failure),
         }
     }
 
@@ -466,7 +489,7 @@ impl<T> SegmentPool<T> {
     /// ```
     #[inline(always)]
     pub fn try_alloc(&self, value: T) -> Result<PoolBox<T>, AllocError<T>> {
-        try_filled!(self.try_alloc_storage(), value)
+        try_filled!(self.alloc_storage(), value)
     }
 
     /// Moves the result of `make` into the pool, or returns `make`, uncalled, in the error.
@@ -487,7 +510,7 @@ impl<T> SegmentPool<T> {
     /// ```
     #[inline]
     pub fn try_alloc_with<F: FnOnce() -> T>(&self, make: F) -> Result<PoolBox<T>, AllocError<F>> {
-        PoolBox::try_fill_with(self.try_alloc_storage(), make)
+        PoolBox::try_fill_with(self.alloc_storage(), make)
     }
 
     /// Allocates an uninitialized slot in the pool.
@@ -507,14 +530,18 @@ impl<T> SegmentPool<T> {
     /// ```
     #[inline]
     pub fn try_alloc_uninit(&self) -> Result<PoolBox<MaybeUninit<T>>, AllocErrorKind> {
-        PoolBox::try_slot(self.try_alloc_storage())
+        PoolBox::try_slot(self.alloc_storage())
     }
 }
 
 impl<T> LocalPool<'_, T> {
     /// Moves a value into the pool. As [`SegmentPool::alloc`], without the look-up of the current thread.
     ///
-    /// Aborts the process if the operating system has no memory or if the pool has reached its limit.
+    /// Aborts the process if the operating system has no memory.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the pool has reached its limit.
     ///
     /// # Examples
     ///
@@ -526,8 +553,8 @@ impl<T> LocalPool<'_, T> {
     #[must_use]
     pub fn alloc(&self, value: T) -> PoolBox<T> {
         match self.alloc_storage() {
-            Some(storage) => filled!(storage, value),
-            None => refused::<T>(),
+            Ok(storage) => filled!(storage, value),
+            Err(failure) => failed::<T>(failure),
         }
     }
 
@@ -546,6 +573,6 @@ impl<T> LocalPool<'_, T> {
     /// ```
     #[inline(always)]
     pub fn try_alloc(&self, value: T) -> Result<PoolBox<T>, AllocError<T>> {
-        try_filled!(self.try_alloc_storage(), value)
+        try_filled!(self.alloc_storage(), value)
     }
 }

@@ -28,10 +28,12 @@ mod text;
 mod traits;
 mod uninit;
 mod vacant;
+mod waiting;
 
 pub use self::call::{CallOnce, PoolFnOnce};
 pub use self::slice::IntoIter;
 pub(crate) use self::vacant::Vacant;
+pub use self::waiting::Acquire;
 
 /// An owning pointer to a value in a pool. It is used like `Box`, and is faster for many small objects.
 ///

@@ -19,6 +19,10 @@
 //! | `segment_pool_batches_total` | counter | `pool` | batches |
 //! | `segment_pool_collects_total` | counter | `pool` | lists |
 //! | `segment_pool_adoptions_total` | counter | `pool` | heaps |
+//! | `segment_pool_refusals_total` | counter | `pool` | requests, of a pool with a bound |
+//! | `segment_pool_waits_total` | counter | `pool` | requests, of a pool with a bound |
+//! | `segment_pool_bound` | gauge | `pool` | values, of a pool with a bound |
+//! | `segment_pool_in_use` | gauge | `pool` | values, of a pool with a bound |
 //! | `segment_pool_class_live` | gauge | `pool`, `slot_bytes` | values |
 //! | `segment_pool_class_capacity` | gauge | `pool`, `slot_bytes` | slots |
 //! | `segment_pool_arenas` | gauge | | arenas |
@@ -109,6 +113,7 @@ impl Report {
         for (name, of) in COUNTERS {
             counter!(name, "pool" => pool).absolute(of(&self.total));
         }
+        self.publish_bound(pool);
         for class in &self.classes {
             let slot_bytes = class.slot_bytes.to_string();
             for (name, of) in CLASS_GAUGES {
@@ -117,6 +122,18 @@ impl Report {
             }
         }
         publish_memory(&self.memory);
+    }
+}
+
+impl Report {
+    fn publish_bound(&self, pool: &'static str) {
+        let stats = &self.total;
+        if let Some(bound) = stats.bound {
+            gauge!("segment_pool_bound", "pool" => pool).set(bound as f64);
+            gauge!("segment_pool_in_use", "pool" => pool).set(stats.in_use as f64);
+            counter!("segment_pool_refusals_total", "pool" => pool).absolute(stats.refusals);
+            counter!("segment_pool_waits_total", "pool" => pool).absolute(stats.waits);
+        }
     }
 }
 

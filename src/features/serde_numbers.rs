@@ -27,7 +27,8 @@ macro_rules! serialize_fields {
 serialize_fields! {
     Stats {
         name, heaps, abandoned_heaps, adoptions, abandonments, segments, segment_bytes, spare_bytes, capacity,
-        allocations, local_frees, remote_frees, unreclaimed, batches, collects, large, large_bytes
+        allocations, local_frees, remote_frees, unreclaimed, batches, collects, large, large_bytes, bound, in_use, refusals,
+        waits
     }
     ClassStats {
         slot_bytes, segments, segment_bytes, capacity, allocations, local_frees, remote_frees, unreclaimed, batches,

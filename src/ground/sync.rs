@@ -22,9 +22,9 @@ pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering}
 pub(crate) use core::sync::atomic::AtomicU8;
 
 #[cfg(segment_pool_loom)]
-pub(crate) use loom::thread::yield_now;
+pub(crate) use loom::thread::{Thread, yield_now};
 #[cfg(not(segment_pool_loom))]
-pub(crate) use std::thread::yield_now;
+pub(crate) use std::thread::{Thread, yield_now};
 
 /// The iterations of a wait for other threads, numbered from 0, until `patience` has passed. The first
 /// [`SPINS`] do not read the clock.
@@ -73,6 +73,10 @@ pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
 
 #[cfg(not(segment_pool_loom))]
 impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(core::cell::UnsafeCell::new(value))
+    }
+
     pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
         read(self.0.get())
     }

@@ -87,7 +87,7 @@ pub(crate) fn with_heap<R>(
     Some(use_and_abandon(heap, reclaims, work))
 }
 
-/// Frees a slot.
+/// Frees a slot. Calls `returned` when the slot is within reach of every request, and the pool still is there.
 ///
 /// # Safety
 ///
@@ -98,15 +98,17 @@ pub(crate) unsafe fn free(
     slot: SlotPtr,
     offset: Offset,
     reclaims: &DeferredReclaims,
+    returned: impl FnOnce(RegistryRef),
 ) {
     let pool = registry_of(heap);
     if pool.adopt_temporarily(heap) {
         // SAFETY: adopted just now; the rest is guaranteed by the caller.
         let released = unsafe { free_into(heap, pool, slot) };
+        returned(pool);
         handover::abandon_adopted(heap, released, reclaims);
     } else {
         // SAFETY: guaranteed by the caller.
-        unsafe { free_remotely(pool, segment, offset, reclaims) };
+        unsafe { free_remotely(pool, segment, offset, reclaims, returned) };
     }
 }
 
@@ -206,6 +208,7 @@ unsafe fn free_remotely(
     segment: SegmentRef,
     offset: Offset,
     reclaims: &DeferredReclaims,
+    returned: impl FnOnce(RegistryRef),
 ) {
     let batch = OpenBatch::new();
     batch.open(segment);
@@ -215,6 +218,7 @@ unsafe fn free_remotely(
     // SAFETY: guaranteed by the caller.
     unsafe { handover::send_batch(segment, &batch, reclaims) };
     pool.core().end_free();
+    returned(pool);
     // SAFETY: counted above.
     unsafe { pool.release_refs(1) };
 }

@@ -194,6 +194,11 @@ impl Heap {
         self.pool().is_bounded()
     }
 
+    /// Whether the pool counts its values.
+    pub(crate) fn is_of_counting_pool(&self) -> bool {
+        self.pool().counts_values()
+    }
+
     /// The pool as the header of a segment names it.
     pub(crate) fn pool_id(&self) -> *mut OwnerId {
         self.pool_ptr().as_ptr().cast()

@@ -7,6 +7,9 @@
 //! | `deferred` | a long remote list, as a bitmap | the owner of the heap |
 //! | `lists` | lists of segments and of slots in transit | the thread that owns the list |
 //! | `bin` | one heap's slots of one stride | the owner of the heap |
+//! | `permits` | how many values of a pool may be alive | any thread |
+//! | `queue` | requests that wait for one of them | any thread |
+//! | `gate` | both, of a pool with a bound | any thread |
 //! | `pool_core` | what the heaps of one pool share | any thread |
 //! | `fully_freed` | how much of fully freed segments may wait for the owner | pushing threads count, the owner learns |
 //! | `fields` | the parts of a heap | as marked there |
@@ -25,10 +28,13 @@ pub(crate) mod bounded;
 pub(crate) mod deferred;
 mod fields;
 mod fully_freed;
+pub(crate) mod gate;
 pub(crate) mod handover;
 pub(crate) mod lists;
 mod owner;
+pub(crate) mod permits;
 pub(crate) mod pool_core;
+pub(crate) mod queue;
 pub(crate) mod registry;
 pub(crate) mod remote_buffer;
 #[cfg(all(test, not(segment_pool_loom)))]

@@ -9,6 +9,7 @@ use core::ptr::NonNull;
 
 use crate::ground::layout::{CLASSES, stride_of};
 use crate::ground::sync::{AtomicUsize, Ordering, const_fn};
+use crate::heap::gate::Gate;
 use crate::memory::arena::Arenas;
 
 /// The state shared by the heaps of one pool.
@@ -32,6 +33,8 @@ pub(crate) struct PoolCore {
     /// The pool's name in reports: the name given to it, or the name of its type.
     pub(crate) name: &'static str,
     pub(crate) large: Large,
+    /// Who may have a value.
+    pub(crate) gate: Gate,
 }
 
 /// Statistics of values with a dedicated mapping.
@@ -126,7 +129,13 @@ impl PoolCore {
         self.is_full() || (self.limit != usize::MAX && self.starved.load(Ordering::Relaxed) == 0)
     }
 
-    /// Whether the pool has a limit.
+    /// Whether the pool counts its values, because it has a limit of any kind.
+    #[inline(always)]
+    pub(crate) fn counts_values(&self) -> bool {
+        self.gate.permits.counts()
+    }
+
+    /// Whether the pool has a limit of memory.
     pub(crate) fn is_bounded(&self) -> bool {
         self.limit != usize::MAX
     }

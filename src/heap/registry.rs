@@ -21,6 +21,7 @@ use crate::ground::layout::ARENA_BYTES;
 use crate::ground::os;
 use crate::ground::sync::{Alive, AtomicPtr, AtomicUsize, Ordering, yield_now};
 use crate::heap::fields::{Heap, HeapRef};
+use crate::heap::gate::Gate;
 use crate::heap::pool_core::{Large, PoolCore};
 use crate::memory::arena::Arenas;
 #[cfg(not(segment_pool_loom))]
@@ -45,6 +46,22 @@ pub(crate) struct Registry {
     /// 1 after the handle was dropped: threads should abandon their heaps of this pool. A hint to threads
     /// that hold one.
     closed: AtomicUsize,
+    /// To which it was mapped.
+    align: usize,
+}
+
+/// What a pool is to be.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Bytes from one slot to the next.
+    pub(crate) stride: usize,
+    /// Segments, or values with a mapping of their own, that it may have.
+    pub(crate) limit: usize,
+    /// Values that may be alive; `usize::MAX` are not counted.
+    pub(crate) values: usize,
+    /// Its address serves as that of values without size, which are so aligned.
+    pub(crate) align: usize,
+    pub(crate) name: &'static str,
 }
 
 // SAFETY: the pointer in `core` is to a table of atomics that outlives the registry.
@@ -54,7 +71,16 @@ unsafe impl Sync for Registry {}
 static ARENAS: Arenas = Arenas::new();
 
 #[cfg(not(segment_pool_loom))]
-static DEFAULT: Registry = Registry::new(arenas(), 0, usize::MAX, "default");
+static DEFAULT: Registry = Registry::new(
+    arenas(),
+    &Plan {
+        stride: 0,
+        limit: usize::MAX,
+        values: usize::MAX,
+        align: 1,
+        name: "default",
+    },
+);
 
 #[cfg(not(segment_pool_loom))]
 const fn arenas() -> NonNull<Arenas> {
@@ -104,24 +130,26 @@ pub(crate) fn trim_arenas() {
 
 impl Registry {
     crate::ground::sync::const_fn! {
-        fn new(arenas: NonNull<Arenas>, stride: usize, limit: usize, name: &'static str) -> Self {
+        fn new(arenas: NonNull<Arenas>, plan: &Plan) -> Self {
             Self {
                 core: PoolCore {
                     arenas,
-                    stride,
+                    stride: plan.stride,
                     refs: AtomicUsize::new(1),
-                    limit,
+                    limit: plan.limit,
                     in_use: AtomicUsize::new(0),
                     starved: AtomicUsize::new(0),
                     frees_under_way: AtomicUsize::new(0),
-                    name,
+                    name: plan.name,
                     large: Large::new(),
+                    gate: Gate::new(plan.values),
                 },
                 alive: Alive::new(),
                 heaps: AtomicPtr::new(ptr::null_mut()),
                 newest: AtomicPtr::new(ptr::null_mut()),
                 abandoned: AtomicUsize::new(0),
                 closed: AtomicUsize::new(0),
+                align: plan.align,
             }
         }
     }
@@ -136,17 +164,40 @@ pub(crate) struct RegistryRef(NonNull<Registry>);
 impl RegistryRef {
     /// Creates a pool of one stride, with the reference of its handle.
     #[cfg(not(segment_pool_loom))]
+    pub(crate) fn create_as(plan: &Plan) -> Option<Self> {
+        Self::place(Registry::new(arenas(), plan))
+    }
+
+    /// A pool that does not count its values.
+    #[cfg(all(test, not(segment_pool_loom)))]
     pub(crate) fn create(stride: usize, limit: usize, name: &'static str) -> Option<Self> {
-        Self::place(Registry::new(arenas(), stride, limit, name))
+        Self::create_as(&Plan {
+            stride,
+            limit,
+            values: usize::MAX,
+            align: 1,
+            name,
+        })
     }
 
     #[cfg(segment_pool_loom)]
     pub(crate) fn create_in(arenas: NonNull<Arenas>, stride: usize, limit: usize) -> Option<Self> {
-        Self::place(Registry::new(arenas, stride, limit, "model"))
+        Self::place(Registry::new(
+            arenas,
+            &Plan {
+                stride,
+                limit,
+                values: usize::MAX,
+                align: 1,
+                name: "model",
+            },
+        ))
     }
 
     fn place(contents: Registry) -> Option<Self> {
-        let registry = os::map(size_of::<Registry>(), align_of::<Registry>())?.cast::<Registry>();
+        let align = contents.align.max(align_of::<Registry>());
+        let contents = Registry { align, ..contents };
+        let registry = os::map(size_of::<Registry>(), align)?.cast::<Registry>();
         // SAFETY: mapped above, large enough and aligned.
         unsafe { registry.write(contents) };
         let registry = Self(registry);
@@ -157,6 +208,20 @@ impl RegistryRef {
 
     pub(crate) fn as_ptr(self) -> *mut Registry {
         self.0.as_ptr()
+    }
+
+    /// Its address, which serves as that of values of no size.
+    pub(crate) fn address(self) -> NonNull<u8> {
+        self.0.cast()
+    }
+
+    /// The registry at an [`address`](Self::address).
+    ///
+    /// # Safety
+    ///
+    /// As for whoever makes one.
+    pub(crate) unsafe fn from_address(address: NonNull<u8>) -> Self {
+        Self(address.cast())
     }
 
     fn get<'a>(self) -> &'a Registry {
@@ -354,9 +419,10 @@ impl RegistryRef {
         self.get().alive.ended();
         #[cfg(segment_pool_loom)]
         self.core().arenas().uncount_user();
+        let align = self.get().align;
         // SAFETY: mapped by `place`; the default registry is never freed, because the reference of its handle
         // is never released.
-        unsafe { os::unmap(self.0.cast(), size_of::<Registry>(), align_of::<Registry>()) };
+        unsafe { os::unmap(self.0.cast(), size_of::<Registry>(), align) };
     }
 }
 

@@ -78,6 +78,14 @@ pub struct Stats {
     pub large: u64,
     /// The address space of these mappings, in bytes: whole pages, including the header of each.
     pub large_bytes: u64,
+    /// How many values may be alive, if the pool was given a limit of whatever kind.
+    pub bound: Option<u64>,
+    /// Values that count towards the bound: those alive, exactly, and those being made or dropped. 0 without a bound.
+    pub in_use: u64,
+    /// Requests that were refused because the bound was reached.
+    pub refusals: u64,
+    /// Requests that waited at the bound, or still do.
+    pub waits: u64,
 }
 
 impl Stats {
@@ -111,6 +119,7 @@ impl Stats {
             large_bytes: large.bytes() as u64,
             ..Self::default()
         };
+        stats.add_gate(pool);
         for heap in pool.heaps() {
             stats.add_heap(heap);
             stats.each_bin(heap, classes, ClassStats::add_frees);
@@ -128,6 +137,15 @@ impl Stats {
             class.local_frees = not_below_zero(class.local_frees);
         }
         (stats, census)
+    }
+
+    fn add_gate(&mut self, pool: RegistryRef) {
+        let gate = &pool.core().gate;
+        if gate.permits.counts() {
+            self.bound = Some(gate.permits.bound() as u64);
+            self.in_use = gate.permits.in_use() as u64;
+            (self.refusals, self.waits) = (gate.refusals(), gate.waits());
+        }
     }
 
     fn add_heap(&mut self, heap: HeapRef) {
@@ -233,6 +251,18 @@ impl fmt::Display for Stats {
         if self.large > 0 {
             let kib = self.large_bytes >> 10;
             writeln!(f, "large         {:>14}  ({kib} KiB)", self.large)?;
+        }
+        if let Some(bound) = self.bound {
+            let Self {
+                in_use,
+                refusals,
+                waits,
+                ..
+            } = self;
+            writeln!(
+                f,
+                "in use        {in_use:>14}  (of at most {bound}; {refusals} refusals, {waits} waits)"
+            )?;
         }
         write!(f, "live          {:>14}", self.live())
     }

@@ -27,7 +27,9 @@ fn free(value: Value) {
     let segment = value.segment();
     let offset = SegmentRef::offset_of(value.0, Span::of(STRIDE));
     let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
-    with_reclaims(|reclaims| unsafe { bounded::free(heap, segment, value.0, offset, reclaims) });
+    with_reclaims(|reclaims| unsafe {
+        bounded::free(heap, segment, value.0, offset, reclaims, |_| ())
+    });
 }
 
 fn free_elsewhere(value: Value) -> thread::JoinHandle<()> {

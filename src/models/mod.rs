@@ -26,6 +26,7 @@ const STRIDE: usize = 256;
 
 mod arenas;
 mod bounded;
+mod gate;
 mod heaps;
 mod kept;
 mod looks;

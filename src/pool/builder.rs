@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 
 use crate::ground::layout::{Route, Span, pool_stride, route};
 use crate::insight::leaks::LeakReport;
+use crate::memory::segment::capacity;
 use crate::pool::large;
 
 /// The limits that a builder was given. `bytes` counts whole pages, and the page size is known only at run time.
@@ -13,18 +14,21 @@ use crate::pool::large;
 pub(super) struct Limits {
     segments: usize,
     bytes: usize,
+    values: usize,
 }
 
 impl Limits {
     pub(super) const NONE: Self = Self {
         segments: usize::MAX,
         bytes: usize::MAX,
+        values: usize::MAX,
     };
 
     /// # Panics
     ///
     /// Panics if the limits allow no value. The text is a constant, as required in a `const fn`.
     pub(super) const fn expect_room_for_one(self, layout: Layout) {
+        assert!(self.values > 0, "the limit of a pool is below one value");
         let (least, text) = match route(layout) {
             Route::Zero => return,
             Route::Class(_, span) => match span {
@@ -47,6 +51,32 @@ impl Limits {
             ),
         };
         assert!(self.segments > 0 && self.bytes >= least, "{}", text);
+    }
+
+    /// Whether the values are counted.
+    #[inline(always)]
+    pub(super) const fn count_values(self, layout: Layout) -> bool {
+        let bounds_memory = self.segments != usize::MAX || self.bytes != usize::MAX;
+        let has_memory = !matches!(route(layout), Route::Zero);
+        self.values != usize::MAX || (bounds_memory && has_memory)
+    }
+
+    /// Whether `max_values` is one of them.
+    pub(super) const fn bounds_values(self) -> bool {
+        self.values != usize::MAX
+    }
+
+    pub(super) const fn with_values(self, values: usize) -> Self {
+        Self { values, ..self }
+    }
+
+    /// How many values may be alive, because of one limit or the other.
+    pub(super) fn values_of(self, layout: Layout) -> usize {
+        let each = match route(layout) {
+            Route::Zero | Route::Own => 1,
+            Route::Class(..) => capacity(pool_stride(layout)),
+        };
+        self.values.min(self.of(layout).saturating_mul(each))
     }
 
     /// Returns the limit as a number of segments, or of mappings. All segments of a pool of one type have the same
@@ -144,6 +174,41 @@ impl<T> SegmentPoolBuilder<T> {
         self
     }
 
+    /// At most so many values of the pool alive at once. The least of several limits counts.
+    ///
+    /// A value counts from before it is made until after it was dropped, taken out of its box, or given back in an error; so does a slot
+    /// for a value to come ([`alloc_uninit`](crate::SegmentPool::alloc_uninit)). A value that is leaked or forgotten counts for ever.
+    /// Values of no size count, and those with a mapping of their own.
+    ///
+    /// The count is exact, however many threads there are: a request is refused only if so many values are alive, or are being made or
+    /// dropped at that moment; and as soon as any is dropped, on whatever thread, the next request of any thread is
+    /// served. The memory of the pool may be more than that of so many values: each thread keeps free slots, as in a pool without a
+    /// limit.
+    ///
+    /// Price: an atomic read-modify-write on a word of the pool for each value that is made, and one for each that is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use segment_pool::SegmentPool;
+    ///
+    /// static JOBS: SegmentPool<String> = SegmentPool::builder().max_values(2).build();
+    ///
+    /// let one = JOBS.alloc("one".to_owned());
+    /// let _two = JOBS.alloc("two".to_owned());
+    /// let refused = JOBS.try_alloc("three".to_owned()).unwrap_err();
+    /// drop(one);
+    /// assert_eq!(*JOBS.try_alloc(refused.into_inner())?, "three");
+    /// # Ok::<(), segment_pool::AllocError<String>>(())
+    /// ```
+    #[must_use]
+    pub const fn max_values(mut self, values: usize) -> Self {
+        if values < self.limits.values {
+            self.limits.values = values;
+        }
+        self
+    }
+
     /// Limits the number of segments, or of values with a dedicated mapping. If several limits are set, the smallest
     /// applies.
     ///
@@ -199,6 +264,7 @@ impl<T> fmt::Debug for SegmentPoolBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SegmentPoolBuilder")
             .field("name", &self.name)
+            .field("max_values", &self.limits.values)
             .field("max_segments", &self.limits.segments)
             .field("max_bytes", &self.limits.bytes)
             .finish()

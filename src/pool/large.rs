@@ -11,11 +11,13 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+use crate::ground::error::{AllocErrorKind, Failure};
 use crate::ground::os;
 use crate::hardened::Cookie;
 use crate::heap::pool_core::Large;
+use crate::heap::queue::Woken;
 use crate::heap::registry::{self, RegistryRef};
-use crate::thread;
+use crate::thread::{self, Asker};
 
 struct Header {
     /// The pool of the value; `None` for the default pool.
@@ -47,6 +49,20 @@ pub(crate) fn map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u
         thread::emit_failure(pool.unwrap_or_else(registry::default).core().name);
     }
     storage
+}
+
+/// As [`map`], for a pool that counts its values.
+#[cold]
+pub(crate) fn map_counted(
+    layout: Layout,
+    pool: RegistryRef,
+    asker: Asker,
+) -> Result<NonNull<u8>, Failure> {
+    thread::acquire_permit(pool, asker)?;
+    map(layout, Some(pool)).ok_or_else(|| {
+        thread::release_permit(pool);
+        Failure::from(AllocErrorKind::OutOfMemory)
+    })
 }
 
 fn try_map(layout: Layout, pool: Option<RegistryRef>) -> Option<NonNull<u8>> {
@@ -86,8 +102,13 @@ pub(crate) unsafe fn unmap(storage: NonNull<u8>, layout: Layout) {
     // SAFETY: mapped with this size and alignment; the caller no longer uses the storage.
     unsafe { os::unmap(mapping, bytes, layout.align()) };
     large(pool).remove(bytes);
+    let Some(pool) = pool else { return };
+    pool.core().dismiss(1); // before the permit is released: its next holder must find room
+    let counts = pool.core().counts_values();
+    let woken = counts.then(|| pool.core().gate.release());
     // SAFETY: the value's reference to the pool; the value is gone.
-    unsafe { dismiss(pool) };
+    unsafe { pool.release_refs(1) };
+    woken.into_iter().for_each(Woken::wake);
 }
 
 /// The counters of the pool for dedicated mappings.

@@ -9,11 +9,10 @@ use core::cell::Cell;
 use core::fmt;
 use core::ptr::NonNull;
 
-use crate::ground::error::AllocErrorKind;
+use crate::ground::error::{AllocErrorKind, Failure};
 use crate::heap::HeapRef;
 use crate::pool::route::storage_for;
 use crate::pool::segment_pool::SegmentPool;
-use crate::slot::SlotPtr;
 use crate::thread;
 
 /// A handle of one thread to a [`SegmentPool`], which allocates without looking up the current thread.
@@ -91,30 +90,28 @@ impl<T> SegmentPool<T> {
 }
 
 impl<T> LocalPool<'_, T> {
-    /// Allocates storage for a value; `None` if the system has no memory or the limit is reached.
+    /// Allocates storage for a value.
     #[inline(always)]
-    pub(crate) fn alloc_storage(&self) -> Option<NonNull<T>> {
+    pub(crate) fn alloc_storage(&self) -> Result<NonNull<T>, Failure> {
         if !SegmentPool::<T>::HAS_SLOTS {
             return self.pool.alloc_storage();
         }
-        let slot = self.heap.0.get().bin(0).pop();
-        let slot = match slot {
-            Some(_) => slot,
+        match self.heap.0.get().bin(0).pop() {
+            Some(slot) => Ok(storage_for(slot)),
             None => self.refill_handle(),
-        };
-        slot.map(storage_for)
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn refill_handle(&self) -> Option<SlotPtr> {
-        thread::alloc_for_handle(&self.heap.0, self.pool.registry_or_create()?)
-    }
-
-    /// As [`alloc_storage`](Self::alloc_storage), with the reason in the error.
-    #[inline(always)]
-    pub(crate) fn try_alloc_storage(&self) -> Result<NonNull<T>, AllocErrorKind> {
-        self.alloc_storage().ok_or_else(|| self.pool.refusal())
+    fn refill_handle(&self) -> Result<NonNull<T>, Failure> {
+        if self.pool.is_counted() {
+            return self.pool.alloc_storage();
+        }
+        let pool = self.pool.registry_or_create();
+        let slot = pool.and_then(|pool| thread::alloc_for_handle(&self.heap.0, pool));
+        slot.map(storage_for)
+            .ok_or_else(|| AllocErrorKind::OutOfMemory.into())
     }
 }
 

@@ -8,9 +8,9 @@ use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
 use crate::ground::checker;
-use crate::ground::error::AllocErrorKind;
+use crate::ground::error::{AllocErrorKind, Failure};
 use crate::ground::layout::{CANARY_BYTES, Route, pool_stride, route};
-use crate::pool::large;
+use crate::pool::{large, sizeless};
 use crate::slot::SlotPtr;
 use crate::thread;
 
@@ -31,8 +31,8 @@ pub(crate) fn storage_for<T>(slot: SlotPtr) -> NonNull<T> {
 
 /// As [`alloc_storage`], with the reason in the error.
 #[inline(always)]
-pub(crate) fn try_alloc_storage<T>() -> Result<NonNull<T>, AllocErrorKind> {
-    alloc_storage().ok_or(AllocErrorKind::OutOfMemory)
+pub(crate) fn try_alloc_storage<T>() -> Result<NonNull<T>, Failure> {
+    alloc_storage().ok_or_else(|| Failure::from(AllocErrorKind::OutOfMemory))
 }
 
 /// Allocates storage for a layout that is known only at run time; `None` if the system has no memory.
@@ -82,7 +82,8 @@ pub(crate) fn refit(storage: NonNull<u8>, old: Layout, new: Layout) {
 #[inline(always)]
 pub(crate) unsafe fn dealloc(storage: NonNull<u8>, layout: Layout) {
     match route(layout) {
-        Route::Zero => {}
+        // SAFETY: guaranteed by the caller.
+        Route::Zero => unsafe { sizeless::free(storage, layout) },
         Route::Class(class, span) => {
             checker::taken_back(storage, layout);
             // SAFETY: guaranteed by the caller; class and span are those of the layout.

@@ -6,19 +6,19 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use crate::ground::error::AllocErrorKind;
+use crate::ground::error::{AllocErrorKind, Failure};
 use crate::ground::layout::{Route, Span, pool_stride, route};
 use crate::ground::panics;
-use crate::heap::registry::{Handle, RegistryRef};
+use crate::heap::registry::{Handle, Plan, RegistryRef};
 use crate::insight::leaks::LeakReport;
 use crate::insight::report::Report;
 use crate::insight::snapshot::Snapshot;
 use crate::insight::stats::{Stats, Validation};
 use crate::memory::segment::capacity;
 use crate::pool::builder::{Limits, SegmentPoolBuilder};
-use crate::pool::large;
 use crate::pool::route::storage_for;
-use crate::thread;
+use crate::pool::{large, sizeless};
+use crate::thread::{self, Asker};
 
 /// A pool for the values of one type, with its own segments and its own statistics.
 ///
@@ -51,6 +51,8 @@ use crate::thread;
 /// ```
 pub struct SegmentPool<T> {
     pub(super) handle: Handle,
+    /// Instead of `handle`, if the values are counted: so the fast path, which finds nothing in `handle`, need not ask.
+    pub(super) counted: Handle,
     pub(super) limits: Limits,
     pub(super) name: Option<&'static str>,
     pub(super) on_leak: Option<fn(&LeakReport)>,
@@ -224,7 +226,7 @@ impl<T> SegmentPool<T> {
         if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
             return Err(AllocErrorKind::CapacityOverflow);
         }
-        if segments > self.limit() {
+        if segments > self.limit() || slots > self.limits.values_of(Self::LAYOUT) {
             thread::emit_failure(self.name());
             return Err(AllocErrorKind::LimitReached);
         }
@@ -232,20 +234,6 @@ impl<T> SegmentPool<T> {
             .registry_or_create()
             .ok_or(AllocErrorKind::OutOfMemory)?;
         thread::map_ahead(pool, segments, touch)
-    }
-
-    /// As [`alloc_storage`](Self::alloc_storage), with the reason in the error.
-    #[inline(always)]
-    pub(crate) fn try_alloc_storage(&self) -> Result<NonNull<T>, AllocErrorKind> {
-        self.alloc_storage().ok_or_else(|| self.refusal())
-    }
-
-    #[cold]
-    pub(crate) fn refusal(&self) -> AllocErrorKind {
-        match self.registry() {
-            Some(pool) if pool.core().limit_was_reached() => AllocErrorKind::LimitReached,
-            _ => AllocErrorKind::OutOfMemory,
-        }
     }
 
     /// Returns the name that the builder was given, or the type name of the values.
@@ -422,19 +410,72 @@ impl<T> SegmentPool<T> {
         self.registry().map(Validation::of).unwrap_or_default()
     }
 
-    /// Allocates storage for a value; `None` if the system has no memory or the limit is reached.
+    /// Allocates storage for a value.
     #[inline(always)]
-    pub(crate) fn alloc_storage(&self) -> Option<NonNull<T>> {
+    pub(crate) fn alloc_storage(&self) -> Result<NonNull<T>, Failure> {
         match const { route(Self::LAYOUT) } {
-            Route::Zero => Some(NonNull::dangling()),
-            Route::Class(..) => {
-                thread::alloc_from_pool(self.registry_or_create()?).map(storage_for::<T>)
-            }
-            Route::Own => {
-                let pool = self.registry_or_create()?;
-                large::map(Self::LAYOUT, Some(pool)).map(NonNull::cast)
-            }
+            Route::Zero if !self.limits.count_values(Self::LAYOUT) => Ok(NonNull::dangling()),
+            Route::Class(..) => match self.handle.get() {
+                Some(pool) => thread::alloc_from_pool(pool)
+                    .map(storage_for::<T>)
+                    .ok_or_else(|| AllocErrorKind::OutOfMemory.into()),
+                None => match self.alloc_at_hand() {
+                    Some(storage) => Ok(storage),
+                    None => self.alloc_counted(),
+                },
+            },
+            _ => self.alloc_storage_slow(Asker::Passing),
         }
+    }
+
+    /// Storage for a value of a pool that counts its values, if there is a permit, and a slot in the heap that the thread used last.
+    #[inline(never)]
+    fn alloc_at_hand(&self) -> Option<NonNull<T>> {
+        let slot = self.counted.get().and_then(thread::alloc_at_hand);
+        slot.map(storage_for)
+    }
+
+    /// As [`alloc_storage`](Self::alloc_storage), of a pool whose `handle` has nothing.
+    #[cold]
+    #[inline(never)]
+    fn alloc_counted(&self) -> Result<NonNull<T>, Failure> {
+        match self.counted.get() {
+            Some(pool) => thread::alloc_counted(pool, Asker::Passing).map(storage_for),
+            None => self.alloc_storage_slow(Asker::Passing),
+        }
+    }
+
+    /// Storage for a value of a pool that counts its values, or has not been used yet, or has a mapping for each of them.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn alloc_storage_slow(&self, asker: Asker) -> Result<NonNull<T>, Failure> {
+        let counts = self.is_counted();
+        if !counts && Self::LAYOUT.size() == 0 {
+            return Ok(NonNull::dangling());
+        }
+        let out_of_memory = || Failure::from(AllocErrorKind::OutOfMemory);
+        let pool = self.registry_or_create().ok_or_else(out_of_memory)?;
+        let layout = Self::LAYOUT;
+        let storage = match (route(layout), counts) {
+            (Route::Zero, _) => sizeless::alloc(pool, asker)?,
+            (Route::Class(..), true) => {
+                let at_hand = thread::alloc_at_hand(pool);
+                let slot = at_hand.map_or_else(|| thread::alloc_counted(pool, asker), Ok);
+                storage_for::<T>(slot?).cast()
+            }
+            (Route::Class(..), false) => thread::alloc_from_pool(pool)
+                .map(storage_for::<T>)
+                .ok_or_else(out_of_memory)?
+                .cast(),
+            (Route::Own, true) => large::map_counted(layout, pool, asker)?,
+            (Route::Own, false) => large::map(layout, Some(pool)).ok_or_else(out_of_memory)?,
+        };
+        Ok(storage.cast())
+    }
+
+    /// Whether the values are counted.
+    pub(super) fn is_counted(&self) -> bool {
+        self.limits.count_values(Self::LAYOUT)
     }
 
     /// The maximum number of segments, or of values with dedicated mappings.
@@ -444,14 +485,31 @@ impl<T> SegmentPool<T> {
 
     #[inline(always)]
     pub(super) fn registry(&self) -> Option<RegistryRef> {
-        self.handle.get()
+        self.handle.get().or_else(|| self.counted.get())
     }
 
-    #[inline(always)]
     pub(crate) fn registry_or_create(&self) -> Option<RegistryRef> {
-        let create = || RegistryRef::create(pool_stride(Self::LAYOUT), self.limit(), self.name());
-        self.handle
-            .get_or_create(|| thread::with_room_for(0, create))
+        let handle = if self.is_counted() {
+            &self.counted
+        } else {
+            &self.handle
+        };
+        handle.get_or_create(|| thread::with_room_for(0, || RegistryRef::create_as(&self.plan())))
+    }
+
+    #[cold]
+    fn plan(&self) -> Plan {
+        Plan {
+            stride: pool_stride(Self::LAYOUT),
+            limit: self.limit(),
+            values: if self.is_counted() {
+                self.limits.values_of(Self::LAYOUT)
+            } else {
+                usize::MAX
+            },
+            align: Self::LAYOUT.align(),
+            name: self.name(),
+        }
     }
 }
 
@@ -475,6 +533,7 @@ impl<T> SegmentPoolBuilder<T> {
         self.limits.expect_room_for_one(SegmentPool::<T>::LAYOUT);
         SegmentPool {
             handle: Handle::new(),
+            counted: Handle::new(),
             limits: self.limits,
             name: self.name,
             on_leak: self.on_leak,

@@ -16,6 +16,7 @@ use crate::ground::layout::Span;
 use crate::heap::HeapRef;
 use crate::heap::handover::{self};
 use crate::heap::registry::{self, RegistryRef};
+use crate::heap::remote_buffer::RemoteBuffer;
 use crate::memory::segment::SegmentRef;
 use crate::slot::{self, SlotPtr};
 use crate::thread::heaps::{CLOSINGS, of_pool};
@@ -123,7 +124,8 @@ unsafe fn free_uncached(segment: SegmentRef, slot: SlotPtr, span: Span, class: u
 /// freed slots for its own use. For each size these are at most three times 256 slots or 16 KiB, whichever is less, or
 /// six slots if that is more. They are returned to their segments when the thread ends or calls [`trim`].
 ///
-/// At most 32 batches are open, of at most 56 slots and 8 KiB each. Cost: one or two compare-and-swaps per open batch.
+/// At most 32 batches are open, of at most 56 slots and 8 KiB each, and as many of pools with a limit of values. Cost: one
+/// or two compare-and-swaps per open batch.
 /// If the heap that receives a batch is abandoned, the call also returns the slots that were freed to that heap to
 /// their segments.
 ///
@@ -155,7 +157,10 @@ pub(crate) fn for_each_held(mut visit: impl FnMut(HeapRef)) {
 /// might send the batches.
 pub(crate) fn for_each_open(mut visit: impl FnMut(SlotPtr, usize)) {
     LOCAL.with(|local| {
-        let slots = local.remote_buffer.slots();
+        let slots = local
+            .remote_buffer
+            .slots()
+            .chain(local.counted_buffer.slots());
         slots.for_each(|(segment, slot)| visit(slot, segment.identity().stride));
     });
 }
@@ -163,7 +168,8 @@ pub(crate) fn for_each_open(mut visit: impl FnMut(SlotPtr, usize)) {
 /// Calls `visit` with the segment of each of this thread's open batches, and how many slots it has. As above.
 pub(crate) fn for_each_open_batch(mut visit: impl FnMut(SegmentRef, usize)) {
     LOCAL.with(|local| {
-        let batches = local.remote_buffer.batches();
+        let buffers = [&local.remote_buffer, &local.counted_buffer];
+        let batches = buffers.into_iter().flat_map(RemoteBuffer::batches);
         batches.for_each(|(segment, slots)| visit(segment, slots));
     });
 }

@@ -44,6 +44,8 @@ pub(super) struct Local {
     pub(super) recent_pool: Cell<Option<RegistryRef>>,
     /// The heap of another pool, possibly of a handle, that a free looked up last, or the placeholder.
     pub(super) other: Cell<HeapRef>,
+    /// The last used heap of a pool that counts its values, or the placeholder.
+    pub(super) counted: Cell<HeapRef>,
     /// For each class, the first bin that a free offers its slot to: a bin of the current or a former `heap` or
     /// `other`, or of the placeholder.
     pub(super) first: [Cell<BinRef>; CLASSES],
@@ -54,6 +56,8 @@ pub(super) struct Local {
     /// The value of `CLOSINGS` when the thread last checked it.
     pub(super) closings: Cell<usize>,
     pub(super) remote_buffer: RemoteBuffer,
+    /// Open batches of pools that count their values.
+    pub(super) counted_buffer: RemoteBuffer,
     /// The heaps that the thread must visit again.
     pub(super) reclaims: DeferredReclaims,
 }
@@ -87,11 +91,13 @@ impl Local {
             recent: Cell::new(HeapRef::EMPTY),
             recent_pool: Cell::new(None),
             other: Cell::new(HeapRef::EMPTY),
+            counted: Cell::new(HeapRef::EMPTY),
             first: [const { Cell::new(BinRef::EMPTY) }; CLASSES],
             detours: Cell::new(0),
             parked: [const { Cell::new(None) }; PARKED_HEAPS],
             closings: Cell::new(0),
             remote_buffer: RemoteBuffer::new(),
+            counted_buffer: RemoteBuffer::new(),
             reclaims: DeferredReclaims::new(),
         }
     }
@@ -136,6 +142,7 @@ impl Local {
     /// Sends the open batches, and visits the heaps that await another visit.
     pub(super) fn flush(&self) {
         self.remote_buffer.flush(&self.reclaims);
+        self.counted_buffer.flush(&self.reclaims);
         self.reclaims.visit_all();
     }
 
@@ -171,6 +178,7 @@ impl Local {
         self.recent_pool.set(None);
         self.recent.set(HeapRef::EMPTY);
         self.other.set(HeapRef::EMPTY);
+        self.counted.set(HeapRef::EMPTY);
         self.first.iter().for_each(|first| first.set(BinRef::EMPTY));
     }
 }

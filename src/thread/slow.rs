@@ -10,7 +10,7 @@ use crate::heap::{BinRef, HeapRef};
 use crate::memory::segment::SegmentRef;
 use crate::slot::{Offset, SlotPtr};
 use crate::thread::heaps::{CLOSINGS, SWEPT_HEAPS};
-use crate::thread::local::{LOCAL, Local, Phase};
+use crate::thread::local::{LOCAL, Local};
 
 /// After this many slots were cached by bins other than the first one, the bin that cached the last slot becomes the
 /// first one for its class. With a lower number, two pools of the same class whose values are freed alternately would
@@ -46,7 +46,7 @@ unsafe fn free_local(heap: HeapRef, segment: SegmentRef, slot: SlotPtr) {
 
 #[cold]
 #[inline(never)]
-fn spill(heap: HeapRef, bin: usize) {
+pub(super) fn spill(heap: HeapRef, bin: usize) {
     LOCAL.with(|local| {
         local.spill(heap, bin);
         local.emit_events();
@@ -58,7 +58,7 @@ const RETURNED_BYTES: usize = 1 << 20;
 
 impl Local {
     /// What each slow path does for others: visits heaps that this thread left too soon, and returns pages that were not needed.
-    fn do_chores(&self) {
+    pub(super) fn do_chores(&self) {
         self.reclaims.visit_each(handover::VISIT_SLOTS);
         registry::return_excess(RETURNED_BYTES);
     }
@@ -94,9 +94,6 @@ impl Local {
     }
 
     pub(super) fn hold_pool_and_refill(&self, pool: RegistryRef) -> Option<SlotPtr> {
-        if pool.core().is_bounded() {
-            return self.alloc_bounded(pool);
-        }
         self.leave_closed_pools(SWEPT_HEAPS);
         if self.has_ended() {
             return self.alloc_past_end(pool, 0);
@@ -123,9 +120,6 @@ impl Local {
         heap: &Cell<HeapRef>,
         pool: RegistryRef,
     ) -> Option<SlotPtr> {
-        if pool.core().is_bounded() {
-            return self.alloc_bounded(pool);
-        }
         self.leave_closed_pools(SWEPT_HEAPS);
         let deferred = self.pop_deferred(heap.get(), 0);
         if deferred.is_some() {
@@ -195,6 +189,11 @@ impl Local {
                 return unsafe { free_local(heap, segment, slot) };
             }
         }
+        let counted = self.counted.get();
+        if counted.id() == segment.heap() {
+            // SAFETY: the caller gives the slot up, and the segment is of this heap.
+            return unsafe { Self::free_counted_local(counted, slot) };
+        }
         // SAFETY: guaranteed by the caller.
         unsafe { self.free_remote(segment, slot, offset) };
     }
@@ -223,15 +222,15 @@ impl Local {
     pub(super) unsafe fn free_remote(&self, segment: SegmentRef, slot: SlotPtr, offset: Offset) {
         // SAFETY: the caller owns a slot of the segment, which keeps the segment and its heap alive.
         let heap = unsafe { HeapRef::from_id(segment.heap_to_enter()) };
+        if heap.is_of_counting_pool() {
+            // SAFETY: guaranteed by the caller; the segment is of this heap.
+            return unsafe { self.free_counted(heap, segment, slot, offset) };
+        }
         if heap.is_owned_by(self.token.get()) {
             debug_assert!(registry::registry_of(heap) != registry::default());
             self.other.set(heap);
             // SAFETY: the caller gives up the slot, and the segment is of this heap.
             return unsafe { free_local(heap, segment, slot) };
-        }
-        if heap.is_of_bounded_pool() {
-            // SAFETY: guaranteed by the caller; the segment is of this heap.
-            return unsafe { self.free_bounded(heap, segment, slot, offset) };
         }
         let note = |segment, slots| self.note_sent(segment, slots);
         // SAFETY: guaranteed by the caller.
@@ -239,30 +238,7 @@ impl Local {
             self.remote_buffer
                 .add(segment, offset, &self.reclaims, note)
         };
-        self.do_chores();
-        if self.phase.get() != Phase::Guarded && self.has_ended() {
-            self.flush();
-        }
-        self.emit_events();
-    }
-
-    /// Frees a slot of a bounded pool.
-    ///
-    /// # Safety
-    ///
-    /// As for [`bounded::free`].
-    pub(super) unsafe fn free_bounded(
-        &self,
-        heap: HeapRef,
-        segment: SegmentRef,
-        slot: SlotPtr,
-        offset: Offset,
-    ) {
-        self.has_ended(); // first, so that the end of the thread is noticed
-        // SAFETY: guaranteed by the caller.
-        unsafe { bounded::free(heap, segment, slot, offset, &self.reclaims) };
-        self.do_chores();
-        self.emit_events();
+        self.after_remote_free();
     }
 
     /// Informs the thread's own bin for such slots that a batch of them is being sent to another heap.

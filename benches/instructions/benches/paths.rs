@@ -127,6 +127,21 @@ fn bounded_pool(pool: SegmentPool<Value>) -> SegmentPool<Value> {
     pool
 }
 
+/// One with a bound of values, likewise.
+fn counted() -> SegmentPool<Value> {
+    let pool = SegmentPool::builder().max_values(8).build();
+    drop(pool.alloc([1, 2]));
+    pool
+}
+
+// One value of it, made and dropped.
+#[library_benchmark(setup = counted)]
+#[bench::value()]
+fn counted_pool(pool: SegmentPool<Value>) -> SegmentPool<Value> {
+    drop(pool.alloc([1, 2]));
+    pool
+}
+
 // --- Elsewhere ------------------------------------------------------------------------------------------------------
 
 fn one_of_another() -> PoolBox<Value> {
@@ -191,6 +206,7 @@ library_benchmark_group!(
         pools_8,
         pools_4096,
         bounded_pool,
+        counted_pool,
         remote_drop,
         batch_push,
         collect,

@@ -35,6 +35,7 @@ pub(crate) fn start_anew() {
         newest,
         abandoned,
         closed: _,
+        align: _,
     } = &DEFAULT;
     // Relaxed (all): no other thread runs.
     heaps.store(ptr::null_mut(), Ordering::Relaxed);
