@@ -259,6 +259,8 @@ mod tests;
 pub mod design {}
 #[doc = include_str!("migration.md")]
 pub mod migration {}
+#[doc = include_str!("cookbook.md")]
+pub mod cookbook {}
 #[doc = include_str!("backpressure.md")]
 pub mod backpressure {}
 #[cfg(doc)]
