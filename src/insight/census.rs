@@ -20,7 +20,7 @@ use crate::thread;
 /// let boxes: Vec<_> = (0..20_000_u64).map(|n| pool.alloc(n)).collect();
 /// let report = pool.report();
 /// let full = report.fill.last().unwrap();
-/// assert_eq!((full.up_to_percent, full.segments), (100, 2)); // and a third one that is not full
+/// assert!(full.up_to_percent == 100 && full.segments >= 2);
 /// println!("{}", report.fill[0]); // such as: 1 segments up to 50 % full hold 3680
 /// # drop(boxes);
 /// ```
