@@ -159,13 +159,13 @@ impl Gauge {
             .store(value as u64, core::sync::atomic::Ordering::Relaxed);
     }
 
-    /// The sum.
+    /// The sum, which wraps as the number does.
     pub(crate) fn add(&self, n: usize) -> usize {
         // Relaxed: a hint.
         let before = self
             .0
             .fetch_add(n as u64, core::sync::atomic::Ordering::Relaxed);
-        before as usize + n
+        (before as usize).wrapping_add(n)
     }
 
     /// The difference, or 0 if the changes of other threads overtook each other.
@@ -175,6 +175,15 @@ impl Gauge {
             .0
             .fetch_sub(n as u64, core::sync::atomic::Ordering::Relaxed);
         (before as usize).saturating_sub(n)
+    }
+
+    /// Takes at most so many away, and never more than there are, whatever other threads do. Returns how many these are.
+    pub(crate) fn take(&self, most: usize) -> usize {
+        use core::sync::atomic::Ordering::Relaxed;
+        let rest = |now: u64| Some(now.saturating_sub(most as u64));
+        // Relaxed: a hint.
+        let before = self.0.fetch_update(Relaxed, Relaxed, rest);
+        before.map_or(0, |before| (before as usize).min(most))
     }
 
     /// Replaces a value; false if it is another one by now.

@@ -12,11 +12,10 @@
 //! Pushing threads count, the owner learns. All words are relaxed hints: a change that is lost costs a purge or a late one.
 
 use crate::ground::sync::Gauge;
+use crate::memory::retention::TICK;
 
 /// Fully freed segments, in bytes, that may wait in any case.
 const BASE_BYTES: usize = if cfg!(segment_pool_loom) { 1 } else { 1 << 20 };
-/// Milliseconds after which half of what was learned is forgotten.
-const TICK: u64 = 200;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -40,21 +39,18 @@ impl FullyFreed {
     /// Counts a segment of so many bytes; false, and it is not counted, if as many wait as may. `now` is asked for the time in
     /// milliseconds when it matters.
     pub(crate) fn count(&self, bytes: usize, now: impl FnOnce() -> u64) -> bool {
-        let before = self.waiting.add(bytes) - bytes;
+        let before = self.waiting.add(bytes).wrapping_sub(bytes);
         let counted = before < BASE_BYTES || before < BASE_BYTES + self.learned(now);
         if !counted {
-            self.waiting.sub(bytes);
+            self.waiting.take(bytes);
         }
         counted
     }
 
     /// Takes back [`count`](Self::count), when the segment was not fully freed after all or was taken.
     pub(crate) fn uncount(&self, bytes: usize) {
-        // The owner may have started anew, or the segment may have been counted in another heap, so it is
-        // never taken below zero but by a race, after which the owner starts anew.
-        if self.waiting.get() >= bytes {
-            self.waiting.sub(bytes);
-        }
+        // The owner may have started anew, or the segment may have been counted in another heap: then there is less.
+        self.waiting.take(bytes);
     }
 
     /// Whether more waits than may, because the owner did not take as much for a while.
@@ -74,7 +70,8 @@ impl FullyFreed {
         if learned == 0 {
             return 0;
         }
-        let ticks = (now() / TICK).saturating_sub(self.used.get() as u64);
+        // A clock that was set back counts as a long time.
+        let ticks = ticks(now()).wrapping_sub(self.used.get());
         let whole = ticks.saturating_sub(1).min(63) as u32; // the first may have begun just before
         learned.checked_shr(whole).unwrap_or(0)
     }
@@ -95,8 +92,13 @@ impl FullyFreed {
 
     fn store(&self, learned: usize, now: u64) {
         self.learned.set(learned);
-        self.used.set((now / TICK) as usize);
+        self.used.set(ticks(now));
     }
+}
+
+/// Whole ticks, as far as they fit.
+fn ticks(now: u64) -> usize {
+    (now / TICK) as usize
 }
 
 #[cfg(all(test, not(segment_pool_loom)))]

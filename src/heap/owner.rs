@@ -26,8 +26,8 @@ pub(super) const SPARE_BYTES: usize = if cfg!(segment_pool_loom) {
 };
 /// Slots that one refill or spill takes out of remote lists. The last list is taken whole.
 const COLLECT_SLOTS: usize = 1024;
-/// Fully freed segments that one refill or spill releases at most, of those that nobody needed lately.
-const EXCESS_SEGMENTS: usize = 16;
+/// What a segment whose slots are all free counts as, in slots, when it is released as a whole.
+const WHOLE_SEGMENT: usize = 64;
 
 impl HeapRef {
     /// Fills the empty free list of a bin with slots that the heap has. Owner only.
@@ -215,7 +215,11 @@ impl HeapRef {
 
     /// As `release_some`, with at most `spare_bytes` bytes of spares.
     fn release_down_to(self, left: &Leftovers, spare_bytes: usize) {
-        let released = self.release(left, spare_bytes);
+        self.drop_refs(self.release(left, spare_bytes));
+    }
+
+    /// Releases references to the pool, for an owner with one of its own.
+    fn drop_refs(self, released: usize) {
         if released > 0 {
             // Relaxed: the pool is freed only after this thread released its own reference, and that release
             // covers everything done here.
@@ -301,8 +305,10 @@ impl HeapRef {
             // SAFETY: the segment came out of the pending list.
             let received = unsafe { self.bin(bin).collect_into_segment(segment, &left) };
             self.count_received(segment, received);
-            let whole = received == capacity;
-            slots += if whole { 1 } else { received.max(1) };
+            // With `hardened` each slot is looked at.
+            let whole = received == capacity && !cfg!(feature = "hardened");
+            let most = if whole { WHOLE_SEGMENT } else { usize::MAX };
+            slots += received.clamp(1, most);
         }
         (self.release(&left, 0), served)
     }
@@ -310,9 +316,8 @@ impl HeapRef {
     /// Releases some of the segments that wait, if more do than were needed lately. Owner only, with a reference of its own.
     pub(crate) fn release_excess(self) {
         if self.remote.fully_freed.has_excess(os::milliseconds) {
-            let (released, _) = self.serve_some(EXCESS_SEGMENTS);
-            // Relaxed: as in `release_down_to`.
-            self.pool().refs.fetch_sub(released, Ordering::Relaxed);
+            let (released, _) = self.serve_some(COLLECT_SLOTS);
+            self.drop_refs(released);
         }
     }
 

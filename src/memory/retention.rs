@@ -23,7 +23,7 @@ use crate::ground::sync::Gauge;
 /// What free segments of a span may keep in any case, in bytes.
 pub(crate) const BASE_BYTES: usize = 512 << 10;
 /// Milliseconds between two looks at what was not needed.
-const TICK: u64 = 200;
+pub(crate) const TICK: u64 = 200;
 /// Ticks after which nothing is left of what was not needed.
 const MOST_TICKS: usize = 31;
 
@@ -83,9 +83,11 @@ impl Retention {
 
     /// A segment was claimed that has no pages: some that were returned would have served.
     fn count_again(&self, bytes: usize) {
-        let again = self.lost.get().min(bytes);
+        if self.lost.get() == 0 {
+            return;
+        }
+        let again = self.lost.take(bytes);
         if again > 0 {
-            self.lost.sub(again);
             let budget = self.budget.get() + again;
             self.budget.set(budget.min(self.recent_peak()));
             self.refaulted.add(again);
