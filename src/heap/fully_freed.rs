@@ -138,6 +138,21 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_forgets() {
+        let waiting = FullyFreed::new();
+        waiting.learn(8 << 20, usize::MAX, NOW);
+        assert_eq!(fill(&waiting, NOW - 1000 * TICK), BASE_BYTES);
+    }
+
+    #[test]
+    fn what_is_taken_back_twice_is_not_below_nothing() {
+        let waiting = FullyFreed::new();
+        assert!(waiting.count(SEGMENT, || NOW));
+        (0..2).for_each(|_| waiting.uncount(SEGMENT));
+        assert_eq!(fill(&waiting, NOW), BASE_BYTES);
+    }
+
+    #[test]
     fn a_count_that_is_taken_back_makes_room() {
         let waiting = FullyFreed::new();
         fill(&waiting, NOW);

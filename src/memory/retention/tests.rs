@@ -201,3 +201,19 @@ fn a_clock_that_is_set_back_loses_a_tick_and_no_more() {
     (0..10).for_each(|_| world.pass(TICK));
     assert!(world.retention.held() <= BASE_BYTES);
 }
+
+#[test]
+fn threads_that_claim_at_once_do_not_count_the_same_lost_bytes_twice() {
+    let world = World::new();
+    let Retention { lost, .. } = &world.retention;
+    lost.add(1000 * SEGMENT);
+    let taken: usize = std::thread::scope(|scope| {
+        let take = || (0..1000).map(|_| lost.take(SEGMENT)).sum::<usize>();
+        [(); 4]
+            .map(|()| scope.spawn(take))
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
+    });
+    assert_eq!((taken, lost.get()), (1000 * SEGMENT, 0));
+}
