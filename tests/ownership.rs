@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::sync::mpsc;
 use std::thread;
 
-use common::{Checked, Parcel, Worker, address};
+use common::{Checked, Parcel, Worker, address, assert_all_returned};
 use segment_pool::{AllocErrorKind, PoolBox, SegmentPool, flush, idle};
 
 /// 64 bytes.
@@ -50,21 +50,6 @@ fn assert_intact(boxes: &[Boxed]) {
     for boxed in boxes {
         boxed.verify();
     }
-}
-
-/// Every slot is free, no heap has a segment, and the counters agree.
-fn assert_all_returned(pool: &Pool) {
-    let (validation, stats) = (pool.validate(), pool.stats());
-    assert_eq!(
-        validation.heaps as u64, stats.heaps,
-        "every heap was visited"
-    );
-    assert_eq!(
-        (validation.live, validation.segments),
-        (0, 0),
-        "{validation}"
-    );
-    assert_eq!((stats.live(), stats.segments), (0, 0), "{stats}");
 }
 
 // --- Stealing -------------------------------------------------------------------------------------------------------

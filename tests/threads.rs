@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use common::{Checked, Parcel, Worker, address, shuffled};
+use common::{Checked, Parcel, Worker, address, assert_all_returned, shuffled};
 use segment_pool::{PoolBox, SegmentPool, SlotState, flush};
 
 /// 64 bytes.
@@ -29,21 +29,6 @@ fn make(pool: &Pool, count: u32) -> Vec<Boxed> {
 
 fn addresses(boxes: &[Boxed]) -> HashSet<usize> {
     boxes.iter().map(|boxed| address(&**boxed)).collect()
-}
-
-/// Every slot is free, no heap has a segment, and the counters agree.
-fn assert_all_returned(pool: &Pool) {
-    let (validation, stats) = (pool.validate(), pool.stats());
-    assert_eq!(
-        validation.heaps as u64, stats.heaps,
-        "every heap was visited"
-    );
-    assert_eq!(
-        (validation.live, validation.segments),
-        (0, 0),
-        "{validation}"
-    );
-    assert_eq!((stats.live(), stats.segments), (0, 0), "{stats}");
 }
 
 // --- Remote frees ---------------------------------------------------------------------------------------------------

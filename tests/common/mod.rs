@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
-use segment_pool::PoolBox;
+use segment_pool::{PoolBox, SegmentPool};
 
 /// Words of a value whose slot has 1024 bytes; 63 of these fit into a segment.
 pub(crate) const KILOBYTE: usize = if cfg!(feature = "hardened") { 127 } else { 128 };
@@ -163,4 +163,19 @@ pub(crate) fn in_own_process(test: &str, body: impl FnOnce()) {
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{test}: {}", output.status);
     assert!(said.contains("1 passed"), "there is no test named {test}");
+}
+
+/// Every slot is free, no heap has a segment, and the counters agree.
+pub(crate) fn assert_all_returned<T>(pool: &SegmentPool<T>) {
+    let (validation, stats) = (pool.validate(), pool.stats());
+    assert_eq!(
+        validation.heaps as u64, stats.heaps,
+        "every heap was visited"
+    );
+    assert_eq!(
+        (validation.live, validation.segments),
+        (0, 0),
+        "{validation}"
+    );
+    assert_eq!((stats.live(), stats.segments), (0, 0), "{stats}");
 }
