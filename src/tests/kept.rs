@@ -129,17 +129,19 @@ fn use_many_pools() {
     thread.end();
 }
 
-/// Of two mappings with a few pages between them, at least one is not aligned when it is mapped, so it is cut. The
-/// pages between them need as large a gap in the address space as the mappings do, so the system does not place them
-/// elsewhere. No mapping is large enough for the system to align it for huge pages.
-fn cut_a_mapping() {
+/// Cuts mappings. The gaps of the address space, which differ from process to process, have room for a few mappings that
+/// are aligned as they come. When those are full the mappings are neighbours, and the odd pages between them
+/// leave most of them unaligned. No mapping is large enough for the system to align it for huge pages.
+fn cut_mappings() {
     const ALIGN: usize = 1 << 19;
     #[repr(align(524_288))]
     struct Aligned(#[expect(dead_code, reason = "only its layout counts")] u8);
 
-    let aligned = PoolBox::<Aligned>::new_uninit();
-    let between = PoolBox::<[u8; 2 * ALIGN + 140_000]>::new_uninit();
-    drop((PoolBox::<Aligned>::new_uninit(), aligned, between));
+    let pair = |_| {
+        let aligned = PoolBox::<Aligned>::new_uninit();
+        (aligned, PoolBox::<[u8; 2 * ALIGN + 140_000]>::new_uninit())
+    };
+    drop((0..16).map(pair).collect::<Vec<_>>());
 }
 
 #[test]
@@ -151,7 +153,7 @@ fn every_unmapping_may_fail() {
         for (_, request) in requests() {
             keep_each(&mut places, || live(request));
         }
-        keep_each(&mut places, cut_a_mapping);
+        keep_each(&mut places, cut_mappings);
         assert!(address_space() < before + (2 << 20), "nothing is lost");
         keep_each(&mut places, use_many_pools);
         keep_each(&mut places, || with_a_full_table(fail_a_larger_table));
