@@ -1,5 +1,6 @@
 //! Measures the resident bytes per value. A child process measures each kind, so that no earlier allocation counts.
 
+use std::cell::Cell;
 use std::env;
 use std::fs;
 use std::hint::black_box;
@@ -72,7 +73,7 @@ impl Question {
 
 /// A node of a linked list: the values hold each other, and no other memory is needed.
 struct Link<P: Pointer, const WORDS: usize> {
-    _next: Option<P::To<Self>>,
+    next: Cell<Option<P::To<Self>>>,
     _data: [usize; WORDS],
 }
 
@@ -81,14 +82,17 @@ fn bytes_of<P: Pointer, const WORDS: usize>() -> Option<f64> {
     let mut list = None;
     for number in 0..MADE {
         list = Some(P::new(Link::<P, WORDS> {
-            _next: list,
+            next: Cell::new(list),
             _data: [number; WORDS],
         }));
     }
     black_box(&list);
-    let bytes = resident_bytes()? - before;
-    std::mem::forget(list); // the recursive drop of a list this long would overflow the stack
-    Some(bytes as f64 / MADE as f64)
+    let after = resident_bytes();
+    // One by one: the recursive drop of a list this long would overflow the stack.
+    while let Some(link) = list {
+        list = link.next.take();
+    }
+    Some((after? - before) as f64 / MADE as f64)
 }
 
 /// The resident memory of this process, on Linux.
